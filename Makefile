@@ -1,0 +1,44 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help install demo test test-fast check format bench clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make .venv with every extra
+
+# the constraints pin torch: an open range would let pip choose another build of it
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+demo: install  ## the whole path on a built-in synthetic task, offline, a few minutes
+	$(BIN)/hlvbench demo
+
+test: install  ## all tests, two at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+test-fast: install  ## the tests that need no model, under two minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow' $(ARGS)
+
+check: install  ## lint, format, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: install  ## rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## speed against other programs; needs HLVBENCH_DATA and HLVBENCH_TEST_MODEL
+	$(BIN)/python benchmarks/help_time.py
+	$(BIN)/python benchmarks/generation_loop.py
+	$(BIN)/python benchmarks/adapters_vs_lm_eval.py
+
+clean:  ## remove what the targets above made
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

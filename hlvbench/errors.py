@@ -1,0 +1,46 @@
+"""Errors a user can act on: each says what, where, what was got and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class HlvbenchError(Exception):
+    """Wrong input or a missing precondition; the command line prints it and exits with 2."""
+
+
+class UsageError(HlvbenchError):
+    """A command or an option that does not make sense."""
+
+
+class DataError(HlvbenchError):
+    """A data file that is missing, changed, truncated or malformed."""
+
+
+class TaskError(HlvbenchError):
+    """A task folder that cannot be loaded."""
+
+
+class ModelError(HlvbenchError):
+    """A model that cannot be loaded or cannot answer."""
+
+
+class AdapterError(ModelError):
+    """An adapter that does not fit its base, its task or its annotator."""
+
+
+class RunError(HlvbenchError):
+    """A run folder that does not belong to the settings asked for, or is incomplete."""
+
+
+class MetricError(HlvbenchError):
+    """An unknown metric, or a parameter it does not take."""
+
+
+def all_problems(heading: str, problems: Iterable[str], most: int = 50) -> str:
+    """One message for all problems at once, the first `most` of them spelt out."""
+    found = list(problems)
+    lines = [heading, *(f"  {problem}" for problem in found[:most])]
+    if len(found) > most:
+        lines.append(f"  ... and {len(found) - most} more")
+    return "\n".join(lines)

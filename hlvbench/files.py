@@ -1,0 +1,142 @@
+"""JSONL to types and back; atomic writes; hashes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError, all_problems
+from .types import Generation
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    return sha256_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def sha256_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def cache_dir() -> Path:
+    """Where downloads and computed values are kept: HLVBENCH_CACHE, else the platform's user cache."""
+    named = os.environ.get("HLVBENCH_CACHE")
+    if named:
+        return Path(named).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("hlvbench")
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write beside `path`, sync, rename: a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def dump_json(value: Any) -> str:
+    """Indented JSON ending in a newline; NaN and infinities are refused."""
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def dump_line(value: Any) -> str:
+    """One JSON line; NaN and infinities are refused."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def strict_json(text: str) -> Any:
+    """Parse JSON; NaN, infinities and doubled keys raise ValueError."""
+
+    def no_constant(name: str) -> Any:
+        raise ValueError(f"{name} is not JSON")
+
+    def no_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a key stands twice in one object")
+        return found
+
+    return json.loads(text, parse_constant=no_constant, object_pairs_hook=no_double)
+
+
+def read_text(path: Path) -> str:
+    """The file as UTF-8 text, or a DataError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return strict_json(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON: {error}") from None
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of every non-empty line; all broken lines are reported at once."""
+    problems, rows = [], []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = strict_json(line)
+            if not isinstance(row, dict):
+                raise ValueError(f"an object was expected, got {type(row).__name__}")
+            rows.append((number, row))
+        except (ValueError, RecursionError) as error:
+            problems.append(f"line {number}: {error}")
+    if problems:
+        raise DataError(all_problems(f"{path}: {len(problems)} broken lines", problems))
+    return iter(rows)
+
+
+_GENERATION = {f.name: {"int": int, "str": str}[str(f.type)] for f in dataclasses.fields(Generation)}
+_OPTIONAL = {"sample": 0, "finish": "stop", "new_tokens": 0, "prompt_sha256": ""}
+
+
+def read_generations(path: Path) -> list[Generation]:
+    """The rows of a generations.jsonl; of a bare one only item, annotator and text are needed."""
+    rows, problems = [], []
+    for number, row in read_jsonl(path):
+        row = {**_OPTIONAL, **{k: v for k, v in row.items() if k in _GENERATION}}
+        bad = [k for k, kind in _GENERATION.items() if type(row.get(k)) is not kind]
+        if bad:
+            problems.append(f"line {number}: {', '.join(bad)} missing or of the wrong type")
+        else:
+            rows.append(Generation(**row))
+    if problems:
+        raise DataError(all_problems(f"{path}: {len(problems)} rows are not generations", problems))
+    return rows
+
+
+def generation_lines(rows: Iterable[Generation]) -> str:
+    return "".join(dump_line(dataclasses.asdict(row)) for row in rows)

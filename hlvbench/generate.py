@@ -1,0 +1,319 @@
+"""Resumable generation: the questions of a task through a model into generations.jsonl.
+
+The batch is the unit of durability (CLI.md, Behaviour). Batches are cut from the whole question list before
+resuming or sharding; a finished batch is one line of a partial file, appended in one write and synced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError, all_problems
+from .files import dump_json, generation_lines, read_json, sha256_file, sha256_text, write_atomic
+from .lock import locked
+from .models import Completion, Model, OutOfMemory, Query
+from .partial import Partial
+from .progress import Progress
+from .types import Generation, Task
+
+FINISHED, PLAN, PARTIAL = "generations.jsonl", "generations.plan.json", "generations.partial"
+Prompts = Callable[[str, str], str]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A query with what is known of its prompt; `prompt_tokens` is -1 for a model without a tokenizer."""
+
+    query: Query
+    prompt_sha256: str
+    prompt_tokens: int
+
+    def answered(self, completion: Completion) -> Generation:
+        q = self.query
+        return Generation(q.item, q.annotator, q.sample, **vars(completion), prompt_sha256=self.prompt_sha256)
+
+
+def generate(
+    task: Task,
+    model: Model,
+    out: Path,
+    prompts: Prompts,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    samples: int = 1,
+    batch_size: int | str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+    rank: int = 0,
+    world: int = 1,
+) -> dict[str, Any]:
+    """Write `out`/generations.jsonl, or what is missing of it; returns facts for the manifest.
+
+    prompts: the user message of (item, annotator). settings: what decided the answers; a folder that holds
+    answers of other settings, prompts or another model is a RunError naming the difference. `resume=False`
+    starts anew. Process `rank` of `world` takes the batches whose number is `rank` modulo `world`; whoever
+    ends last writes the finished file, and the others return facts with `finished` false.
+    """
+    settings = dict(settings or {})
+    questions = _questions(task, model, prompts, split, limit, samples)
+    _check_room(task, model, questions, int(settings.get("max_new_tokens", 0)))
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / f".lock.{rank}", "another process is writing this run"):
+        with locked(out / ".lock.plan", wait=True):
+            plan = _claim(out, _plan(task, model, questions, settings, split, limit, samples, batch_size), resume)
+            if "finished" in plan:
+                return {**plan["finished"], "finished": True}
+            batches = _cut(model, questions, plan["batch_size"])
+            mine = Partial(out / f"{PARTIAL}.{rank}.jsonl")
+            done = _done(out, questions, batches)
+            mine.repair()
+        _answer(model, questions, batches, done, mine, rank, world, quiet)
+        with locked(out / ".lock.plan", wait=True):
+            return _finish(out, plan, questions, batches)
+
+
+def _questions(
+    task: Task, model: Model, prompts: Prompts, split: str, limit: int | None, samples: int
+) -> list[_Question]:
+    found = []
+    for item, annotator in task.questions(split, limit):
+        content = prompts(item, annotator)
+        digest, tokens = sha256_text(model.prompt_text(content)), model.count_tokens(content)
+        found += [_Question(Query(item, annotator, s, content), digest, tokens) for s in range(samples)]
+    return found
+
+
+def _check_room(task: Task, model: Model, questions: Sequence[_Question], new_tokens: int) -> None:
+    """A prompt is never truncated: all that are too long are named before any is answered."""
+    if model.context is None:
+        return
+    room = model.context - new_tokens
+    if room < 1:
+        raise RunError(
+            f"--max-new-tokens {new_tokens} leaves no room for a prompt in the {model.context} positions of "
+            f"{model.name}; lower it"
+        )
+    long = [q for q in questions if q.query.sample == 0 and q.prompt_tokens > room]
+    if long:
+        raise RunError(all_problems(
+            f"{task.name}: {len(long)} prompts are longer than the {room} tokens that {model.name} has room for "
+            f"({model.context} positions less {new_tokens} new tokens); use fewer --shots, a smaller "
+            f"--max-new-tokens or a model with more context:",
+            [f"item {q.query.item}, annotator {q.query.annotator}: {q.prompt_tokens} tokens" for q in long],
+        ))  # fmt: skip
+
+
+def _plan(
+    task: Task, model: Model, questions: Sequence[_Question], settings: Mapping[str, Any],
+    split: str, limit: int | None, samples: int, batch_size: int | str,
+) -> dict[str, Any]:  # fmt: skip
+    """All that decides the answers and how they are cut into batches."""
+    if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
+        raise RunError(f"--batch-size {batch_size}: a number of 1 or more, or auto")
+    plan = {
+        "task": task.name, "version": task.version, "split": split, "limit": limit, "samples": samples,
+        "questions": len(questions),
+        "prompts_sha256": sha256_text("".join(q.prompt_sha256 for q in questions)),
+        "batch_size": model.batch_size if batch_size == "auto" else batch_size,
+        "batch_size_asked": batch_size,
+        "settings": dict(settings),
+        "model": model.describe(),
+    }  # fmt: skip
+    return dict(json.loads(dump_json(plan)))
+
+
+def _claim(out: Path, plan: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """The plan to go on with: the folder's own where it agrees with this one, else this one, written."""
+    path, finished = out / PLAN, out / FINISHED
+    partials = sorted(out.glob(f"{PARTIAL}.*.jsonl"))
+    for torn in out.glob(".generations.*"):
+        # a killed process's unfinished atomic writes; all of them happen under the lock that is held here
+        torn.unlink()
+    if not resume:
+        for old in (*partials, path, finished):
+            old.unlink(missing_ok=True)
+    elif path.exists():
+        there = read_json(path)
+        _compare(out, there, plan)
+        if "finished" not in there:
+            return dict(there)
+        if finished.exists():
+            if sha256_file(finished) != there["finished"]["generations_sha256"]:
+                raise RunError(
+                    f"{finished} was changed after it was finished; restore it, or start anew by --no-resume"
+                )
+            for old in partials:
+                old.unlink()
+            return dict(there)
+    elif finished.exists():
+        raise RunError(f"{finished} was not written by this command (no {PLAN} beside it); choose another --out")
+    write_atomic(path, dump_json(plan))
+    return plan
+
+
+def _compare(out: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    if here["batch_size_asked"] == "auto":
+        # "auto" accepts the size that a run was started with
+        here = {**here, "batch_size": there.get("batch_size")}
+    before, now = (_flat({k: v for k, v in p.items() if k not in _FREE}) for p in (there, here))
+    differing = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+    if differing:
+        raise RunError(all_problems(
+            f"{out} holds answers of a run with other settings; choose another --out, or start anew by --no-resume:",
+            [f"{k}: there {before.get(k)!r}, now {now.get(k)!r}" for k in differing],
+        ))  # fmt: skip
+
+
+_FREE = ("finished", "batch_size_asked")
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key in value for k, v in _flat(value[key], f"{name}.{key}" if name else key).items()}
+
+
+def _cut(model: Model, questions: Sequence[_Question], size: int) -> list[list[int]]:
+    """Batches of positions in `questions`: within a group the longest prompts first, so that memory fails early."""
+    groups: dict[str, list[int]] = {}
+    for position, question in enumerate(questions):
+        groups.setdefault(model.group(question.query.annotator), []).append(position)
+    batches = []
+    for members in groups.values():
+        members.sort(key=lambda i: (-questions[i].prompt_tokens, i))
+        batches += [members[start : start + size] for start in range(0, len(members), size)]
+    return batches
+
+
+def _done(out: Path, questions: Sequence[_Question], batches: Sequence[Sequence[int]]) -> dict[int, dict[str, Any]]:
+    """Batch number -> its line, of every whole line of any process that answers this very batch."""
+    found = {}
+    for path in sorted(out.glob(f"{PARTIAL}.*.jsonl")):
+        for line in Partial(path).lines():
+            number = line["batch"]
+            if 0 <= number < len(batches) and _keys(line["rows"]) == [_key(questions[i]) for i in batches[number]]:
+                found[number] = line
+    return found
+
+
+def _key(question: _Question) -> tuple[str, str, int, str]:
+    return question.query.item, question.query.annotator, question.query.sample, question.prompt_sha256
+
+
+def _keys(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(r["item"], r["annotator"], r["sample"], r["prompt_sha256"]) for r in rows]
+
+
+def _answer(
+    model: Model, questions: Sequence[_Question], batches: Sequence[Sequence[int]], done: Mapping[int, dict[str, Any]],
+    mine: Partial, rank: int, world: int, quiet: bool,
+) -> None:  # fmt: skip
+    own = [n for n in range(len(batches)) if n % world == rank]
+    # a size once found too large stays too large for this process, also after a kill
+    at_most = min((done[n]["at_most"] for n in own if n in done), default=max(map(len, batches), default=1))
+    progress = Progress(sum(len(batches[n]) for n in own), sum(len(batches[n]) for n in own if n in done), quiet)
+    for number in own:
+        if number in done:
+            continue
+        started = time.monotonic()
+        batch = [questions[i] for i in batches[number]]
+        completions, at_most = _within_memory(model, [q.query for q in batch], at_most)
+        rows = [dataclasses.asdict(q.answered(c)) for q, c in zip(batch, completions, strict=True)]
+        seconds = round(time.monotonic() - started, 3)
+        mine.append({"batch": number, "at_most": at_most, "seconds": seconds, "rows": rows})
+        progress.advance(len(rows), sum(c.new_tokens for c in completions))
+    progress.close()
+
+
+def _within_memory(model: Model, batch: Sequence[Query], at_most: int) -> tuple[list[Completion], int]:
+    """The batch's completions, in pieces of `at_most` that are halved as long as memory does not suffice."""
+    completions: list[Completion] = []
+    while len(completions) < len(batch):
+        piece = batch[len(completions) :][:at_most]
+        try:
+            completions += model.answer(piece)
+        except OutOfMemory as error:
+            if len(piece) == 1:
+                raise RunError(
+                    f"{model.name}: out of memory on a single question (item {piece[0].item}, {piece[0].annotator}); "
+                    f"use fewer --shots, a smaller --dtype or a larger device ({error})"
+                ) from None
+            at_most = len(piece) // 2
+    return completions, at_most
+
+
+def _finish(
+    out: Path, plan: dict[str, Any], questions: Sequence[_Question], batches: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """Put all rows in question order once every batch is there; the mark in the plan comes after the file."""
+    done = _done(out, questions, batches)
+    if len(done) < len(batches):
+        return {"finished": False, "batches_missing": len(batches) - len(done)}
+    rows: dict[int, Generation] = {}
+    for number, positions in enumerate(batches):
+        rows |= {i: Generation(**row) for i, row in zip(positions, done[number]["rows"], strict=True)}
+    write_atomic(out / FINISHED, generation_lines(rows[i] for i in range(len(questions))))
+    at_most = min((line["at_most"] for line in done.values()), default=plan["batch_size"])
+    reduced = at_most < max(map(len, batches), default=1)
+    facts = {
+        "batches": len(batches),
+        "batch_size": plan["batch_size"],
+        "batch_size_after_out_of_memory": at_most if reduced else None,
+        "prompt_tokens": sum(q.prompt_tokens for q in questions),
+        "generation_seconds": round(sum(line["seconds"] for line in done.values()), 1),
+        "generations_sha256": sha256_file(out / FINISHED),
+    }
+    write_atomic(out / PLAN, dump_json({**plan, "finished": facts}))
+    for path in out.glob(f"{PARTIAL}.*.jsonl"):
+        path.unlink()
+    return {**facts, "finished": True}
+
+
+def plan_summary(
+    task: Task,
+    model: Model,
+    prompts: Prompts,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    samples: int = 1,
+    batch_size: int | str = "auto",
+    max_new_tokens: int = 128,
+    time_one: bool = True,
+) -> dict[str, Any]:
+    """What a run would ask, without keeping an answer: counts, tokens, an example prompt per annotator.
+
+    `time_one` answers the median batch once; `seconds` is that time times the number of batches, else None.
+    """
+    questions = _questions(task, model, prompts, split, limit, samples)
+    _check_room(task, model, questions, max_new_tokens)
+    batches = _cut(model, questions, model.batch_size if batch_size == "auto" else int(batch_size))
+    tokens = sorted(q.prompt_tokens for q in questions)
+    first = {q.query.annotator: q.query for q in reversed(questions)}
+    seconds = None
+    if time_one and batches:
+        started = time.monotonic()
+        _within_memory(model, [questions[i].query for i in batches[len(batches) // 2]], len(questions))
+        seconds = round((time.monotonic() - started) * len(batches), 1)
+    return {
+        "task": task.name,
+        "questions": len(questions) // samples,
+        "answers": len(questions),
+        "batches": len(batches),
+        "prompt_tokens": sum(tokens),
+        "prompt_tokens_median": tokens[len(tokens) // 2] if tokens else 0,
+        "prompt_tokens_longest": tokens[-1] if tokens else 0,
+        "new_tokens_at_most": len(questions) * max_new_tokens,
+        "seconds": seconds,
+        "examples": [
+            {"item": q.item, "annotator": a, "prompt": model.prompt_text(q.content)} for a, q in sorted(first.items())
+        ],
+    }

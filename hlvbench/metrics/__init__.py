@@ -1,0 +1,51 @@
+"""Every number hlvbench prints. Importing this package registers all metrics."""
+
+# in the order of METRICS.md, which is the order of a scorecard
+# isort: off
+from . import label, lewidi
+from . import similarity
+from .grounding import grounding, grounding_skill
+from . import group, own_match
+from . import style, c2st, coherence
+from . import index
+
+# isort: on
+from .answers import Answers, blind_answers
+from .registry import (
+    REGISTRY,
+    Estimate,
+    Metric,
+    Signature,
+    Spec,
+    bind,
+    metric,
+    parse_metric,
+    parse_signature,
+    scorecard,
+)
+
+__all__ = [
+    "REGISTRY",
+    "Answers",
+    "Estimate",
+    "Metric",
+    "Signature",
+    "Spec",
+    "bind",
+    "blind_answers",
+    "c2st",
+    "coherence",
+    "grounding",
+    "grounding_skill",
+    "group",
+    "index",
+    "label",
+    "lewidi",
+    "metric",
+    "own_match",
+    "parse_metric",
+    "parse_signature",
+    "scorecard",
+    "similarity",
+    "style",
+]  # fmt: skip

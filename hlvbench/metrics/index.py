@@ -1,0 +1,64 @@
+"""One number to sort by (METRICS.md section 9). "Ours." """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..stats import Draws
+from .answers import Answers
+from .reduce import EMBED
+from .registry import REGISTRY, Estimate, Metric, Value, bind, metric
+
+_ZERO = 1e-9
+"""What rounding leaves of a skill of 0."""
+FACTORS: Mapping[str, tuple[str, Mapping[str, Value]]] = {
+    "decision": ("label_kappa", {}),
+    "grounding": ("grounding_skill", {"view": "raw"}),
+    "imitation": ("imitation_score", {"view": "norm", "reduce": "self", "fit": "dev", "m": 10}),
+    "distinctness": ("own_gain", {"view": "norm", "sim": "embed"}),
+}
+
+
+def factor_metrics(embed: str = EMBED) -> dict[str, Metric]:
+    """The four bound metrics of the index."""
+    out = {}
+    for factor, (name, settings) in FACTORS.items():
+        takes_embed = "embed" in REGISTRY[name].parameters()
+        out[factor] = bind(name, **settings, **({"embed": embed} if takes_embed else {}))
+    return out
+
+
+def _factor_estimates(answers: Answers, draws: Draws, embed: str) -> dict[str, Estimate]:
+    return {factor: bound(answers, draws) for factor, bound in factor_metrics(embed).items()}
+
+
+def index_factors(answers: Answers, draws: Draws) -> dict[str, np.ndarray]:
+    """decision, grounding, imitation, distinctness: (R,) each, as their metrics give them (not yet clipped)."""
+    return {f: e.overall for f, e in _factor_estimates(answers, draws, answers.embedder.name).items()}
+
+
+def harmonic_index(factors: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Harmonic mean of the factors clipped to [0, 1]; 0 where one is 0, NaN where one is NaN. (R,)"""
+    table = np.clip(np.stack(list(factors.values())), 0.0, 1.0)
+    positive = (table > _ZERO).all(axis=0)
+    inverse = (1.0 / np.where(positive, table, 1.0)).sum(axis=0)
+    return np.where(np.isnan(table).any(axis=0), np.nan, np.where(positive, len(table) / inverse, 0.0))
+
+
+@metric(better="higher")
+def hlv_index(answers: Answers, draws: Draws, *, embed: str = EMBED) -> Estimate:
+    """Harmonic mean of label_kappa, grounding_skill, imitation_score@10 and own_gain, each clipped to [0, 1].
+
+    0 if any is 0: a missing skill cannot be bought by the others. People 1. NaN with a note where a factor
+    cannot be given.
+    """
+    found = _factor_estimates(answers, draws, embed)
+    values = harmonic_index({factor: estimate.overall for factor, estimate in found.items()})
+    lacking = [
+        f"no {factor}: {estimate.note or 'not defined on these answers'}"
+        for factor, estimate in found.items()
+        if np.isnan(estimate.overall).any()
+    ]
+    return Estimate(values, len(answers.questions), note="; ".join(lacking))

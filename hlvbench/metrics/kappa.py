@@ -1,0 +1,38 @@
+"""Cohen's kappa, plain and quadratic-weighted, on weighted lists."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def kappa(first: np.ndarray, second: np.ndarray, weights: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
+    """κ = 1 - observed / expected disagreement of two raters on R weighted lists of n items: (R,).
+
+    first, second: (n,) label codes. weights: (R, n), how often each item stands in each list. values: (L,) the
+    codes' numbers for quadratic weights (Cohen 1968), None for equal ones (Cohen 1960).
+    Expected disagreement is 0 only where both raters are constant on the same label; they then agree on every
+    item, and κ is 1. So the quotient is never otherwise 0/0. An empty list is NaN.
+    """
+    total = weights.sum(axis=1)
+    if values is None:
+        observed, expected = _unequal(first, second, weights, total)
+    else:
+        observed, expected = _squared(values[first], values[second], weights, total)
+    ratio = np.divide(observed, expected, out=np.zeros(len(total)), where=expected > 0)
+    return np.where(total > 0, 1.0 - ratio, np.nan)
+
+
+def _unequal(
+    first: np.ndarray, second: np.ndarray, weights: np.ndarray, total: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """n · observed and n² · expected disagreement as whole numbers, brought to one scale."""
+    codes = np.union1d(first, second)
+    a, b = (weights @ (rater[:, None] == codes) for rater in (first, second))
+    return (weights @ (first != second)) * total, total**2 - (a * b).sum(axis=1)
+
+
+def _squared(x: np.ndarray, y: np.ndarray, weights: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same with squared differences: Σ_ij n_i m_j (v_i - v_j)² = n Σx² + n Σy² - 2 Σx Σy."""
+    sums = weights @ np.stack([x, y, x**2, y**2, (x - y) ** 2], axis=1)
+    sx, sy, sxx, syy, difference = sums.T
+    return difference * total, total * (sxx + syy) - 2 * sx * sy

@@ -1,0 +1,153 @@
+"""Decision metrics: does the model decide as the annotator does? (METRICS.md section 3)
+
+A missing answer stays in every denominator: its label is wrong; for a score it makes the largest error
+possible for that gold; in κ it is a class of its own, in quadratic-weighted κ the extreme farthest from
+the gold.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ..stats import Draws, weighted_means
+from ..types import Task
+from .answers import Answers
+from .kappa import kappa
+from .registry import Estimate, Value, metric, over_annotators
+
+Multi = Literal["any", "priority"]
+
+
+def correct(answers: Answers, multi: Multi = "any") -> np.ndarray:
+    """(Q,) 1.0 where the answered label is one of the annotator's ("any") or the priority one, else 0.0."""
+    found = answers.predicted >= 0
+    if multi == "priority":
+        return (found & (answers.predicted == answers.gold)).astype(float)
+    hit = answers.gold_sets[np.arange(len(found)), np.maximum(answers.predicted, 0)]
+    return (found & hit).astype(float)
+
+
+def errors(answers: Answers) -> np.ndarray:
+    """(Q,) |answered score - the annotator's|, the nearer of several; missing: the largest error possible."""
+    values = np.array(answers.task.labels, dtype=float)
+    # (Q, L): the error that answering each label would make
+    cost = np.where(answers.gold_sets[:, None, :], np.abs(values[:, None] - values), np.inf).min(axis=2)
+    chosen = cost[np.arange(len(cost)), np.maximum(answers.predicted, 0)]
+    return np.where(answers.predicted >= 0, chosen, cost.max(axis=1))
+
+
+def _multi_variants(task: Task) -> tuple[dict[str, Value], ...]:
+    return ({}, {"multi": "priority"}) if task.kind == "nominal" else ({},)
+
+
+@metric(better="higher", variants=_multi_variants)
+def label_accuracy(answers: Answers, draws: Draws, *, multi: Multi = "any") -> Estimate:
+    """Share of questions answered with a label that the annotator gave; for scores the exact one.
+
+    multi: any = one of the annotator's labels; priority = the one that the task's order puts first.
+    """
+    return over_annotators(weighted_means(answers.grid(correct(answers, multi)), draws), answers.counts)
+
+
+@metric(better="lower", bounds=(0.0, np.inf), kinds=("ordinal",))
+def label_error(answers: Answers, draws: Draws) -> Estimate:
+    """Mean absolute error of the score, in units of the scale; 0 is exact."""
+    return over_annotators(weighted_means(answers.grid(errors(answers)), draws), answers.counts)
+
+
+@metric(better="higher", kinds=("ordinal",))
+def within_one(answers: Answers, draws: Draws) -> Estimate:
+    """Share of answers at most one point from the annotator's score; a missing answer is outside."""
+    near = (errors(answers) <= 1) & (answers.predicted >= 0)
+    return over_annotators(weighted_means(answers.grid(near.astype(float)), draws), answers.counts)
+
+
+@metric(better="higher", bounds=(-1.0, 1.0))
+def label_kappa(answers: Answers, draws: Draws) -> Estimate:
+    """Agreement with the priority label beyond chance: Cohen's κ, for scores quadratic-weighted (Cohen 1960, 1968).
+
+    1 is identity, 0 what the two label distributions give by chance. Where both are constant and equal the
+    chance agreement is already 1 and κ is defined as 1 here; that is the only 0/0 (see `kappa`).
+    """
+    _, column = answers.cells
+    values = scale_of(answers.task)
+    predicted, gold = kappa_codes(answers), answers.gold
+    out = np.full((len(draws), len(answers.annotators)), np.nan)
+    for k in range(out.shape[1]):
+        own = column == k
+        out[:, k] = kappa(predicted[own], gold[own], draws.weights[:, answers.cells[0][own]], values)
+    return over_annotators(out, answers.counts)
+
+
+def scale_of(task: Task) -> np.ndarray | None:
+    """(L,) the numeric labels of an ordinal task, else None."""
+    return np.array(task.labels, dtype=float) if task.kind == "ordinal" else None
+
+
+def kappa_codes(answers: Answers) -> np.ndarray:
+    """(Q,) label codes with missing answers filled: a class of its own (code L), or the extreme farthest from gold.
+
+    A gold label at equal distance from both extremes takes the lower one.
+    """
+    predicted, values = answers.predicted, scale_of(answers.task)
+    if values is None:
+        return np.where(predicted < 0, len(answers.task.labels), predicted)
+    low, high = int(values.argmin()), int(values.argmax())
+    gold = values[answers.gold]
+    return np.where(predicted >= 0, predicted, np.where(values[high] - gold > gold - values[low], high, low))
+
+
+@metric(better="higher", kinds=("nominal",))
+def macro_f1(answers: Answers, draws: Draws) -> Estimate:
+    """F1 per label against the priority label, averaged over the labels that occur in gold or answers.
+
+    Which labels occur is decided anew in every replicate. A missing answer is a miss of its gold label and no
+    class of its own.
+    """
+    rows, column = answers.cells
+    out = np.full((len(draws), len(answers.annotators)), np.nan)
+    codes = np.arange(len(answers.task.labels))
+    for k in range(out.shape[1]):
+        own = column == k
+        weights = draws.weights[:, rows[own]]
+        gold, said = (v[own, None] == codes for v in (answers.gold, answers.predicted))
+        both = weights @ (gold & said)
+        total = weights @ (gold.astype(float) + said)
+        f1 = np.divide(2 * both, total, out=np.full(total.shape, np.nan), where=total > 0)
+        occurs = ~np.isnan(f1)
+        count = occurs.sum(axis=1)
+        out[:, k] = np.divide(
+            np.where(occurs, f1, 0.0).sum(axis=1), count, out=np.full(len(draws), np.nan), where=count > 0
+        )
+    return over_annotators(out, answers.counts)
+
+
+@metric(better="lower", bounds=(0.0, np.inf))
+def agreement_error(answers: Answers, draws: Draws) -> Estimate:
+    """Frobenius distance between the κ matrix of the predicted annotators and that of the people, K × K.
+
+    κ of two annotators on the items that both are asked about (quadratic-weighted for scores); the people's side
+    takes priority labels. Pairs without a common item in a list are left out of that list's distance. 0: the
+    predicted annotators agree among each other as the people do. One mind answering for all has κ = 1
+    everywhere and stands far off.
+    """
+    rows, column = answers.cells
+    size, values = len(answers.annotators), scale_of(answers.task)
+    grids = []
+    for codes in (kappa_codes(answers), answers.gold):
+        grid = np.zeros((len(answers.items), size), dtype=int)
+        grid[rows, column] = codes
+        grids.append(grid)
+    total, pairs = np.zeros(len(draws)), np.zeros(len(draws), dtype=int)
+    for a in range(size):
+        for b in range(a + 1, size):
+            common = answers.asked[:, a] & answers.asked[:, b]
+            weights = draws.weights[:, common]
+            predicted, people = (kappa(g[common, a], g[common, b], weights, values) for g in grids)
+            known = ~np.isnan(predicted)
+            total += 2 * np.where(known, predicted - people, 0.0) ** 2
+            pairs += known
+    distance = np.where(pairs > 0, np.sqrt(total), np.nan)
+    return Estimate(distance, len(answers.questions), note="" if pairs.any() else "no two annotators share an item")

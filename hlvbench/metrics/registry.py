@@ -1,0 +1,258 @@
+"""One registry of metrics, and the signatures derived from it (METRICS.md section 11).
+
+A metric is a function `f(answers, draws, *, parameters) -> Estimate`. Its keyword parameters, with
+their `Literal`, `str`, `float` or `int` annotations, are the signature: nothing is listed by hand.
+The reserved parameter `m` is the group size and prints as `@m`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from ..errors import MetricError
+from ..stats import Draws, mean_over_annotators
+
+if TYPE_CHECKING:
+    from ..types import Task
+    from .answers import Answers
+
+Value = str | int | float
+Variants = tuple[Mapping[str, Value], ...] | Callable[["Task"], tuple[Mapping[str, Value], ...]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic on R lists of items.
+
+    overall: (R,). by_annotator: (R, K) in the order of `answers.annotators`, None where the metric has
+    no value of one annotator. n: questions (or items) the value rests on; n_by_annotator likewise.
+    NaN means "cannot be given"; `note` then says why. `notes` holds one note per annotator where they differ.
+    intervals: (1 + K, 2), low and high of the overall value and of each annotator's, from a metric with
+    `resamples=False`, which has no replicates; NaN where there is none.
+    floor, floor_by_annotator: as overall and by_annotator, from a metric whose Spec.floor is "chance".
+    """
+
+    overall: np.ndarray
+    n: int
+    by_annotator: np.ndarray | None = None
+    n_by_annotator: tuple[int, ...] | None = None
+    note: str = ""
+    notes: tuple[str, ...] | None = None
+    intervals: np.ndarray | None = None
+    floor: np.ndarray | None = None
+    floor_by_annotator: np.ndarray | None = None
+
+
+def over_annotators(by_annotator: np.ndarray, counts: tuple[int, ...], note: str = "") -> Estimate:
+    """The usual shape: a value per annotator, and their mean as the value of all."""
+    return Estimate(mean_over_annotators(by_annotator), sum(counts), by_annotator, counts, note)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A metric's entry: its function and what a reader must know of its scale."""
+
+    name: str
+    function: Callable[..., Estimate]
+    better: str
+    bounds: tuple[float, float]
+    kinds: tuple[str, ...]
+    floor: str | None
+    ceiling: str | None
+    variants: Variants
+    resamples: bool = True
+
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        found = inspect.signature(self.function).parameters.values()
+        return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def hints(self) -> Mapping[str, Any]:
+        return typing.get_type_hints(self.function)
+
+    def variants_for(self, task: Task) -> tuple[Mapping[str, Value], ...]:
+        """The parameter settings that a scorecard of `task` prints."""
+        return self.variants(task) if callable(self.variants) else self.variants
+
+
+REGISTRY: dict[str, Spec] = {}
+
+
+def metric(
+    *,
+    better: str,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    kinds: tuple[str, ...] = ("nominal", "ordinal"),
+    floor: str | None = "blind",
+    ceiling: str | None = "human",
+    variants: Variants = ({},),
+    resamples: bool = True,
+) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
+    """Register a metric.
+
+    better: "higher" or "lower" (or "ideal" where neither is). bounds: its range. kinds: the task kinds it
+    is defined for. floor: "blind" (the same metric of the blind reference), "chance" (the estimate's own
+    `floor`) or None. ceiling: "human" or None. variants: the parameter settings a scorecard prints, or a function
+    of the task that gives them.
+    resamples: False for a metric that brings its own intervals and is computed on the items as they are.
+    """
+
+    def register(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
+        name = function.__name__
+        if name in REGISTRY:
+            raise MetricError(f"metric {name!r} is registered twice")
+        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples)
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric with all its parameters bound; prints to one string and parses back from it."""
+
+    name: str
+    arguments: tuple[tuple[str, Value], ...]
+
+    @property
+    def spec(self) -> Spec:
+        return REGISTRY[self.name]
+
+    @property
+    def short(self) -> str:
+        """The name with its group size: `imitation_score@10`."""
+        m = dict(self.arguments).get("m")
+        return self.name if m is None else f"{self.name}@{m}"
+
+    def __str__(self) -> str:
+        inner = ",".join(f"{k}={quote(str(v), safe='-._/@:+')}" for k, v in self.arguments if k != "m")
+        m = dict(self.arguments).get("m")
+        return self.name + (f"({inner})" if inner else "") + ("" if m is None else f"@{m}")
+
+    def __call__(self, answers: Answers, draws: Draws) -> Estimate:
+        return self.spec.function(answers, draws, **dict(self.arguments))
+
+
+def _coerce(spec: Spec, key: str, value: Value) -> Value:
+    hint = spec.hints()[key]
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        for choice in choices:
+            if str(choice) == str(value):
+                return choice
+        raise MetricError(f"{spec.name}: {key}={value} is not one of {', '.join(map(str, choices))}")
+    try:
+        made = hint(value)
+        # int(5.7) would silently be 5, and NaN does not equal itself when parsed back
+        if hint is not str and (made != float(value) or not math.isfinite(made)):
+            raise ValueError
+        return made
+    except (TypeError, ValueError, OverflowError):
+        raise MetricError(f"{spec.name}: {key}={value} is not of type {hint.__name__}") from None
+
+
+def bind(name: str, **arguments: Value) -> Metric:
+    """A metric by name with parameters; defaults fill the rest; anything unknown is an error."""
+    if name not in REGISTRY:
+        raise MetricError(f"no metric {name!r}; there are {', '.join(sorted(REGISTRY))}")
+    spec = REGISTRY[name]
+    known = spec.parameters()
+    unknown = sorted(set(arguments) - set(known))
+    if unknown:
+        takes = ", ".join(known) or "no parameters"
+        raise MetricError(f"{name} does not know {', '.join(unknown)}; it takes {takes}")
+    bound = []
+    for key, parameter in known.items():
+        if key not in arguments and parameter.default is inspect.Parameter.empty:
+            raise MetricError(f"{name} needs {'@m' if key == 'm' else key}")
+        bound.append((key, _coerce(spec, key, arguments.get(key, parameter.default))))
+    return Metric(name, tuple(bound))
+
+
+_FORM = re.compile(r"(?P<name>[a-z0-9_]+)(?:\((?P<inner>[^()]*)\))?(?:@(?P<m>\d+))?")
+
+
+def parse_metric(text: str) -> Metric:
+    """`imitation_score(view=norm)@10` -> Metric; the inverse of `str`."""
+    match = _FORM.fullmatch(text.strip())
+    if not match:
+        raise MetricError(f"{text!r} is not a metric; the form is name(parameter=value,...)@m")
+    arguments: dict[str, Value] = {}
+    for part in filter(None, (match["inner"] or "").split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or key.strip() in arguments:
+            raise MetricError(f"{text!r}: {part!r} is not parameter=value, or stands twice")
+        arguments[key.strip()] = unquote(value.strip())
+    if match["m"]:
+        if "m" in arguments:
+            raise MetricError(f"{text!r}: m stands twice")
+        arguments["m"] = int(match["m"])
+    return bind(match["name"], **arguments)
+
+
+def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
+    """Every metric that a task's kind has, in all the variants that are printed.
+
+    embed: the name of the encoder at hand, bound where a metric takes one; None keeps the default encoder's.
+    """
+    out = []
+    for spec in REGISTRY.values():
+        encoder = {"embed": embed} if embed is not None and "embed" in spec.parameters() else {}
+        if task.kind in spec.kinds:
+            out += [bind(spec.name, **{**encoder, **variant}) for variant in spec.variants_for(task)]
+    return out
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a printed number is: the bound metric and the conditions it was computed under."""
+
+    metric: Metric
+    task: str
+    missing: int
+    version: str
+    seed: int = 0
+    boot: int = 1000
+    split: str = "test"
+    limit: int | None = None
+    samples: int = 1
+
+    def __str__(self) -> str:
+        parts = [str(self.metric), self.task]
+        parts += [f"split:{self.split}"] if self.split != "test" else []
+        parts += [f"limit:{self.limit}"] if self.limit is not None else []
+        parts += [f"samples:{self.samples}"] if self.samples != 1 else []
+        parts += [f"seed:{self.seed}", f"boot:{self.boot}", f"missing:{self.missing}", f"hlvbench:{self.version}"]
+        return "|".join(parts)
+
+
+def parse_signature(text: str) -> Signature:
+    """The inverse of `str(Signature)`; an unknown condition or a malformed one is a MetricError."""
+    head, *rest = text.split("|")
+    if not rest:
+        raise MetricError(f"{text!r} is not a signature: no task")
+    kinds: dict[str, Callable[[str], Any]] = {
+        "split": str, "limit": int, "samples": int, "seed": int, "boot": int, "missing": int, "hlvbench": str,
+    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for part in rest[1:]:
+        key, colon, value = part.partition(":")
+        if not colon or key not in kinds or key in found:
+            raise MetricError(f"signature {text!r}: unknown, doubled or malformed condition {part!r}")
+        try:
+            found[key] = kinds[key](value)
+        except ValueError:
+            raise MetricError(f"signature {text!r}: {part!r} is not a number") from None
+    absent = sorted({"seed", "boot", "missing", "hlvbench"} - set(found))
+    if absent:
+        raise MetricError(f"signature {text!r}: {', '.join(absent)} missing")
+    found["version"] = found.pop("hlvbench")
+    return Signature(parse_metric(head), rest[0], **found)

@@ -1,0 +1,112 @@
+"""Similarity to the annotator's own explanation (METRICS.md section 4).
+
+A pair with several records counts the most similar one. A missing answer and an empty text have similarity 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from ..stats import Draws, weighted_means
+from .answers import Answers
+from .registry import Estimate, metric, over_annotators
+
+View = Literal["raw", "norm"]
+
+
+def best_of_records(
+    answers: Answers, view: str, similarity: Callable[[list[str], list[str]], np.ndarray]
+) -> np.ndarray:
+    """(Q,) the largest similarity of each answer to one of the annotator's records; 0 without a text.
+
+    similarity: (candidates, references), two lists of equal length -> one number per pair.
+    """
+    texts, references = answers.texts(view), answers.references(view)
+    pairs = [(q, text, own) for q, text in enumerate(texts) if text for own in references[q]]
+    out = np.zeros(len(texts))
+    if pairs:
+        questions, candidates, owns = (list(column) for column in zip(*pairs, strict=True))
+        best = np.full(len(texts), -np.inf)
+        np.maximum.at(best, questions, similarity(candidates, owns))
+        out = np.where(np.isfinite(best), best, 0.0)
+    return out
+
+
+def rouge_l_values(answers: Answers, view: str = "raw") -> np.ndarray:
+    """(Q,) ROUGE-L F1, 0 to 1."""
+    return answers.once(
+        ("rouge_l", view),
+        lambda: best_of_records(answers, view, lambda c, r: np.array([_rouge_l(*p) for p in zip(c, r, strict=True)])),
+    )
+
+
+def bertscore_values(answers: Answers, view: str = "raw", model: str = "minilm-l6", layer: int = 6) -> np.ndarray:
+    """(Q,) BERTScore F1, without rescaling."""
+    return answers.once(
+        ("bertscore", view, model, layer),
+        lambda: best_of_records(answers, view, lambda c, r: answers.embedder.bertscore(c, r, model, layer)),
+    )
+
+
+def embedding_cosine_values(answers: Answers, view: str = "raw") -> np.ndarray:
+    """(Q,) cosine of the sentence embeddings."""
+
+    def cosines(candidates: list[str], references: list[str]) -> np.ndarray:
+        left, right = (answers.embedder.encode(texts).astype(float) for texts in (candidates, references))
+        return np.clip((left * right).sum(axis=1), -1.0, 1.0)
+
+    return answers.once(("embedding_cosine", view), lambda: best_of_records(answers, view, cosines))
+
+
+@metric(better="higher")
+def rouge_l(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
+    """ROUGE-L F1 (Lin 2004, package rouge_score with its stemmer), 0 to 1; 1 for the annotator's own words.
+
+    Its tokens are lower-cased runs of a-z and 0-9: both views give nearly the same number, and on other scripts it
+    is 0 for everybody.
+    """
+    return over_annotators(weighted_means(answers.grid(rouge_l_values(answers, view)), draws), answers.counts)
+
+
+@metric(better="higher", bounds=(-1.0, 1.0))
+def bertscore(
+    answers: Answers, draws: Draws, *, view: View = "raw", model: str = "minilm-l6", layer: int = 6
+) -> Estimate:
+    """BERTScore F1 (Zhang et al. 2020), no idf, no rescaling; 1 for the annotator's own words.
+
+    model: minilm-l6 is the verified all-MiniLM-L6-v2, or any model that transformers can load; layer: from 1.
+    """
+    values = bertscore_values(answers, view, model, layer)
+    return over_annotators(weighted_means(answers.grid(values), draws), answers.counts)
+
+
+@metric(better="higher", bounds=(-1.0, 1.0), variants=({"view": "raw"}, {"view": "norm"}))
+def embedding_cosine(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
+    """Cosine of the sentence embeddings of the answer and the annotator's own explanation, -1 to 1."""
+    values = embedding_cosine_values(answers, view)
+    return over_annotators(weighted_means(answers.grid(values), draws), answers.counts)
+
+
+class _CachedTokens:
+    """The tokenizer of rouge_score with its stemmer, which is most of the cost, run once per text."""
+
+    def __init__(self) -> None:
+        from rouge_score.tokenizers import DefaultTokenizer
+
+        self.tokenize = lru_cache(maxsize=1 << 17)(DefaultTokenizer(use_stemmer=True).tokenize)
+
+
+@lru_cache(maxsize=1)
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], tokenizer=_CachedTokens())
+
+
+@lru_cache(maxsize=1 << 17)
+def _rouge_l(candidate: str, reference: str) -> float:
+    return float(_scorer().score(reference, candidate)["rougeL"].fmeasure)

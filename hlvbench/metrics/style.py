@@ -1,0 +1,158 @@
+"""Distances between how a system writes and how people write (METRICS.md section 7; ours).
+
+People are a system here too: the priority record of every question, so people against themselves are at 0. A
+missing answer is the empty text, whose features are all 0. These distances see surface habits that are partly
+content, and never rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from ..stats import Draws
+from ..types import Task
+from .answers import Answers
+from .features import answer_features, columns, feature_names, train_cuts
+from .registry import Estimate, Value, metric, over_annotators
+
+View = Literal["raw", "norm"]
+_MEANS = ({"view": "raw", "feature": "mean"}, {"view": "norm", "feature": "mean"})
+_NO_ANSWERS = "no answers"
+_NO_TRAIN = "no train records to take the bins from"
+
+
+def _per_feature(task: Task) -> tuple[Mapping[str, Value], ...]:
+    return tuple({"view": "raw", "feature": name} for name in feature_names(len(task.fields), "raw"))
+
+
+def divergence_terms(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """(p + ½) · ln((p + ½) / (q + ½)) of counts; their sum over B bins, divided by n + B/2, is the KL in nats."""
+    return (p + 0.5) * (np.log(p + 0.5) - np.log(q + 0.5))
+
+
+def swapped_terms(shared: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """The mean of `divergence_terms` over all swaps: (c + ½) · ln((c + ½) / (d + ½)), c = shared + k,
+    d = shared + free - k, k ~ Binomial(free, ½).
+
+    shared: positions with both texts in the bin; free: with exactly one. Whole numbers, of one shape; so is the
+    result. Each distinct pair is computed once.
+    """
+    base = int(free.max(initial=0)) + 1
+    codes = shared.astype(np.int64) * base + free.astype(np.int64)
+    pairs, where = np.unique(codes, return_inverse=True)
+    both, changing = pairs // base, pairs % base
+    out = np.zeros(len(pairs))
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, base + 1)))])
+    for count in np.unique(changing):
+        k = np.arange(count + 1)
+        chance = np.exp(log_factorial[count] - log_factorial[k] - log_factorial[count - k] - count * np.log(2.0))
+        same = changing == count
+        c = both[same, None] + k
+        out[same] = divergence_terms(c, c[:, ::-1]) @ chance
+    return out[where].reshape(shared.shape)
+
+
+def _one_hot(answers: Answers, view: str) -> list[np.ndarray]:
+    """One array (Q, B) of 0 and 1 per feature: the bin of each answer."""
+
+    def make() -> list[np.ndarray]:
+        values = answer_features(answers, view)
+        found = []
+        for column, cuts in zip(values.T, train_cuts(answers.task, view), strict=True):
+            bins = np.searchsorted(cuts, column, side="right")
+            found.append((bins[:, None] == np.arange(len(cuts) + 1)).astype(float))
+        return found
+
+    return answers.once(f"one_hot {view}", make)
+
+
+def _divergence(answers: Answers, draws: Draws, view: str, feature: str, excess: bool) -> Estimate:
+    """KL per annotator, mean over the features; with `excess`, minus its mean over all swaps.
+
+    A swap of a position's two texts keeps the bins' totals and the number of positions, so that mean is a sum
+    over bins of binomial expectations: exact, where drawn relabellings would add noise.
+    """
+    wanted = columns(feature, len(answers.task.fields), view)
+    out = np.full((len(draws), len(answers.annotators)), np.nan)
+    cuts = train_cuts(answers.task, view)
+    if not cuts or not answers.questions:
+        return over_annotators(out, answers.counts, _NO_ANSWERS if cuts else _NO_TRAIN)
+    sizes = np.array([len(cuts[f]) + 1 for f in wanted])
+    starts = np.cumsum(sizes) - sizes
+    people, system = (np.concatenate([_one_hot(a, view)[f] for f in wanted], axis=1) for a in (answers.human, answers))
+    rows, column = answers.cells
+    for annotator in range(out.shape[1]):
+        own = column == annotator
+        weights = draws.weights[:, rows[own]]
+        p, q = weights @ people[own], weights @ system[own]
+        terms = divergence_terms(p, q)
+        if excess:
+            shared = weights @ (people[own] * system[own])
+            terms -= swapped_terms(shared, p + q - 2 * shared)
+        total = weights.sum(axis=1, keepdims=True)
+        found = (np.add.reduceat(terms, starts, axis=1) / (total + sizes / 2)).mean(axis=1)
+        out[:, annotator] = np.where(total[:, 0] > 0, found, np.nan)
+    return over_annotators(out, answers.counts)
+
+
+@metric(better="lower", bounds=(0.0, np.inf), variants=lambda task: (*_MEANS, *_per_feature(task)))
+def feature_kl(answers: Answers, draws: Draws, *, view: View = "norm", feature: str = "mean") -> Estimate:
+    """Mean over annotators (and features) of KL(people ‖ system) in nats between their histograms of a feature.
+
+    Bins: quantiles of the pooled human train records, fixed in every replicate; add ½ per bin. 0 for people
+    themselves and grows as answers get fewer: the same person against himself has .3 at 10 answers, .06 at 95, so
+    it means nothing without `feature_kl_excess`.
+    """
+    return _divergence(answers, draws, view, feature, excess=False)
+
+
+@metric(better="lower", bounds=(-np.inf, np.inf), variants=_MEANS)
+def feature_kl_excess(answers: Answers, draws: Draws, *, view: View = "norm", feature: str = "mean") -> Estimate:
+    """`feature_kl` minus its expectation when every question's human and system text change places by a coin.
+
+    0 is what a system has that writes as people do; negative is closer than chance. The expectation is exact
+    (`swapped_terms`); a list's repeated items are swapped one by one.
+    """
+    return _divergence(answers, draws, view, feature, excess=True)
+
+
+@metric(better="lower", bounds=(0.0, np.inf), variants=_per_feature)
+def feature_wasserstein(answers: Answers, draws: Draws, *, view: View = "norm", feature: str = "words") -> Estimate:
+    """Mean over annotators of the Wasserstein-1 distance between people's and the system's values of a feature.
+
+    In the feature's own unit (words, characters, share); no bins. Σ_j |F_people(v_j) - F_system(v_j)| · (v_{j+1} - v_j)
+    over the sorted values v. `feature=mean` divides each feature by its standard deviation over people's
+    records of the split first and leaves out the features in which people are constant.
+    """
+    wanted = columns(feature, len(answers.task.fields), view)
+    shape = (len(draws), len(answers.annotators))
+    if not answers.questions:
+        return over_annotators(np.full(shape, np.nan), answers.counts, _NO_ANSWERS)
+    people, system = (answer_features(a, view)[:, wanted] for a in (answers.human, answers))
+    scale = people.std(axis=0) if feature == "mean" else np.ones(1)
+    varied = scale > 1e-12
+    note = "" if varied.any() else "people's features are all constant"
+    people, system = people[:, varied] / scale[varied], system[:, varied] / scale[varied]
+    rows, column = answers.cells
+    out = np.full(shape, np.nan)
+    for annotator in range(shape[1]):
+        own = column == annotator
+        weights = draws.weights[:, rows[own]]
+        total = weights.sum(axis=1)
+        distance = np.zeros(len(draws))
+        for h, s in zip(people[own].T, system[own].T, strict=True):
+            distance += wasserstein(weights, h, s)
+        np.divide(distance, total * varied.sum(), out=out[:, annotator], where=total * varied.sum() > 0)
+    return over_annotators(out, answers.counts, note)
+
+
+def wasserstein(weights: np.ndarray, people: np.ndarray, system: np.ndarray) -> np.ndarray:
+    """Wasserstein-1 of two samples of Q values under each row of weights (R, Q), times the row's sum: (R,)."""
+    points = np.unique(np.concatenate([people, system]))
+    if len(points) < 2:
+        return np.zeros(len(weights))
+    ahead = (people[:, None] <= points[:-1]).astype(float) - (system[:, None] <= points[:-1])
+    return np.abs(weights @ ahead) @ np.diff(points)

@@ -1,0 +1,287 @@
+"""Which adapter speaks for which annotator, and what can be told of it before a model is loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems
+from ..files import dump_json, read_json, sha256_file, sha256_text, write_atomic
+from ..types import Pair
+
+CONFIG, WEIGHTS, RECORD = "adapter_config.json", "adapter_model.safetensors", "hlvbench.json"
+PICKLES = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "adapter_model.pkl")
+STRAY = "ref"
+FETCHED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.py"]
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
+# keys of a config.json that do not change what the model computes
+_VOLATILE = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache"}
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that adapters are asked to sit on: as the user named it, and what it is."""
+
+    name: str
+    config_sha256: str
+    weights_sha256: str
+
+
+@dataclass
+class AdapterPlan:
+    """(task, annotator) -> the folder of the adapter that speaks for it, and all that is wrong so far.
+
+    shared: one adapter speaks for everybody; only the prompt names the annotator.
+    """
+
+    folders: dict[Pair, Path] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    shared: bool = False
+
+    def raise_problems(self) -> None:
+        if self.problems:
+            count = len(self.problems)
+            raise AdapterError(all_problems(
+                f"the adapters cannot be used, {count} problem{'s' * (count > 1)}; nothing was generated:",
+                self.problems,
+            ))  # fmt: skip
+
+
+def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]]) -> AdapterPlan:
+    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of CLI.md.
+
+    DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all.
+    """
+    root = local_folder(adapter_dir)
+    below = [p for p in sorted(root.iterdir()) if p.is_dir()]
+    plan = AdapterPlan()
+    everybody = {a for annotators in tasks.values() for a in annotators}
+    if _claims_adapter(root):
+        plan.shared = True
+        plan.folders = {(task, a): root for task, annotators in tasks.items() for a in annotators}
+        for name in sorted({p.name for p in below} & {*everybody, *tasks}):
+            plan.problems.append(
+                f"{root} is itself an adapter and also holds {name}/: it is not clear which of them is meant; "
+                f"move one of them away"
+            )
+        _note_stray(plan, root, everybody)
+        return plan
+    by_task = [name for name in tasks if (root / name).is_dir()]
+    by_annotator = sorted(p.name for p in below if p.name in everybody)
+    if by_task or not by_annotator:
+        if not by_task and not below:
+            raise AdapterError(f"--adapter-dir {adapter_dir}: {_expected(root, tasks)}; the folder is empty")
+        for name, annotators in tasks.items():
+            _take(plan, root / name, name, annotators)
+    elif len(tasks) > 1:
+        raise AdapterError(
+            f"--adapter-dir {adapter_dir} holds {', '.join(by_annotator)} directly, and {' and '.join(tasks)} are "
+            f"asked: {by_annotator[0]} of one task and of another are different people; name one by --task, or "
+            f"sort the adapters into {root}/TASK/ANNOTATOR/"
+        )
+    else:
+        ((name, annotators),) = tasks.items()
+        _take(plan, root, name, annotators)
+    return plan
+
+
+def _expected(root: Path, tasks: Mapping[str, Sequence[str]]) -> str:
+    name, annotators = next(iter(tasks.items()))
+    return f"expected {root}/{name}/{annotators[0]}/{CONFIG} and so on, or {root}/{CONFIG}"
+
+
+def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str]) -> None:
+    """The adapters of one task: a folder per annotator."""
+    for annotator in annotators:
+        place = folder / annotator
+        if _claims_adapter(place):
+            plan.folders[task, annotator] = place
+            _note_stray(plan, place, ())
+            continue
+        inner = [p for p in _folders(place) if _claims_adapter(p) and p.name != STRAY]
+        hint = f"; {inner[0]} holds one: move its files up" if len(inner) == 1 else ""
+        plan.problems.append(f"{task}: annotator {annotator} has no adapter (looked for {place / CONFIG}){hint}")
+    _note_stray(plan, folder, annotators)
+    for place in _folders(folder):
+        if _claims_adapter(place) and place.name not in annotators and place.name != STRAY:
+            plan.problems.append(
+                f"{place}: an adapter for {place.name}, who is no annotator of {task} ({', '.join(annotators)})"
+            )
+
+
+def _note_stray(plan: AdapterPlan, folder: Path, annotators: Sequence[str] | set[str]) -> None:
+    stray = folder / STRAY
+    if STRAY not in annotators and _claims_adapter(stray):
+        plan.problems.append(
+            f"{stray}: a leftover of preference training (the frozen reference, written by trl), not an annotator's "
+            f"adapter; check that {folder} holds what you want, then delete {stray}"
+        )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.iterdir()) if p.is_dir()] if folder.is_dir() else []
+
+
+def _claims_adapter(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (CONFIG, WEIGHTS, *PICKLES))
+
+
+def local_folder(
+    place: str, what: str = "--adapter-dir", revision: str | None = None, error: type[ModelError] = AdapterError
+) -> Path:
+    """`place` as a folder: a local one wins, else a hub repo `org/name[@revision]` is fetched (no pickles)."""
+    root = Path(place).expanduser()
+    if root.is_dir():
+        return root
+    match = _HUB_ID.fullmatch(place)
+    if root.exists() or not match:
+        raise error(f"{what} {place}: no such folder, and no hub id (org/name or org/name@revision) either")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(match[1], revision=match[2] or revision, allow_patterns=FETCHED))
+    except Exception as problem:  # the hub's many errors share no base class
+        reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
+        raise error(f"{what} {place}: no such folder here, and the hub did not give it: {reason}") from None
+
+
+def parse_model_map(words: Mapping[str, str], tasks: Mapping[str, Sequence[str]]) -> dict[Pair, str]:
+    """`--model-map Ann1=PLACE` or `task/Ann1=PLACE` (needed with several tasks) by (task, annotator)."""
+    found: dict[Pair, str] = {}
+    problems = []
+    for key, place in words.items():
+        task, slash, annotator = key.rpartition("/")
+        if not slash and len(tasks) > 1:
+            problems.append(f"{key}: {' and '.join(tasks)} are asked; write {next(iter(tasks))}/{key}={place}")
+            continue
+        task = task or next(iter(tasks))
+        if annotator not in tasks.get(task, ()):
+            problems.append(f"{key}: no such annotator of {task}")
+        else:
+            found[task, annotator] = place
+    missing = [f"{t}/{a}: no model" for t, annotators in tasks.items() for a in annotators if (t, a) not in found]
+    if problems or (words and missing):
+        raise UsageError(all_problems("--model-map does not fit the tasks:", [*problems, *missing]))
+    return found
+
+
+def file_problems(folder: Path, speaks_for: Sequence[Pair], base: Base, shared: bool = False) -> Iterator[str]:
+    """All that is wrong with an adapter's files for these (task, annotator) pairs on this base."""
+    try:
+        config = read_json(folder / CONFIG)
+        if not isinstance(config, dict) or not config.get("peft_type"):
+            raise DataError(f"{folder / CONFIG}: names no peft_type")
+    except DataError as error:
+        yield str(error)
+        config = {}
+    record: dict[str, Any] = {}
+    if (folder / RECORD).exists():
+        try:
+            record = read_json(folder / RECORD)
+        except DataError as error:
+            yield str(error)
+    yield from _base_problems(folder, config, record.get("base") or {}, base)
+    if not shared:
+        for task, annotator in speaks_for:
+            for key, asked in (("task", task), ("annotator", annotator)):
+                if record.get(key) not in (None, asked):
+                    yield f"{folder / RECORD} records {key} {record[key]}, but it is asked to speak for {asked}"
+    yield from _weight_problems(folder)
+
+
+def _base_problems(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any], base: Base) -> Iterator[str]:
+    for key in ("config_sha256", "weights_sha256"):
+        if record.get(key) not in (None, getattr(base, key)):
+            yield (
+                f"{folder / RECORD}: trained on {record.get('name', 'another base')} with {key} {record[key][:12]}, "
+                f"but {base.name} has {getattr(base, key)[:12]}; give --model the base it was trained on"
+            )
+            return
+    name = str(config.get("base_model_name_or_path") or "")
+    proven = record.get("weights_sha256") == base.weights_sha256 or _has_weights(Path(name), base)
+    if name and _tail(name) != _tail(base.name) and not proven:
+        yield (
+            f"{folder / CONFIG}: trained on the base {name}, but --model is {base.name}; give that base (if they are "
+            f"one and the same model under two names, correct base_model_name_or_path there)"
+        )
+
+
+def _tail(name: str) -> str:
+    """The last word of a hub id or of a path, also of a path into the hub's cache."""
+    cached = re.search(r"models--[^/]*?--([^/]+)/snapshots/", name)
+    return (cached[1] if cached else name.rstrip("/").rsplit("/", 1)[-1]).lower()
+
+
+def _has_weights(folder: Path, base: Base) -> bool:
+    return folder.is_absolute() and (folder / "config.json").is_file() and weights_sha256(folder) == base.weights_sha256
+
+
+def _weight_problems(folder: Path) -> Iterator[str]:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        pickles = [name for name in PICKLES if (folder / name).exists()]
+        if pickles:
+            yield (
+                f"{folder / pickles[0]}: a pickle, which can run any code when it is opened and is never loaded; "
+                f"save the adapter again as {WEIGHTS}"
+            )
+        else:
+            yield f"{folder}: no {WEIGHTS}"
+        return
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        yield f"{path}: cannot be read ({error}); it is truncated or no safetensors file"
+        return
+    broken = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        yield f"{path}: NaN or infinite values in {len(broken)} tensors, the first is {broken[0]}"
+    elif not tensors:
+        yield f"{path}: holds no tensors"
+    elif _is_zero(tensors):
+        yield f"{path}: the adapter's delta is zero: it was never trained, and would answer as the base model does"
+
+
+def _is_zero(tensors: Mapping[str, Any]) -> bool:
+    """Whether the weights provably change nothing; what cannot be told here shows in the probe."""
+    if all(".ia3_" in key for key in tensors):
+        return all(bool((t == 1).all()) for t in tensors.values())
+    if not all("lora_A" in key or "lora_B" in key for key in tensors):
+        return False
+    live = {key for key, t in tensors.items() if bool(t.any())}
+    return not any("lora_A" in key and key.replace("lora_A", "lora_B") in live for key in live)
+
+
+def config_sha256(path: Path) -> str:
+    """The hash of a model's config.json without the keys that do not change what it computes."""
+    config = {k: v for k, v in read_json(path).items() if k not in _VOLATILE}
+    return sha256_text(json.dumps(config, sort_keys=True))
+
+
+def weights_sha256(folder: Path) -> str:
+    """The hash of a folder's safetensors: of the one file, or of the list of names and hashes of several."""
+    found = {path.name: _blob_sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+    return next(iter(found.values())) if len(found) == 1 else sha256_text(json.dumps(found, sort_keys=True))
+
+
+def _blob_sha256(path: Path) -> str:
+    """The hub's cache names large files by their sha256; other files are read."""
+    name = path.resolve().name
+    return name if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", name) else sha256_file(path)
+
+
+def write_record(folder: Path, task: str, annotator: str | None, base: Base) -> None:
+    """Leave beside a trained adapter whom it speaks for and on which base; the gate holds runs to it."""
+    write_atomic(folder / RECORD, dump_json({"task": task, "annotator": annotator, "base": vars(base)}))
+
+
+def identify(name: str, folder: Path) -> Base:
+    """What a model folder is, under the name the user gave it."""
+    return Base(name, config_sha256(folder / "config.json"), weights_sha256(folder))

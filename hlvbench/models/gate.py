@@ -1,0 +1,147 @@
+"""The gate: an adapter is loaded onto its base, and everything that peft would only warn about is a problem."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .adapters import WEIGHTS
+
+PROBE = "Decide the label and explain your decision. Context: A man sleeps. Statement: The man is awake."
+# relative to the largest logit; rounding alone stays below it in float32
+EFFECT = 1e-4
+_WHOLE_LAYERS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")
+
+
+def load_adapters(
+    base: Any, folders: Sequence[Path], encoded: Sequence[int], tokenizer: Any
+) -> tuple[Any, dict[Path, str], list[str]]:
+    """(the model with all adapters, folder -> adapter name in it, problems).
+
+    base: a causal model in eval mode, wrapped in place. encoded: token ids of a rendered probe prompt. With
+    problems the model is not to be used.
+    """
+    import torch
+
+    with torch.inference_mode():
+        plain = _last_logits(base, encoded)
+    with warnings.catch_warnings():
+        # what peft warns about is checked here and by `file_problems`
+        warnings.simplefilter("ignore")
+        return _load_all(base, folders, encoded, tokenizer, plain)
+
+
+def _load_all(
+    base: Any, folders: Sequence[Path], encoded: Sequence[int], tokenizer: Any, plain: Any
+) -> tuple[Any, dict[Path, str], list[str]]:
+    model, names, problems = None, {}, []
+    for number, folder in enumerate(folders):
+        # no name is part of another: peft finds an adapter's keys by substring
+        name = f"voice{number:04d}"
+        try:
+            model = _inject(base if model is None else model, folder, name, first=model is None)
+        except Exception as error:  # peft and torch raise a dozen kinds on a config that does not fit
+            problems.append(f"{folder}: does not fit the base: {_first_line(error)}")
+            continue
+        names[folder] = name
+        found = list(_load_problems(model, folder, name)) or list(_effect_problems(model, folder, name, plain, encoded))
+        problems += [*found, *_template_problems(folder, tokenizer)]
+    return model, names, problems
+
+
+def _inject(model: Any, folder: Path, name: str, first: bool) -> Any:
+    from peft import PeftConfig, get_peft_model
+
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = True
+    if first:
+        return get_peft_model(model, config, adapter_name=name).eval()
+    model.add_adapter(name, config)
+    return model.eval()
+
+
+def _load_problems(model: Any, folder: Path, name: str) -> Iterator[str]:
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, framework="pt") as stream:
+        keys = set(stream.keys())
+    saved = getattr(model.peft_config[name], "modules_to_save", None) or ()
+    whole = [k for k in keys if any(f".{w}.weight" in k for w in _WHOLE_LAYERS if w not in saved) and ".lora_" not in k]
+    if whole:
+        yield (
+            f"{folder}: carries whole layers of the base ({', '.join(sorted(whole))}), as after a resized vocabulary; "
+            f"such an adapter cannot share its base: merge it and give it by --model-map"
+        )
+        return
+    try:
+        result = model.load_adapter(str(folder), adapter_name=name, torch_device="cpu")
+    except Exception as error:  # shapes and keys fail as RuntimeError, KeyError or ValueError
+        yield f"{folder}: does not fit the base: {_first_line(error)}"
+        return
+    model.eval()
+    unexpected = set(result.unexpected_keys)
+    if model.peft_config[name].is_prompt_learning:
+        # loaded by the prompt encoder, which the module's own loading knows nothing of
+        unexpected -= {"prompt_embeddings"}
+    for what, found in (("missing", result.missing_keys), ("unexpected", unexpected)):
+        if found:
+            yield f"{folder}: {len(found)} {what} keys, the first is {sorted(found)[0]}; it does not fit the base"
+
+
+def _effect_problems(model: Any, folder: Path, name: str, plain: Any, encoded: Sequence[int]) -> Iterator[str]:
+    import torch
+
+    with torch.inference_mode():
+        model.set_adapter(name)
+        logits = _last_logits(model, encoded)
+    if not logits.isfinite().all():
+        yield f"{folder}: the model's logits are not finite with this adapter"
+    elif (logits - plain).abs().max() <= EFFECT * plain.abs().max():
+        yield f"{folder}: no effect on the logits of a probe prompt; it would answer as the base model does"
+
+
+def _last_logits(model: Any, encoded: Sequence[int]) -> Any:
+    """The float32 logits, on the CPU, after the last of the `encoded` tokens."""
+    import torch
+
+    ids = torch.tensor([list(encoded)], device=model.device)
+    return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1].float().cpu()
+
+
+def _template_problems(folder: Path, tokenizer: Any) -> Iterator[str]:
+    """A chat template saved beside the adapter must render as the base's does: it is what training used."""
+    template = _chat_template(folder)
+    if template is None:
+        return
+    messages = [{"role": "user", "content": PROBE}]
+    options: Mapping[str, Any] = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+    try:
+        theirs = tokenizer.apply_chat_template(messages, chat_template=template, **options)
+        ours = tokenizer.apply_chat_template(messages, **options) if tokenizer.chat_template else None
+    except Exception as error:  # templates raise whatever they like
+        yield f"{folder}: the chat template saved beside the adapter cannot be rendered: {_first_line(error)}"
+        return
+    if theirs != ours:
+        yield (
+            f"{folder}: a chat template is saved beside the adapter that renders prompts otherwise than the base's; "
+            f"give --model with the tokenizer of its training, or delete the template there if it was never used"
+        )
+
+
+def _chat_template(folder: Path) -> str | None:
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    try:
+        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # torch puts a heading above the first size mismatch
+    return " ".join(lines[:2])[:400] if lines else type(error).__name__

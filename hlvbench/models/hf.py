@@ -1,0 +1,266 @@
+"""transformers models with peft adapters: the base is loaded once and answers for every annotator.
+
+Annotators take turns (one adapter is active per batch) instead of sharing batches: measured, that is at least as
+fast, and it serves every peft type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError, all_problems
+from ..files import read_json, sha256_file
+from ..prompt import render
+from ..settings import Settings
+from ..types import Pair, Task
+from . import Completion, OutOfMemory, Query
+from .adapters import (
+    CONFIG,
+    WEIGHTS,
+    AdapterPlan,
+    file_problems,
+    find_adapters,
+    identify,
+    local_folder,
+    parse_model_map,
+)
+from .gate import PROBE, load_adapters
+from .load import free_memory, identified, is_out_of_memory, load_model, load_tokenizer, pick_device
+from .noise import GumbelNoise, seed_of
+
+CPU_BATCH, GPU_BATCH = 16, 64
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """Who answers for an annotator: a model folder, and the adapter on it."""
+
+    model: Path
+    adapter: Path | None
+
+
+class HfModel:
+    """The model of one task; the models of one run share what is loaded (see `Model`)."""
+
+    def __init__(self, host: _Host, task: str) -> None:
+        self.host, self.task = host, task
+        self.name, self.context, self.batch_size = host.settings.model, host.context, host.batch_size
+
+    def describe(self) -> dict[str, Any]:
+        return self.host.describe(self.task)
+
+    def group(self, annotator: str) -> str:
+        voice = self.host.voices[self.task, annotator]
+        return f"{voice.model} {voice.adapter}"
+
+    def prompt_text(self, content: str) -> str:
+        return render(content, self.host.tokenizer, self.host.settings.think)
+
+    def count_tokens(self, content: str) -> int:
+        return len(self.host.encode(content))
+
+    def answer(self, batch: Sequence[Query]) -> list[Completion]:
+        by_voice: dict[_Voice, list[int]] = {}
+        for position, query in enumerate(batch):
+            # a question put to no annotator of the task is the base's to answer
+            voice = self.host.voices.get((self.task, query.annotator)) or next(iter(self.host.voices.values()))
+            by_voice.setdefault(voice, []).append(position)
+        found: dict[int, Completion] = {}
+        for voice, positions in by_voice.items():
+            found |= zip(positions, self.host.answer(voice, [batch[i] for i in positions]), strict=True)
+        return [found[i] for i in range(len(batch))]
+
+
+def load_hf(settings: Settings, tasks: Sequence[Task]) -> dict[str, HfModel]:
+    """One model per task name. Whatever is wrong with models or adapters is raised here, before any generation."""
+    host = _Host(settings, {task.name: task.annotators for task in tasks})
+    return {task.name: HfModel(host, task.name) for task in tasks}
+
+
+class _Host:
+    """What is in memory: one model at a time, with all adapters of one peft type on it."""
+
+    def __init__(self, settings: Settings, annotators: Mapping[str, Sequence[str]]) -> None:
+        self.settings = settings
+        self.folder = local_folder(settings.model, "--model", settings.revision, ModelError)
+        self.base = identified(settings.model, self.folder)
+        self.plan, self.voices = self._cast(annotators)
+        self._loaded: tuple[Path, str] | None = None
+        self._model: Any = None
+        self._names: dict[Path, str] = {}
+        self.tokenizer = load_tokenizer(self.folder, settings)
+        self._check_mapped_tokenizers()
+        self.device = pick_device(settings.device)
+        self.batch_size = CPU_BATCH if self.device == "cpu" else GPU_BATCH
+        self._pass_gate()
+        self.context = self._context()
+
+    def _cast(self, annotators: Mapping[str, Sequence[str]]) -> tuple[AdapterPlan, dict[Pair, _Voice]]:
+        pairs = [(task, a) for task, names in annotators.items() for a in names]
+        if self.settings.model_map:
+            if self.settings.adapter_dir:
+                raise ModelError("--model-map and --adapter-dir both say who answers; give one of them")
+            plan, voices = AdapterPlan(), {}
+            for pair, place in parse_model_map(self.settings.model_map, annotators).items():
+                folder = local_folder(place, f"--model-map {pair[1]}", error=ModelError)
+                if (folder / CONFIG).is_file():
+                    plan.folders[pair] = folder
+                    voices[pair] = _Voice(self.folder, folder)
+                else:
+                    voices[pair] = _Voice(folder, None)
+            return plan, voices
+        if self.settings.adapter_dir:
+            plan = find_adapters(self.settings.adapter_dir, annotators)
+            return plan, {pair: _Voice(self.folder, folder) for pair, folder in plan.folders.items()}
+        return AdapterPlan(), {pair: _Voice(self.folder, None) for pair in pairs}
+
+    def _pass_gate(self) -> None:
+        """Load everything that will answer once, so that all problems come before any generation."""
+        sound = []
+        for folder in self._adapters():
+            speaks_for = [pair for pair, f in self.plan.folders.items() if f == folder]
+            found = list(file_problems(folder, speaks_for, self.base, self.plan.shared))
+            self.plan.problems += found
+            sound += [folder] * (not found)
+        for kind in sorted({self._kind(f) for f in sound}):
+            self._load(self.folder, kind, [f for f in sound if self._kind(f) == kind])
+        self.plan.raise_problems()
+        for voice in dict.fromkeys(self.voices.values()):
+            if voice.adapter is None:
+                self._ready(voice)
+
+    def _adapters(self) -> list[Path]:
+        return list(dict.fromkeys(self.plan.folders.values()))
+
+    @staticmethod
+    def _kind(adapter: Path | None) -> str:
+        return str(read_json(adapter / CONFIG)["peft_type"]) if adapter else ""
+
+    def _load(self, folder: Path, kind: str, adapters: Sequence[Path]) -> None:
+        if self._loaded == (folder, kind):
+            return
+        self._model, self._names, self._loaded = None, {}, None
+        free_memory()
+        self._model = load_model(folder, self.settings, self.device)
+        self.dtype = str(self._model.dtype).removeprefix("torch.")
+        self._configure(self._model)
+        if adapters:
+            self._model, self._names, problems = load_adapters(
+                self._model, adapters, self.encode(PROBE), self.tokenizer
+            )
+            self.plan.problems += problems
+        self._loaded = folder, kind
+
+    def _ready(self, voice: _Voice) -> Any:
+        """The model with the voice's adapter active."""
+        kind = self._kind(voice.adapter)
+        self._load(voice.model, kind, [f for f in self._adapters() if self._kind(f) == kind] if kind else [])
+        if voice.adapter is not None:
+            self._model.set_adapter(self._names[voice.adapter])
+        return self._model
+
+    def _configure(self, model: Any) -> None:
+        """Greedy and nothing else: a checkpoint's own sampling options and penalties do not apply."""
+        from transformers import GenerationConfig
+
+        given = [model.generation_config.eos_token_id, model.config.get_text_config().eos_token_id]
+        listed = [i for one in given if one is not None for i in (one if isinstance(one, list) else [one])]
+        self.eos = sorted({*listed, self.tokenizer.eos_token_id} - {None})
+        pad = self.tokenizer.pad_token_id
+        self.pad = pad if pad is not None else (self.eos[0] if self.eos else 0)
+        model.generation_config = GenerationConfig(
+            do_sample=False, max_new_tokens=self.settings.max_new_tokens, eos_token_id=self.eos or None,
+            pad_token_id=self.pad, bos_token_id=self.tokenizer.bos_token_id,
+        )  # fmt: skip
+
+    def encode(self, content: str) -> list[int]:
+        """Token ids of the rendered prompt; a chat template has written the special tokens itself."""
+        text = render(content, self.tokenizer, self.settings.think)
+        whole = self.tokenizer.chat_template is None
+        # not verbose: prompts that are too long are refused in our own words
+        return list(self.tokenizer(text, add_special_tokens=whole, verbose=False).input_ids)
+
+    def answer(self, voice: _Voice, queries: Sequence[Query]) -> list[Completion]:
+        """Greedy or sampled completions of one left-padded batch."""
+        prompts = [self.encode(q.content) for q in queries]
+        width = max(map(len, prompts))
+        noise: list[Any] = []
+        if self.settings.temperature > 0:
+            seeds = [seed_of(self.settings.seed, q) for q in queries]
+            noise = [GumbelNoise(seeds, self.settings.temperature, width)]
+        # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
+        failure = None
+        try:
+            rows = self._generate(self._ready(voice), prompts, width, noise)
+        except RuntimeError as error:
+            failure = str(error).splitlines()[0]
+            if not is_out_of_memory(error):
+                raise ModelError(f"{self.settings.model}: generation failed: {failure}") from error
+        if failure is not None:
+            free_memory()
+            raise OutOfMemory(failure)
+        return [self._completion(row) for row in rows]
+
+    def _generate(self, model: Any, prompts: Sequence[list[int]], width: int, noise: list[Any]) -> list[list[int]]:
+        import torch
+
+        ids = [[self.pad] * (width - len(p)) + p for p in prompts]
+        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=torch.tensor(ids, device=model.device),
+                attention_mask=torch.tensor(mask, device=model.device),
+                generation_config=model.generation_config,
+                logits_processor=noise,
+            )
+        new: list[list[int]] = output[:, width:].tolist()
+        return new
+
+    def _completion(self, row: Sequence[int]) -> Completion:
+        end = next((i for i, token in enumerate(row) if token in self.eos), None)
+        kept = row if end is None else row[:end]
+        text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Completion(text, "length" if end is None else "stop", len(row) if end is None else end + 1)
+
+    def _context(self) -> int | None:
+        """The positions left to prompt and answer; an adapter's virtual tokens take their share."""
+        positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        if positions is None:
+            return None
+        virtual = [int(read_json(f / CONFIG).get("num_virtual_tokens") or 0) for f in self._adapters()]
+        return int(positions) - max(virtual, default=0)
+
+    def _check_mapped_tokenizers(self) -> None:
+        """Prompts are counted and hashed once, so models of one run must read them alike."""
+        problems = []
+        for folder in sorted({v.model for v in self.voices.values()} - {self.folder}):
+            other = load_tokenizer(folder, self.settings)
+            text = render(PROBE, other, self.settings.think)
+            special = other.chat_template is None
+            if list(other(text, add_special_tokens=special).input_ids) != self.encode(PROBE):
+                problems.append(f"{folder}: renders or encodes a prompt otherwise than {self.settings.model} does")
+        if problems:
+            raise ModelError(all_problems("models of one run must share tokenizer and chat template:", problems))
+
+    def describe(self, task: str) -> dict[str, Any]:
+        own = {a: voice for (t, a), voice in self.voices.items() if t == task}
+        return {
+            "kind": "transformers",
+            **vars(self.base),
+            "revision": self.folder.name if self.folder.parent.name == "snapshots" else None,
+            "adapters": {a: self._sha256[v.adapter] for a, v in own.items() if v.adapter},
+            "models": {a: self._sha256[v.model] for a, v in own.items() if v.model != self.folder},
+            "device": self.device,
+            "dtype": self.dtype,
+        }
+
+    @cached_property
+    def _sha256(self) -> dict[Path, str]:
+        found = {f: sha256_file(f / WEIGHTS) for f in self._adapters()}
+        for folder in {v.model for v in self.voices.values()} - {self.folder}:
+            found[folder] = identify(str(folder), folder).weights_sha256
+        return found

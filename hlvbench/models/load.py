@@ -1,0 +1,124 @@
+"""From a folder to a transformers model and its tokenizer in memory; safetensors only."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from ..settings import Settings
+from .adapters import CONFIG, Base, identify
+
+
+def identified(name: str, folder: Path) -> Base:
+    """What the folder is, or a ModelError if it is no model that can be loaded."""
+    if (folder / CONFIG).is_file():
+        raise ModelError(f"--model {name} is an adapter; give its base as --model and the folder as --adapter-dir")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"--model {name}: no config.json in {folder}; it is no transformers model")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"--model {name}: no safetensors in {folder}; pickled weights can run any code and are never loaded"
+        )
+    return identify(name, folder)
+
+
+def load_tokenizer(folder: Path, settings: Settings) -> Any:
+    """The tokenizer, or a ModelError."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(folder), padding_side="left", trust_remote_code=settings.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: its tokenizer cannot be loaded: {_reason(error)}") from error
+
+
+def load_model(folder: Path, settings: Settings, device: str) -> Any:
+    """The causal model in eval mode on its device; dtype "auto" is the checkpoint's, on a CPU float32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    arguments = _model_arguments(settings.model_arg)
+    dtype: Any = settings.dtype
+    if dtype == "auto" and device == "cpu":
+        # half precision is slow or missing on most CPUs
+        dtype = torch.float32
+    elif dtype != "auto":
+        dtype = getattr(torch, dtype, None)
+        if not isinstance(dtype, torch.dtype):
+            raise ModelError(f"--dtype {settings.dtype}: auto, float32, bfloat16 or float16")
+    logging.disable_progress_bar()
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True,
+            trust_remote_code=settings.trust_remote_code, **arguments,
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{folder}: cannot be loaded: {_reason(error)}") from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelError(
+            f"{folder}: the checkpoint lacks {len(missing)} of the model's weights, the first is {missing[0]}"
+        )
+    if "device_map" not in arguments and "quantization_config" not in arguments:
+        model = model.to(device)
+    return model.eval()
+
+
+def _model_arguments(words: Mapping[str, str]) -> dict[str, Any]:
+    """`--model-arg` values read as JSON where they are JSON; bitsandbytes' options become its config."""
+    found: dict[str, Any] = {}
+    for key, word in words.items():
+        try:
+            found[key] = json.loads(word.lower() if word in ("True", "False") else word)
+        except ValueError:
+            found[key] = word
+    quantised = {k: found.pop(k) for k in list(found) if k.startswith(("load_in_", "bnb_"))}
+    if quantised:
+        from transformers import BitsAndBytesConfig
+
+        found["quantization_config"] = BitsAndBytesConfig(**quantised)
+    return found
+
+
+def pick_device(asked: str) -> str:
+    """The device asked for if it works; "auto" takes the fastest there is."""
+    import torch
+
+    if asked != "auto":
+        try:
+            torch.empty(1, device=asked)
+        except (RuntimeError, AssertionError) as error:
+            raise ModelError(f"--device {asked}: not usable here: {_reason(error)}") from None
+        return asked
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def free_memory() -> None:
+    """Give back what dropped tensors held."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory did not suffice, in the words of any device."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _reason(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

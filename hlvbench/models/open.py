@@ -1,0 +1,30 @@
+"""From the words of `--model` to a model of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..embed import load_embedder
+from ..errors import UsageError
+from ..settings import Settings
+from ..types import Task
+from . import Model
+
+
+def open_models(settings: Settings, tasks: Sequence[Task]) -> Mapping[str, Model]:
+    """One model per task name; what is loaded from disk is loaded once."""
+    kind, colon, rest = settings.model.partition(":")
+    if colon and kind == "reference":
+        from .reference import Reference
+
+        embedder = load_embedder()
+        return {t.name: Reference(rest, t, settings.split, embedder, settings.seed) for t in tasks}
+    if colon and kind == "replay":
+        from .replay import load_replay
+
+        return load_replay(rest, tasks)
+    if colon and kind in ("endpoint", "lm-eval"):
+        raise UsageError(f"--model {kind}: is not in this release; it takes a path, a hub id, reference: or replay:")
+    from .hf import load_hf
+
+    return load_hf(settings, tasks)

@@ -1,0 +1,125 @@
+"""The prompts base, icl, vp and vp-icl; training and inference render them through the same functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import UsageError
+from .metrics.answers import Embedder
+from .settings import PROMPTS, SHOTS
+from .stats import seeded
+from .text import raw
+from .types import Annotation, Item, Label, Task
+
+
+def shown_annotator(annotator: str) -> str:
+    """How a prompt names an annotator: "Ann2" is "annotator 2", any other id stands as it is."""
+    match = re.fullmatch(r"Ann(\d+)", annotator)
+    return f"annotator {match[1] if match else annotator}"
+
+
+def label_word(task: Task) -> str:
+    return "Score" if task.kind == "ordinal" else "Label"
+
+
+def render_item(task: Task, item: Item) -> str:
+    """The input texts, a line each, under their shown names."""
+    return "\n".join(f"{shown}: {raw(item.text[name])}" for name, shown in task.fields.items())
+
+
+def render_answer(task: Task, label: Label, explanation: str) -> str:
+    """The answer in the line format: what training teaches, shots show and references reply."""
+    return f"{label_word(task)}: {label}\nExplanation: {raw(explanation)}"
+
+
+def render(content: str, tokenizer: Any, think: bool = False) -> str:
+    """The text that the model sees before its answer: through the tokenizer's chat template if it has one."""
+    if getattr(tokenizer, "chat_template", None) is None:
+        return content + "\n"
+    messages = [{"role": "user", "content": content}]
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=think)
+    )
+
+
+class Prompter:
+    """Makes the user message of a question.
+
+    shots: worked examples per prompt, at most; as many are given as `fits(content)` allows.
+    pick: "random" (by seed, the same for all items of an annotator) or "nearest" (by the embedding of the
+    input, the nearest last). profiles: annotator -> text, for vp and vp-icl.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        kind: str = "base",
+        *,
+        shots: int = SHOTS,
+        pick: str = "random",
+        seed: int = 0,
+        profiles: Mapping[str, str] | None = None,
+        embedder: Embedder | None = None,
+        fits: Callable[[str], bool] = lambda content: True,
+    ) -> None:
+        if kind not in PROMPTS:
+            raise UsageError(f"no prompt {kind!r}; there are {', '.join(PROMPTS)}")
+        if pick not in ("random", "nearest"):
+            raise UsageError(f"shots are picked random or nearest, not {pick!r}")
+        if "vp" in kind and profiles is None:
+            raise UsageError(f"the prompt {kind} needs the annotators' profiles")
+        self.task, self.kind, self.shots, self.seed, self.fits = task, kind, shots, seed, fits
+        self.profiles = profiles or {}
+        self.nearest = _Nearest(task, embedder) if pick == "nearest" and embedder and "icl" in kind else None
+        self._own = {a: task.records_of("train", a) for a in task.annotators} if "icl" in kind else {}
+        self.shots_given: list[int] = []
+
+    def content(self, item: str, annotator: str) -> str:
+        """The message for one question."""
+        if "icl" not in self.kind:
+            return self._compose(item, annotator, [])
+        examples = self._examples(item, annotator)
+        while examples and not self.fits(self._compose(item, annotator, examples)):
+            # random shots lose the last, nearest ones the farthest, which stands first
+            examples = examples[1:] if self.nearest else examples[:-1]
+        self.shots_given.append(len(examples))
+        return self._compose(item, annotator, examples)
+
+    def _examples(self, item: str, annotator: str) -> list[Annotation]:
+        own = self._own[annotator]
+        count = min(self.shots, len(own))
+        if self.nearest:
+            return self.nearest.records(item, annotator)[:count][::-1]
+        order = seeded("shots", self.task.name, self.seed, annotator).permutation(len(own))[:count]
+        return [own[i] for i in order]
+
+    def _compose(self, item: str, annotator: str, examples: list[Annotation]) -> str:
+        task = self.task
+        parts = [
+            f"You are {shown_annotator(annotator)}. {task.instruction} Format: {label_word(task)}, then Explanation."
+        ]
+        if "vp" in self.kind:
+            parts.append(f"Annotator profile:\n{self.profiles[annotator]}")
+        if examples:
+            parts.append("Examples of how this annotator answered:")
+            parts += [
+                f"{render_item(task, task.items[r.item])}\n{render_answer(task, r.label, r.explanation)}"
+                for r in examples
+            ]
+        parts.append(render_item(task, task.items[item]))
+        return "\n\n".join(parts)
+
+
+class _Nearest:
+    """Train records of an annotator by the closeness of their item's input."""
+
+    def __init__(self, task: Task, embedder: Embedder) -> None:
+        self.task = task
+        self.vectors = dict(zip(task.items, embedder.encode([i.joined for i in task.items.values()]), strict=True))
+
+    def records(self, item: str, annotator: str) -> list[Annotation]:
+        """The nearest first; ties in the order of the split."""
+        own = self.task.records_of("train", annotator)
+        return sorted(own, key=lambda r: -float(self.vectors[item] @ self.vectors[r.item]))

@@ -1,0 +1,89 @@
+"""HTML by construction: whatever is not markup already is text and gets escaped."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+from .rows import legible
+
+
+class Html(str):
+    """Markup. Every other string is text: names and ids come from outside."""
+
+
+Part = str | float | None | Iterable["Part"]
+
+_VOID = {"meta", "link", "wbr", "line", "rect", "circle", "path", "polyline"}
+
+
+def text(value: object) -> Html:
+    """Escaped for element content and quoted attributes; control and direction characters become U+FFFD."""
+    return Html(html.escape(legible(value), quote=True))
+
+
+def join(parts: Part) -> Html:
+    """The parts one after another: markup as it is, text escaped, None as nothing."""
+    if parts is None:
+        return Html("")
+    if isinstance(parts, Html):
+        return parts
+    if isinstance(parts, str | float | int):
+        return text(parts)
+    return Html("".join(map(join, parts)))
+
+
+def tag(element: str, /, *children: Part, **attributes: object) -> Html:
+    """An element. Attributes: a trailing "_" is dropped, "_" is "-"; None and False leave one out, True is bare."""
+    inner = []
+    for key, value in attributes.items():
+        if value is not None and value is not False:
+            named = key.rstrip("_").replace("_", "-")
+            inner.append(f" {named}" if value is True else f' {named}="{text(value)}"')
+    start = f"<{element}{''.join(inner)}"
+    if element in _VOID and not children:
+        return Html(start + "/>")
+    return Html(f"{start}>{join(children)}</{element}>")
+
+
+def name_of(value: object) -> Html:
+    """A name from outside, kept from turning the direction of the text around it."""
+    return tag("bdi", str(value))
+
+
+def table(head: Sequence[Part], rows: Iterable[Sequence[Part]], *, caption: str, class_: str | None = None) -> Html:
+    """A table in a box that scrolls by itself; the first cell of a row is its header. Cells that are <td> markup
+    already are taken as they are."""
+    columns = tag("tr", [tag("th", cell, scope="col") for cell in head])
+    body = [tag("tr", tag("th", row[0], scope="row"), [_cell(cell) for cell in row[1:]]) for row in rows]
+    inner = tag("table", tag("caption", caption), tag("thead", columns), tag("tbody", body), class_=class_)
+    return scroll(inner, caption)
+
+
+def _cell(cell: Part) -> Html:
+    return cell if isinstance(cell, Html) and cell.startswith("<td") else tag("td", cell)
+
+
+def scroll(content: Html, label: str) -> Html:
+    """A box that scrolls sideways, reachable by keyboard."""
+    return tag("div", content, class_="scroll", role="group", aria_label=label, tabindex="0")
+
+
+def fold(title: Part, *content: Part) -> Html:
+    """Content that is closed until asked for."""
+    return tag("details", tag("summary", title), *content)
+
+
+def titled(title: str, *content: Part) -> Html:
+    return tag("section", tag("h3", title), *content)
+
+
+def note(*content: Part) -> Html:
+    return tag("p", *content, class_="note")
+
+
+def code(name: str) -> Html:
+    """A signature or metric, which may break after its punctuation and nowhere else."""
+    pieces = re.split(r"(?<=[_(,=|])", name)
+    return tag("code", [[tag("wbr") if position else None, piece] for position, piece in enumerate(pieces)])

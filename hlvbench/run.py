@@ -1,0 +1,288 @@
+"""The main job as Python functions: generate, score, run. The command line adds nothing but words."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .embed import load_embedder
+from .errors import RunError, UsageError, all_problems
+from .files import dump_json, dump_line, read_generations, read_json, sha256_text, write_atomic
+from .generate import generate as generate_task
+from .generate import plan_summary
+from .models import Model, Query
+from .models.open import open_models
+from .profile import counted_profile, profile_request
+from .prompt import Prompter
+from .report import write_report
+from .score import Scored, score_task
+from .settings import Settings
+from .stats import REPLICATES
+from .task import load_tasks
+from .types import Task
+
+SETTINGS = "settings.json"
+
+
+def generate(
+    settings: Settings,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    batch_size: int | str = "auto",
+    resume: bool = True,
+    quiet: bool = False,
+    command: Sequence[str] = (),
+) -> Path:
+    """Write the raw text of every question below the run folder, which is returned; resumes by itself."""
+    settings.check()
+    folder = out or Path("runs") / settings.folder()
+    started = time.time()
+    tasks = _load(settings, data_dir, tasks_dir)
+    claim(folder, settings)
+    models = open_models(settings, tasks)
+    write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
+    facts: dict[str, Any] = {}
+    for task in tasks:
+        model = models[task.name]
+        prompter = make_prompter(task, model, settings, folder / task.name)
+        result = generate_task(
+            task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
+            samples=settings.samples, batch_size=batch_size, settings=asdict(settings), resume=resume, quiet=quiet,
+        )  # fmt: skip
+        rows = read_generations(folder / task.name / "generations.jsonl")
+        facts[task.name] = {
+            "version": task.version,
+            "data_sha256": dict(task.data_sha256),
+            "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
+            "new_tokens": sum(r.new_tokens for r in rows),
+            "cut_at_token_limit": sum(r.finish == "length" for r in rows),
+            "shots_fewest": min(prompter.shots_given, default=None),
+            "model": model.describe(),
+            **result,
+        }
+    _write_manifest(folder, settings, facts, command, time.time() - started)
+    return folder
+
+
+def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) -> Prompter:
+    """The prompts of a run; profiles are saved in the run and read back by a resumed one."""
+    profiles = _profiles(task, model, settings, folder) if "vp" in settings.prompt else None
+    nearest = "icl" in settings.prompt and settings.shot_pick == "nearest"
+    room = None if model.context is None else model.context - settings.max_new_tokens
+    return Prompter(
+        task, settings.prompt, shots=settings.shots, pick=settings.shot_pick, seed=settings.seed,
+        profiles=profiles, embedder=load_embedder() if nearest else None,
+        fits=lambda content: room is None or model.count_tokens(content) <= room,
+    )  # fmt: skip
+
+
+def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dict[str, str]:
+    path = folder / "profiles.json"
+    if path.exists():
+        return dict(read_json(path))
+    if settings.profile == "counted":
+        found = {a: counted_profile(task, a) for a in task.annotators}
+    else:
+        found = {a: _written_profile(task, a, model, settings) for a in task.annotators}
+    write_atomic(path, dump_json(found))
+    return found
+
+
+def _written_profile(task: Task, annotator: str, model: Model, settings: Settings) -> str:
+    """Ask the model; as many records as fit its context stand in the request."""
+    room = None if model.context is None else model.context - settings.max_new_tokens
+    for records in range(settings.shots, 0, -1):
+        request = profile_request(task, annotator, settings.seed, records)
+        if room is None or model.count_tokens(request) <= room:
+            text = model.answer([Query("profile", annotator, 0, request)])[0].text.strip()
+            if not text:
+                raise RunError(f"{task.name}: the model wrote an empty profile for {annotator}; use --profile counted")
+            return text
+    raise RunError(f"{task.name}: no record of {annotator} fits the model's context; use --profile counted")
+
+
+def claim(folder: Path, settings: Settings) -> None:
+    """Refuse a folder that holds anything but a run with these settings, naming every difference."""
+    path = folder / SETTINGS
+    if path.exists():
+        there, mine = read_json(path), json.loads(json.dumps(asdict(settings)))
+        differing = sorted(k for k in {*mine, *there} if mine.get(k) != there.get(k))
+        if differing:
+            raise RunError(all_problems(
+                f"{folder} holds a run with other settings; choose another --out, or remove it:",
+                [f"{k}: there {there.get(k)!r}, now {mine.get(k)!r}" for k in differing],
+            ))  # fmt: skip
+    elif folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} exists and is not a run of hlvbench; choose another --out")
+
+
+def _load(settings: Settings, data_dir: Path | None, tasks_dir: Path | None) -> tuple[Task, ...]:
+    tasks = load_tasks(settings.task, data_dir, tasks_dir)
+    without = [t.name for t in tasks if not t.splits.get(settings.split)]
+    if without:
+        raise UsageError(f"no items in split {settings.split!r} of {', '.join(without)}")
+    return tasks
+
+
+def dry_run(
+    settings: Settings,
+    *,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    batch_size: int | str = "auto",
+) -> dict[str, Any]:
+    """What a run would ask and about how long it would take, per task; nothing is kept."""
+    settings.check()
+    tasks = _load(settings, data_dir, tasks_dir)
+    models = open_models(settings, tasks)
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for task in tasks:
+            model = models[task.name]
+            prompter = make_prompter(task, model, settings, Path(scratch) / task.name)
+            found[task.name] = plan_summary(
+                task, model, prompter.content, split=settings.split, limit=settings.limit, samples=settings.samples,
+                batch_size=batch_size, max_new_tokens=settings.max_new_tokens,
+            )  # fmt: skip
+    return found
+
+
+def score(
+    place: Path,
+    *,
+    task: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Path:
+    """(Re-)score a run folder in place, or a bare generations.jsonl into `out`; returns the folder of the scores."""
+    if not place.exists():
+        raise UsageError(f"{place}: no such run folder or file")
+    if place.is_dir():
+        if not (place / SETTINGS).exists():
+            raise RunError(f"{place} is no run folder: it has no {SETTINGS}; a bare file needs --task")
+        recorded = read_json(place / SETTINGS)
+        names = [task] if task else list(recorded["task"])
+        split, limit, seed = split or recorded["split"], limit or recorded["limit"], recorded["seed"]
+        target, system = out or place, recorded["model"]
+        files = {name: place / name / "generations.jsonl" for name in names}
+        unfinished = [name for name, path in files.items() if not path.exists()]
+        if unfinished:
+            raise RunError(f"{place}: {', '.join(unfinished)} has no generations.jsonl; finish it by the same command")
+    else:
+        if task is None or "," in task:
+            raise UsageError(f"{place}: a bare generations file needs the name of its one task: --task NAME")
+        target, system, files = out or place.parent, place.stem, {task: place}
+    embedder = load_embedder()
+    documents = []
+    loaded = load_tasks(list(files), data_dir, tasks_dir)
+    for (name, path), one in zip(files.items(), loaded, strict=True):
+        scored = score_task(
+            one, read_generations(path), embedder, system=system, split=split or "test", limit=limit,
+            seed=seed, replicates=replicates,
+        )  # fmt: skip
+        _write_scores(target / name, scored)
+        documents.append(scored.document)
+    write_report(target, documents)
+    return target
+
+
+def _write_scores(folder: Path, scored: Scored) -> None:
+    write_atomic(folder / "answers.jsonl", "".join(map(dump_line, scored.answers)))
+    write_atomic(folder / "scores.json", dump_json(scored.document))
+
+
+def run(
+    settings: Settings,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    batch_size: int | str = "auto",
+    resume: bool = True,
+    quiet: bool = False,
+    command: Sequence[str] = (),
+) -> Path:
+    """Generate, score, report; returns the run folder."""
+    folder = generate(
+        settings, out=out, data_dir=data_dir, tasks_dir=tasks_dir, batch_size=batch_size, resume=resume,
+        quiet=quiet, command=command,
+    )  # fmt: skip
+    return score(folder, data_dir=data_dir, tasks_dir=tasks_dir)
+
+
+def read_scores(folder: Path) -> list[dict[str, Any]]:
+    """The scores.json documents of a run, in the order of its tasks."""
+    names = [path.parent.name for path in sorted(folder.glob("*/scores.json"))]
+    if (folder / SETTINGS).exists():
+        names = [name for name in read_json(folder / SETTINGS)["task"] if name in names]
+    return [read_json(folder / name / "scores.json") for name in names]
+
+
+def _write_manifest(
+    folder: Path, settings: Settings, facts: Mapping[str, Any], command: Sequence[str], seconds: float
+) -> None:
+    """The run's history: a resumed run adds its wall time to what was there."""
+    path = folder / "manifest.json"
+    before = read_json(path)["wall_seconds"] if path.exists() else 0.0
+    write_atomic(path, dump_json({
+        "command": list(command),
+        "settings": asdict(settings),
+        "hlvbench": __version__,
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": _versions(),
+        "wall_seconds": round(before + seconds, 1),
+        "tasks": dict(facts),
+    }))  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in (
+        "torch",
+        "transformers",
+        "peft",
+        "tokenizers",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "sentence-transformers",
+    ):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_revision() -> str | None:
+    """The checkout's revision, "+changes" if it has uncommitted ones; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        top = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=here, capture_output=True, text=True,
+            timeout=10, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return top + ("+changes" if dirty else "")

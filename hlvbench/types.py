@@ -1,0 +1,129 @@
+"""The core types. Frozen, without behaviour beyond lookups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+Label = str | int
+Pair = tuple[str, str]
+"""(item id, annotator): a question."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to annotate: its id and its named input texts, in the task's field order."""
+
+    id: str
+    text: Mapping[str, str]
+
+    @property
+    def joined(self) -> str:
+        """The input texts joined by a space."""
+        return " ".join(self.text.values())
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A label and an explanation: a person's record and a model's answer alike."""
+
+    item: str
+    annotator: str
+    label: Label
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A model's raw text for one question, untouched.
+
+    `finish` is "stop" (the model ended), "length" (cut at the token limit) or "error".
+    """
+
+    item: str
+    annotator: str
+    sample: int
+    text: str
+    finish: str
+    new_tokens: int
+    prompt_sha256: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number with all that is needed to read it; `annotator` None means all of them."""
+
+    metric: str
+    signature: str
+    annotator: str | None
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    floor: float | None = None
+    ceiling: float | None = None
+    n: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset with its splits, ready to ask and to score.
+
+    kind: "nominal" or "ordinal" (integer labels). `labels` are all labels allowed (an ordinal task
+    lists every integer of its range). `priority` orders labels for pairs with several records.
+    `fields` maps field names to the names shown in prompts. `skipped` counts what is never asked.
+    """
+
+    name: str
+    version: str
+    kind: str
+    labels: tuple[Label, ...]
+    priority: tuple[Label, ...]
+    instruction: str
+    fields: Mapping[str, str]
+    annotators: tuple[str, ...]
+    items: Mapping[str, Item]
+    records: tuple[Annotation, ...]
+    splits: Mapping[str, tuple[str, ...]]
+    subsets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    min_records: int = 20
+    data_sha256: Mapping[str, str] = field(default_factory=dict)
+    majority_sentence: str = "This is my decision."
+
+    @cached_property
+    def by_pair(self) -> Mapping[Pair, tuple[Annotation, ...]]:
+        """The records of every (item, annotator) pair, the priority record first."""
+        rank = {label: position for position, label in enumerate(self.priority)}
+        pairs: dict[Pair, list[Annotation]] = {}
+        for record in self.records:
+            pairs.setdefault((record.item, record.annotator), []).append(record)
+        # a stable sort: equal ranks keep the order of the source
+        return {pair: tuple(sorted(found, key=lambda r: rank[r.label])) for pair, found in pairs.items()}
+
+    @cached_property
+    def scored_annotators(self) -> tuple[str, ...]:
+        """The annotators with at least `min_records` records; the others stay out of every metric."""
+        counts = dict.fromkeys(self.annotators, 0)
+        for record in self.records:
+            counts[record.annotator] += 1
+        return tuple(a for a in self.annotators if counts[a] >= self.min_records)
+
+    def questions(self, split: str, limit: int | None = None) -> tuple[Pair, ...]:
+        """The questions of a split (of its first `limit` items): split order of items, then annotators."""
+        return tuple(
+            (item, annotator)
+            for item in self.splits[split][:limit]
+            for annotator in self.annotators
+            if (item, annotator) in self.by_pair
+        )
+
+    def records_of(self, split: str, annotator: str | None = None) -> tuple[Annotation, ...]:
+        """All records of a split in question order; of one annotator if named."""
+        return tuple(
+            record
+            for pair in self.questions(split)
+            if annotator is None or pair[1] == annotator
+            for record in self.by_pair[pair]
+        )

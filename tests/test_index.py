@@ -1,0 +1,125 @@
+"""The index and its four factors (METRICS.md section 9)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hlvbench.metrics import bind, parse_metric
+from hlvbench.metrics.answers import Answers
+from hlvbench.metrics.index import factor_metrics, harmonic_index, hlv_index, index_factors
+from hlvbench.stats import every_item_once, item_draws, seeded
+from hlvbench.types import Annotation, Pair, Task
+
+from .toy import ToyEmbedder, toy_task
+
+TOY = ToyEmbedder()
+
+
+def people(task: Task, limit: int | None = None) -> Answers:
+    return Answers(task, "test", {}, TOY, limit).human
+
+
+def index_of(answers: Answers) -> float:
+    return float(hlv_index(answers, every_item_once(len(answers.items)), embed="toy").overall[0])
+
+
+def harmonic(*values: float) -> float:
+    return float(harmonic_index({str(k): np.array([v]) for k, v in enumerate(values)})[0])
+
+
+def test_the_harmonic_mean_by_hand() -> None:
+    # 4 / (1/.5 + 1/.25 + 1/1 + 1/.2) = 4 / 12
+    assert harmonic(0.5, 0.25, 1.0, 0.2) == pytest.approx(1 / 3)
+
+
+def test_factors_are_clipped_and_a_missing_skill_makes_the_index_zero() -> None:
+    assert harmonic(0.5, 0.5, 1.7, 1.0) == pytest.approx(4 / 6)
+    assert harmonic(0.9, 0.9, 0.9, 0.0) == 0.0
+    assert harmonic(0.9, 0.9, 0.9, -0.2) == 0.0
+    assert np.isnan(harmonic(0.9, 0.9, 0.0, float("nan")))
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4), st.integers(0, 3), st.floats(0.0, 1.0))
+def test_worsening_one_factor_never_raises_the_index(values: list[float], which: int, share: float) -> None:
+    worse = [v * share if k == which else v for k, v in enumerate(values)]
+    assert harmonic(*worse) <= harmonic(*values) + 1e-12
+    assert harmonic(*values) <= 4 * min(values)
+
+
+def test_people_have_an_index_of_one_on_every_list() -> None:
+    answers = people(toy_task(absent=0.1, doubles=0.1))
+    draws = item_draws(answers.items, "toy@1", "test", replicates=10)
+    for factor, values in index_factors(answers, draws).items():
+        np.testing.assert_allclose(values, 1.0, err_msg=factor)
+    np.testing.assert_allclose(hlv_index(answers, draws, embed="toy").overall, 1.0)
+    assert index_of(answers) == pytest.approx(1.0)
+
+
+def test_the_index_is_the_harmonic_mean_of_its_metrics_on_every_list() -> None:
+    task = toy_task(items=(20, 20, 30))
+    answers = Answers(task, "test", mixture(task, 0.5), TOY)
+    draws = item_draws(answers.items, "toy@1", "test", replicates=10)
+    found = hlv_index(answers, draws, embed="toy").overall
+    parts = [m(answers, draws).overall for m in factor_metrics("toy").values()]
+    for r in range(10):
+        factors = [min(max(float(part[r]), 0.0), 1.0) for part in parts]
+        assert found[r] == pytest.approx(0.0 if min(factors) <= 0 else 4 / sum(1 / f for f in factors))
+
+
+def mixture(task: Task, share: float) -> Mapping[Pair, Annotation]:
+    """People's answers, a share of them replaced by the same person's record of another item."""
+    questions = task.questions("test")
+    given = {p: task.by_pair[p][0] for p in questions}
+    order = seeded("mixture").permutation(len(questions))
+    for q in order[: round(share * len(order))]:
+        pool = [p for p in questions if p[1] == questions[q][1] and p != questions[q]]
+        record = task.by_pair[pool[int(seeded("pick", q).integers(len(pool)))]][0]
+        given[questions[q]] = dataclasses.replace(record, item=questions[q][0])
+    return given
+
+
+def test_replacing_right_answers_by_random_ones_of_the_same_person_never_helps() -> None:
+    task = toy_task(items=(20, 20, 60))
+    scores = [index_of(Answers(task, "test", mixture(task, share), TOY)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert scores[0] == pytest.approx(1.0)
+    assert scores == sorted(scores, reverse=True)
+    assert scores[-1] < 0.1
+
+
+def test_blind_and_constant_systems_have_an_index_of_zero() -> None:
+    task = toy_task()
+    constant = {p: Annotation(*p, "neutral", "One sentence for all.") for p in task.questions("test")}
+    for answers in (people(task).blind, Answers(task, "test", constant, TOY)):
+        assert index_of(answers) == 0.0
+
+
+def test_a_factor_that_cannot_be_given_leaves_no_index_and_the_note_names_it() -> None:
+    answers = people(toy_task(), limit=5)
+    found = hlv_index(answers, every_item_once(5), embed="toy")
+    assert np.isnan(found.overall).all()
+    assert found.note == "no imitation: needs 10 answers, 5 given"
+
+
+def test_a_system_that_answers_for_one_annotator_has_no_index() -> None:
+    task = toy_task()
+    given = {p: task.by_pair[p][0] for p in task.questions("test") if p[1] == "Ann1"}
+    answers = Answers(task, "test", given, TOY)
+    found = hlv_index(answers, every_item_once(len(answers.items)), embed="toy")
+    assert np.isnan(found.overall).all()
+    assert "answers for Ann1 only" in found.note
+
+
+def test_an_ordinal_task_has_an_index_too() -> None:
+    answers = people(toy_task("ordinal"))
+    assert index_of(answers) == pytest.approx(1.0)
+
+
+def test_the_signature_parses_back() -> None:
+    assert str(bind("hlv_index")) == "hlv_index(embed=minilm-l6@1110a24)"
+    assert parse_metric("hlv_index(embed=minilm-l6@1110a24)") == bind("hlv_index")
