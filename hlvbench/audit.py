@@ -44,7 +44,8 @@ def audit_metrics(embed: str) -> dict[str, Metric]:
     found = {"index": bind("hlv_index", embed=embed), **factor_metrics(embed)}
     for view in ("raw", "norm"):
         for m in _SIZES:
-            found[f"imitation_{m}_{view}"] = bind("imitation_score", view=view, m=m, embed=embed)
+            key = "imitation" if (view, m) == ("norm", 10) else f"imitation_{m}_{view}"
+            found[key] = bind("imitation_score", view=view, m=m, embed=embed)
     return {
         **found,
         "grounding_mrr": bind("grounding", view="raw"),
@@ -102,7 +103,7 @@ def _row(task: Task, attacker: Attacker, system: System, seed: int, replicates: 
     metrics = audit_metrics(attacker.embedder.name)
     document = score_task(
         task, generations(system, attacker), attacker.embedder, system=system.name, split=split, seed=seed,
-        replicates=replicates, metrics=list(dict.fromkeys(metrics.values())), per_answer=False,
+        replicates=replicates, metrics=list(metrics.values()), per_answer=False,
     ).document  # fmt: skip
     overall = {s["signature"].split("|", 1)[0]: s for s in document["scores"] if s["annotator"] is None}
     kept = ("value", "low", "high", "floor", "note", "signature")

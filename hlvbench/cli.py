@@ -66,7 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     compared = _verb(verbs, "compare", _compare, "runs side by side: paired differences, Holm, rank groups", task=False)
     compared.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; two or more")
     _out_option(_verb(verbs, "analyze", _analyze, "annotator agreement and detectability (m-curve), with plots"))
-    _out_option(_verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks"))
+    audited = _verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks")
+    audited.add_argument("--strict", action="store_true", help="judge the attacks beyond METRICS.md section 9, too")
+    _out_option(audited)
     demo = _verb(verbs, "demo", _demo, "the whole path on a built-in synthetic task, offline", task=False)
     _out_option(demo)
     return parser
@@ -228,7 +230,11 @@ def _fetch(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         if not arguments.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    for task, paths in fetch(arguments.names or None, tasks_dir=arguments.tasks_dir, say=say).items():
+    found = fetch(arguments.names or None, tasks_dir=arguments.tasks_dir, say=say)
+    if arguments.json:
+        print(json.dumps({task: [str(path) for path in paths] for task, paths in found.items()}))
+        return
+    for task, paths in found.items():
         for path in paths:
             print(f"{task}: {path}")
 
@@ -253,7 +259,8 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         found = dry_run(_settings(arguments), **_places(arguments), batch_size=arguments.batch_size)
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
     else:
-        print(generate(_settings(arguments), **_job(arguments, argv)))
+        folder = generate(_settings(arguments), **_job(arguments, argv))
+        print(json.dumps({"run": str(folder)}) if arguments.json else folder)
 
 
 def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -261,7 +268,7 @@ def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
 
     folder = score(
         arguments.place, task=arguments.task, split=arguments.split, limit=arguments.limit, out=arguments.out,
-        seed=arguments.seed, **_places(arguments),
+        seed=arguments.seed, quiet=arguments.quiet, **_places(arguments),
     )  # fmt: skip
     _show(folder, arguments)
 
@@ -302,7 +309,7 @@ def _audit(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     found = audit(_loaded(arguments), load_embedder(), seed=arguments.seed, quiet=arguments.quiet)
     write_audit(found, arguments.out or Path("audit"))
     print(json.dumps(found, ensure_ascii=False) if arguments.json else audit_text(found))
-    return 1 if broken_rules(found) else 0
+    return 1 if broken_rules(found, strict=arguments.strict) else 0
 
 
 def _demo(arguments: argparse.Namespace, argv: Sequence[str]) -> None:

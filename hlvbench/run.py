@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -169,6 +170,7 @@ def score(
     tasks_dir: Path | None = None,
     seed: int = 0,
     replicates: int = REPLICATES,
+    quiet: bool = False,
 ) -> Path:
     """(Re-)score a run folder in place, or a bare generations.jsonl into `out`; returns the folder of the scores."""
     if not place.exists():
@@ -192,6 +194,9 @@ def score(
     documents = []
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):
+        if not quiet:
+            # the first scoring of new texts embeds them, which takes a while
+            print(f"scoring {name}", file=sys.stderr, flush=True)
         scored = score_task(
             one, read_generations(path), embedder, system=system, split=split or "test", limit=limit,
             seed=seed, replicates=replicates,
@@ -223,7 +228,7 @@ def run(
         settings, out=out, data_dir=data_dir, tasks_dir=tasks_dir, batch_size=batch_size, resume=resume,
         quiet=quiet, command=command,
     )  # fmt: skip
-    return score(folder, data_dir=data_dir, tasks_dir=tasks_dir)
+    return score(folder, data_dir=data_dir, tasks_dir=tasks_dir, quiet=quiet)
 
 
 def read_scores(folder: Path) -> list[dict[str, Any]]:

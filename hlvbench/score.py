@@ -89,7 +89,8 @@ def score_task(
     """Score all answers of one system to one task.
 
     Every sample index is a full set of answers; scores are means over the indexes. A question without
-    a row counts as missing. Rows of other questions, or doubled ones, are a DataError.
+    a row counts as missing. Rows of other questions, or doubled ones, are a DataError; those of items beyond
+    `limit` are left aside.
     per_answer: False leaves out the rows of answers.jsonl and their cost.
     """
     parsed = _parse_all(task, generations, split, limit)
@@ -136,9 +137,12 @@ def _parse_all(
     if split not in task.splits:
         raise DataError(f"task {task.name} has no split {split!r}; there are {', '.join(task.splits)}")
     asked = set(task.questions(split, limit))
+    beyond = set(task.questions(split)) - asked
     problems, found = [], {}
     for row in generations:
         key = ((row.item, row.annotator), row.sample)
+        if key[0] in beyond:
+            continue
         if key[0] not in asked:
             problems.append(f"item {row.item!r}, annotator {row.annotator!r}: not a question of {task.name}/{split}")
         elif key in found:

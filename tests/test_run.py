@@ -11,6 +11,7 @@ from hlvbench.cli import main
 from hlvbench.errors import RunError
 from hlvbench.run import claim, run
 from hlvbench.settings import Settings
+from hlvbench.stats import seeded
 
 HERE = Path(__file__).parents[1]
 
@@ -95,6 +96,66 @@ def test_limit_counts_items(tasks_dir, tmp_path):
     document = json.loads((out / "mine" / "scores.json").read_text())
     assert document["questions"] == 6
     assert "|limit:2|" in document["scores"][0]["signature"]
+
+
+def test_a_scored_run_can_be_scored_again_on_its_first_items(tasks_dir, tmp_path):
+    out = tmp_path / "one"
+    run(Settings("reference:human", task=("mine",)), out=out, tasks_dir=tasks_dir, quiet=True)
+    words = ["score", out, "--tasks-dir", tasks_dir, "--limit", "2", "--out", tmp_path / "two", "-q"]
+    assert hlvbench(*words) == 0
+    assert json.loads((tmp_path / "two" / "mine" / "scores.json").read_text())["questions"] == 6
+
+
+def ragged(folder: Path, people: int, kind: str) -> Path:
+    """A table of 60 items in three fields: a third of the pairs missing, some doubled, unicode, and one annotator with
+    three records."""
+    (folder / "ragged").mkdir(parents=True)
+    labels = 'labels = ["öffnen", "schließen"]' if kind == "nominal" else "range = [0, 4]"
+    (folder / "ragged" / "task.toml").write_text(
+        f'name = "ragged"\nversion = "1"\nsource = "table"\nkind = "{kind}"\n{labels}\nmin_records = 10\n'
+        'instruction = "Decide."\n[fields]\na = "A"\nb = "B"\nc = "C"\n'
+        "[splits]\ntrain = 0.5\ndev = 0.25\ntest = 0.25\nseed = 1\n"
+    )
+    rng = seeded("ragged", people, kind)
+    values = ["öffnen", "schließen"] if kind == "nominal" else list(range(5))
+    items = [{"id": f"i{n}", "text": {f: f"{f} text {n} {'ñ漢字😀'[n % 4]}" for f in "abc"}} for n in range(60)]
+    records = []
+    for item in items:
+        for person in range(people):
+            if rng.random() < 0.3:
+                continue
+            for label in rng.permutation(len(values))[: 1 + int(rng.random() < 0.1)]:
+                text = f"Grund {person}: {item['text']['a']} … {rng.integers(9)}"
+                records.append(
+                    {"item": item["id"], "annotator": f"p{person}", "label": values[label], "explanation": text}
+                )
+    records += [
+        {"item": f"i{n}", "annotator": "rare", "label": values[0], "explanation": f"selten {n}"} for n in range(3)
+    ]
+    for name, rows in (("items", items), ("annotations", records)):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / "ragged" / f"{name}.jsonl").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("people", "kind"), [(2, "nominal"), (2, "ordinal"), pytest.param(30, "nominal", marks=pytest.mark.slow)]
+)
+def test_a_ragged_table_of_any_number_of_annotators_goes_the_whole_way(people, kind, tmp_path):
+    tasks = ragged(tmp_path / "tasks", people, kind)
+    settings = Settings("reference:human", task=("ragged",))
+    out = run(settings, out=tmp_path / "run", tasks_dir=tasks, quiet=True)
+    document = json.loads((out / "ragged" / "scores.json").read_text())
+    assert document["unscored_annotators"] == ["rare"]
+    assert document["missing"] == 0
+    assert {s["annotator"] for s in document["scores"]} == {None, *(f"p{k}" for k in range(people))}
+    by_name = {(s["metric"], s["annotator"]): s for s in document["scores"]}
+    assert by_name["label_accuracy", None]["value"] == 1.0
+    # 15 test items: no annotator has fifty answers, and that is said, not computed on fewer
+    assert by_name["imitation_score@50", None]["value"] is None
+    assert "needs 50" in by_name["imitation_score@50", None]["note"]
+    assert all(s["value"] is not None or s["note"] for s in document["scores"])
+    assert "ragged@1" in (out / "report.html").read_text()
 
 
 def test_the_default_folder_is_a_function_of_the_settings_alone():

@@ -28,7 +28,7 @@ from hlvbench.sources.synthetic import (
     explain,
     load,
     synthetic_task,
-)  # fmt: skip
+)
 from hlvbench.stats import clusters, seeded
 from hlvbench.text import norm
 from hlvbench.types import Annotation, Task
@@ -65,8 +65,8 @@ def test_equal_arguments_make_equal_tasks_and_another_seed_another_task():
 def test_a_known_seed_makes_known_texts_on_every_machine():
     first = synthetic_task().items["1"]
     assert dict(first.text) == {
-        "context": "On Sunday six farmers covered the cupboard near the bridge.",
-        "statement": "Near the river six farmers covered the cupboard.",
+        "context": "On Sunday six nurses covered the cupboard at the museum.",
+        "statement": "Near the castle six nurses covered the cupboard.",
     }
 
 
@@ -133,26 +133,26 @@ def test_the_first_64_annotators_all_write_in_their_own_way():
 
 def test_at_distance_0_no_text_tells_its_writer():
     # the record is drawn from the same mixture for everybody: shares of openings differ by sampling alone
-    # (600 texts: standard error of a share of 1/4 is .018, five of them .09)
-    task = synthetic_task(4, (602, 0, 0), style_distance=0.0, thresholds=[(0.3, 0.7)])
+    # (301 texts: standard error of a share of 1/4 is .025, five of them .125)
+    task = synthetic_task(4, (301, 0, 0), style_distance=0.0, thresholds=[(0.3, 0.7)])
     for annotator in task.annotators:
-        assert all(abs(share - 0.25) < 0.09 for share in opening_shares(task, annotator).values())
+        assert all(abs(share - 0.25) < 0.125 for share in opening_shares(task, annotator).values())
 
 
 @pytest.mark.parametrize("distance", [0.25, 0.5, 1.0])
 def test_the_share_of_an_annotators_own_style_is_the_distance_plus_his_share_of_the_mixture(distance):
-    # own opening: d + (1 - d) / 4, the others (1 - d) / 4; five standard errors of 600 texts are at most .10
-    task = synthetic_task(4, (602, 0, 0), style_distance=distance)
+    # own opening: d + (1 - d) / 4, the others (1 - d) / 4; five standard errors of 301 texts are at most .145
+    task = synthetic_task(4, (301, 0, 0), style_distance=distance)
     for annotator, habit in zip(task.annotators, annotator_habits(4), strict=True):
         shares = opening_shares(task, annotator)
         for opening, share in shares.items():
             own = distance if opening == habit.opening.lower() else 0.0
-            assert share == pytest.approx(own + (1 - distance) / 4, abs=0.10 if distance < 1 else 1e-9)
+            assert share == pytest.approx(own + (1 - distance) / 4, abs=0.145 if distance < 1 else 1e-9)
 
 
 def test_content_distance_alone_decides_which_facts_are_spoken_of():
     # Ann1 speaks of the number first, Ann2 of the agent, Ann3 of the place; all in the styles of everybody
-    task = synthetic_task(3, (203, 0, 0), style_distance=0.0, content_distance=1.0)
+    task = synthetic_task(3, (105, 0, 0), style_distance=0.0, content_distance=1.0)
     facts = {annotator: habit.facts[0] for annotator, habit in zip(task.annotators, annotator_habits(3), strict=True)}
     assert set(facts.values()) == set(FACTS)
     own = Counter[str]()
@@ -160,7 +160,7 @@ def test_content_distance_alone_decides_which_facts_are_spoken_of():
         words = norm(task.items[record.item].text["context"])
         said = norm(record.explanation)
         own[facts[record.annotator]] += any(w in said and norm(w) in words for w in FACTS[facts[record.annotator]])
-    assert own == Counter(dict.fromkeys(FACTS, 203))
+    assert own == Counter(dict.fromkeys(FACTS, 105))
 
 
 def test_every_explanation_holds_a_word_of_its_item():
@@ -175,7 +175,7 @@ def test_an_explanation_follows_its_style():
     plain, quoting = annotator_habits(2)
     assert explain(scene(), "neutral", plain, ("number",), seeded(0)).startswith("I see that")
     quoted = explain(scene(), "neutral", replace(quoting, lower=True, period=True), ("place",), seeded(0))
-    assert quoted.startswith('clearly, "in the garden"')
+    assert quoted.startswith('clearly, for the boat "in the garden"')
     assert '"at the market"' in quoted
     assert quoted.endswith(".")
 
