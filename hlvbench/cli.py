@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _out_option(scored)
     compared = _verb(verbs, "compare", _compare, "runs side by side: paired differences, Holm, rank groups", task=False)
     compared.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; two or more")
+    compared.add_argument("--table", action="store_true", help="only a Markdown table of the headline scores")
     _out_option(_verb(verbs, "analyze", _analyze, "annotator agreement and detectability (m-curve), with plots"))
     audited = _verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks")
     audited.add_argument("--strict", action="store_true", help="judge the attacks beyond METRICS.md section 9, too")
@@ -275,7 +276,12 @@ def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
 
 def _compare(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from .compare import compare, compare_text
+    from .report import side_by_side
+    from .run import read_scores
 
+    if arguments.table:
+        print(side_by_side({str(run): read_scores(run) for run in arguments.runs}))
+        return
     found = compare(arguments.runs)
     print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else compare_text(found))
 

@@ -236,6 +236,8 @@ def read_scores(folder: Path) -> list[dict[str, Any]]:
     names = [path.parent.name for path in sorted(folder.glob("*/scores.json"))]
     if (folder / SETTINGS).exists():
         names = [name for name in read_json(folder / SETTINGS)["task"] if name in names]
+    if not names:
+        raise RunError(f"{folder}: no scored run here; score it first: hlvbench score {folder}")
     return [read_json(folder / name / "scores.json") for name in names]
 
 

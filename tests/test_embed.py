@@ -217,7 +217,11 @@ def test_embeddings_are_the_normalised_mean_of_the_token_vectors(real: MiniLM) -
 @pytest.mark.slow
 def test_a_value_does_not_depend_on_the_company(real: MiniLM, tmp_path: Path) -> None:
     alone = load_embedder(tmp_path)
-    for text, row in zip(TEXTS, real.encode(TEXTS), strict=True):
+    one_length = [
+        f"The {a} dog sees a {b} cat." for a in ("red", "old", "big", "new") for b in ("blue", "small", "wet")
+    ]
+    texts = [*TEXTS, *one_length]
+    for text, row in zip(texts, real.encode(texts), strict=True):
         assert (alone.encode([text])[0] == row).all()
     pairs = [(a, b) for a in TEXTS for b in TEXTS]
     together = real.bertscore([a for a, _ in pairs], [b for _, b in pairs], "minilm-l6", 6)

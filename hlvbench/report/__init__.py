@@ -9,8 +9,9 @@ from ..files import read_json, write_atomic
 from .markdown import markdown, summary
 from .page import page
 from .rows import Document, ItemScore, item_scores
+from .side_by_side import side_by_side
 
-__all__ = ["markdown", "page", "summary", "write_report"]
+__all__ = ["markdown", "page", "side_by_side", "summary", "write_report"]
 
 
 def write_report(folder: Path, documents: Sequence[Document]) -> None:
