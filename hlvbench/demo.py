@@ -246,6 +246,7 @@ def fit(model: Any, data: Sequence[Example], steps: int, batch: int, rate: float
     import torch
 
     # of models as small as these a second thread gains little, and where cores are shared it costs tenfold
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rng = seeded("demo batches", seed)
     order = list(chain.from_iterable(rng.permutation(len(data)) for _ in range(steps * batch // len(data) + 1)))
@@ -266,6 +267,7 @@ def fit(model: Any, data: Sequence[Example], steps: int, batch: int, rate: float
         if step % 100 == 0 or step == steps:
             say(f"step {step}/{steps}, loss {recent / ((step - 1) % 100 + 1):.3f}")
             recent = 0.0
+    torch.set_num_threads(threads)
     model.eval()
 
 

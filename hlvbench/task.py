@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from .files import cache_dir
 from .sources import Source, TaskSpec, load_source
 from .sources import table as table_source
 from .sources.download import Say, fetch_file, find, upstream_of, verified
-from .sources.spec import is_name, nearest, read_spec, require_sound
+from .sources.spec import is_name, read_spec, require_sound
 from .sources.splits import Splits, freeze, read_splits, split_problems
 from .types import Annotation, Item, Task
 
@@ -58,7 +59,9 @@ def load_spec(name: str, tasks_dir: Path | None = None) -> TaskSpec:
     folders = task_folders(tasks_dir)
     if not is_name(name) or name not in folders:
         where = f"{builtin_tasks_dir()}{f' and {tasks_dir}' if tasks_dir else ''}"
-        raise UsageError(f"no task {name!r} in {where}{nearest(name, folders)}")
+        close = difflib.get_close_matches(name, folders, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise UsageError(f"no task {name!r} in {where}{hint}; known tasks: {', '.join(folders)}")
     return read_spec(folders[name])
 
 
