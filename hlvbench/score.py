@@ -93,7 +93,19 @@ def score_task(
     `limit` are left aside.
     per_answer: False leaves out the rows of answers.jsonl and their cost.
     """
+    import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be limited)
+    from threadpoolctl import threadpool_limits
+
     parsed = _parse_all(task, generations, split, limit)
+    # thousands of small products: a second thread costs more than it gives, and sums would depend on it
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _score(task, parsed, embedder, system, split, limit, seed, replicates, metrics, per_answer)
+
+
+def _score(
+    task: Task, parsed: Mapping[tuple[Pair, int], Parsed], embedder: Embedder, system: str, split: str,
+    limit: int | None, seed: int, replicates: int, metrics: Sequence[Metric] | None, per_answer: bool,
+) -> Scored:  # fmt: skip
     panels = [_panel(task, split, limit, embedder, parsed, s) for s in sorted({k[1] for k in parsed} or {0})]
     first = panels[0]
     conditions = _Conditions(task, split, limit, seed, replicates, sum(p.missing for p in panels), len(panels))

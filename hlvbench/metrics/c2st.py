@@ -154,7 +154,7 @@ def _auc_per_annotator(answers: Answers, view: str) -> tuple[np.ndarray, np.ndar
     return whole, parts
 
 
-@metric(better="ideal", ceiling=None, variants=({"view": "raw"}, {"view": "norm"}), resamples=False)
+@metric(better="ideal", floor=None, ceiling=None, variants=({"view": "raw"}, {"view": "norm"}), resamples=False)
 def c2st(answers: Answers, draws: Draws, *, view: View = "norm") -> Estimate:
     """AUC with which a classifier tells the system's answers from the annotator's own on the same items.
 

@@ -78,7 +78,14 @@ def _vectors(answers: Answers, view: str, sim: str) -> tuple[Any, Any, np.ndarra
     if sim == "embed":
         return embeddings(answers, view), answers.embedder.encode(flat).astype(float), first
     grams = _chargrams(answers, view)
-    return grams.transform(answers.texts(view)), grams.transform(flat), first
+    key = ("record chargrams", answers.split, answers.limit, view)
+    records, place = once_per_task(
+        answers.task, key, lambda: (grams.transform(flat), {text: row for row, text in enumerate(flat)})
+    )
+    texts = answers.texts(view)
+    if all(text in place for text in texts):  # people, and whoever answers in their words
+        return records[[place[text] for text in texts]], records, first
+    return grams.transform(texts), records, first
 
 
 def _chargrams(answers: Answers, view: str) -> Any:
