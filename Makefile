@@ -38,6 +38,7 @@ format: install  ## rewrite the code in the house format
 bench: install  ## speed against other programs; needs HLVBENCH_DATA and HLVBENCH_TEST_MODEL
 	$(BIN)/python benchmarks/help_time.py
 	$(BIN)/python benchmarks/generation_loop.py
+	$(BIN)/python benchmarks/scorecard.py
 	$(BIN)/python benchmarks/adapters_vs_lm_eval.py
 
 clean:  ## remove what the targets above made

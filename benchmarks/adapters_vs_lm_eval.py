@@ -1,7 +1,8 @@
 """Four adapters on one base: one `hlvbench run` against four `lm-eval run --model hf` with `peft=`.
 
-Same model, adapters, prompts, token limit, batch size and precision; greedy. lm-eval only predicts
-(`--predict_only`), hlvbench also scores and reports. Start-up is a run of one item, generation the rest.
+Same model, adapters, prompts, token limit and precision; greedy; each program's own default batch size, unless
+`--their-batch-size 16` makes them equal. lm-eval only predicts (`--predict_only`), hlvbench also scores and reports.
+Start-up is a run of one item, generation the rest.
 Needs HLVBENCH_TEST_MODEL, and HLVBENCH_DATA unless `--task demo`.
 """
 
@@ -95,7 +96,8 @@ def main() -> int:
     parser.add_argument("--task", default="varierr")
     parser.add_argument("--limit", type=int, help="items; default: all")
     parser.add_argument("--max-new-tokens", type=int, default=128)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=16, help="ours (default: %(default)s, as on any CPU)")
+    parser.add_argument("--their-batch-size", default="1", help="lm-eval's (default: %(default)s, its own default)")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     if not given.model:
@@ -124,7 +126,7 @@ def main() -> int:
                     given.device, "--model_args",
                     f"pretrained={model},peft={work / 'adapters' / task.name / annotator},dtype=float32",
                     "--include_path", work / "tasks", "--tasks", f"{task.name}_{annotator}".lower(),
-                    "--batch_size", given.batch_size, "--output_path", work / out / annotator, *options, env=env,
+                    "--batch_size", given.their_batch_size, "--output_path", work / out / annotator, *options, env=env,
                 )
                 for annotator in task.annotators
             )  # fmt: skip
@@ -136,9 +138,9 @@ def main() -> int:
         mine, other = our_texts(work / "run" / task.name), their_texts(work / "theirs", task)
 
     equal = sum(mine[question].strip() == text.strip() for question, text in other.items())
-    print(
-        f"{len(mine)} questions of {task.name}, {len(task.annotators)} adapters, at most {given.max_new_tokens} tokens"
-    )
+    print(f"{len(mine)} questions of {task.name}, {len(task.annotators)} adapters")
+    sizes = f"batches of {given.batch_size}, lm-eval's of {given.their_batch_size}"
+    print(f"at most {given.max_new_tokens} new tokens, {sizes}")
     print(f"{'':14}{'start-up':>10}{'generation':>12}{'scoring':>9}{'whole':>8}   (seconds)")
     print(f"{'hlvbench':14}{our_start:10.1f}{our_raw - our_start:12.1f}{our_whole - our_raw:9.1f}{our_whole:8.1f}")
     print(f"{'lm-eval, four':14}{their_start:10.1f}{their_whole - their_start:12.1f}{'-':>9}{their_whole:8.1f}")

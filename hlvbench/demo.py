@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -74,10 +75,16 @@ def run_demo(out: Path, quiet: bool = False, config: Config | None = None) -> st
 
     RunError if `out` holds a demo of other settings, or something else.
     """
+    from transformers.utils import logging
+
     config = config or Config()
     # nothing here is to be found on a hub
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     task, started = load_task(TASK), time.monotonic()
+
+    # progress bars of single files and the libraries' talk among themselves would bury the demo's own lines
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
     def say(text: str) -> None:
         if not quiet:

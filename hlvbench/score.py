@@ -22,12 +22,13 @@ from .stats import KEPT, REPLICATES, Draws, encode, every_item_once, interval, i
 from .text import VIEWS
 from .types import Generation, Pair, Score, Task
 
-_IN_VIEWS: Mapping[str, Callable[[Answers, str], np.ndarray]] = {
-    "rouge_l": similarity.rouge_l_values,
-    "bertscore": similarity.bertscore_values,
-    "embedding_cosine": similarity.embedding_cosine_values,
-    "reciprocal_rank": reciprocal_ranks,
+_IN_VIEWS: Mapping[str, tuple[Callable[[Answers, str], np.ndarray], tuple[str, ...]]] = {
+    "rouge_l": (similarity.rouge_l_values, ("raw",)),
+    "bertscore": (similarity.bertscore_values, ("raw",)),
+    "embedding_cosine": (similarity.embedding_cosine_values, VIEWS),
+    "reciprocal_rank": (reciprocal_ranks, VIEWS),
 }
+"""In the views that a scorecard prints."""
 
 
 def _in_view(values: Callable[[Answers, str], np.ndarray], view: str) -> Callable[[Answers], np.ndarray]:
@@ -37,7 +38,7 @@ def _in_view(values: Callable[[Answers, str], np.ndarray], view: str) -> Callabl
 PER_ANSWER: Mapping[str, Callable[[Answers], np.ndarray]] = {
     "correct": partial(label.correct, multi="any"),
     "correct_priority": partial(label.correct, multi="priority"),
-    **{f"{name}_{view}": _in_view(of, view) for name, of in _IN_VIEWS.items() for view in VIEWS},
+    **{f"{name}_{view}": _in_view(of, view) for name, (of, views) in _IN_VIEWS.items() for view in views},
 }
 """Per-answer scores kept in answers.jsonl: name -> one value per question."""
 
