@@ -66,9 +66,10 @@ class Server:
         step = max(1, len(rest) // 20)
         self.sent.append(0)
         for at in range(0, len(rest), step):
+            # counted first: the client may be done before this thread goes on
+            self.sent[-1] += len(rest[at : at + step])
             handler.wfile.write(rest[at : at + step])
             handler.wfile.flush()
-            self.sent[-1] += len(rest[at : at + step])
             time.sleep(drip)
 
 
