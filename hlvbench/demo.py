@@ -61,7 +61,7 @@ class Config:
     crowd: int = 64
     crowd_items: int = 8000
     batch: int = 32
-    base_steps: int = 500
+    base_steps: int = 800
     base_rate: float = 4e-3
     rank: int = 16
     adapter_steps: int = 100
