@@ -51,7 +51,7 @@ Example = tuple[list[int], int]
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes and steps: about a minute for the base and seconds per adapter on two cores."""
+    """Sizes and steps: a minute and a half for the base and seconds per adapter on an idle core."""
 
     hidden: int = 128
     layers: int = 2
