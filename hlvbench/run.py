@@ -180,7 +180,13 @@ def score(
             raise RunError(f"{place} is no run folder: it has no {SETTINGS}; a bare file needs --task")
         recorded = read_json(place / SETTINGS)
         names = [task] if task else list(recorded["task"])
-        split, limit, seed = split or recorded["split"], limit or recorded["limit"], recorded["seed"]
+        asked = (split or recorded["split"], limit or recorded["limit"])
+        if out is None and asked != (recorded["split"], recorded["limit"]):
+            raise RunError(
+                f"{place} holds scores of split {recorded['split']}, limit {recorded['limit']}, which others would "
+                f"overwrite (split {asked[0]}, limit {asked[1]}); give --out DIR"
+            )
+        (split, limit), seed = asked, recorded["seed"]
         target, system = out or place, recorded["model"]
         files = {name: place / name / "generations.jsonl" for name in names}
         unfinished = [name for name, path in files.items() if not path.exists()]

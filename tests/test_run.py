@@ -101,8 +101,11 @@ def test_limit_counts_items(tasks_dir, tmp_path):
 def test_a_scored_run_can_be_scored_again_on_its_first_items(tasks_dir, tmp_path):
     out = tmp_path / "one"
     run(Settings("reference:human", task=("mine",)), out=out, tasks_dir=tasks_dir, quiet=True)
-    words = ["score", out, "--tasks-dir", tasks_dir, "--limit", "2", "--out", tmp_path / "two", "-q"]
-    assert hlvbench(*words) == 0
+    before = (out / "mine" / "scores.json").read_bytes()
+    words = ["score", out, "--tasks-dir", tasks_dir, "--limit", "2", "-q"]
+    assert hlvbench(*words) == 2
+    assert (out / "mine" / "scores.json").read_bytes() == before
+    assert hlvbench(*words, "--out", tmp_path / "two") == 0
     assert json.loads((tmp_path / "two" / "mine" / "scores.json").read_text())["questions"] == 6
 
 
