@@ -1,0 +1,121 @@
+"""Tasks and their data, and the main job: tasks, fetch, run, generate, score."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .options import add_verb, model_options, out_option, places_of, settings_of
+
+
+def add(verbs: Any) -> None:
+    add_verb(verbs, "tasks", _tasks, "tasks, versions, splits, annotators, whether their data are at hand", task=False)
+    fetch = add_verb(verbs, "fetch", _fetch, "download the sources at their pinned revision, verify them", task=False)
+    fetch.add_argument("names", nargs="*", metavar="TASK", help="default: every task that has a source to download")
+    model_options(add_verb(verbs, "run", _run, "generate + score + report: the main job"))
+    only = add_verb(verbs, "generate", _generate, "only the raw text")
+    model_options(only)
+    only.add_argument(
+        "--dry-run", action="store_true", help="questions, an example prompt, token counts, a time estimate; no run"
+    )
+    scored = add_verb(verbs, "score", _score, "(re-)score raw text; no model needed", task=False)
+    scored.add_argument("place", type=Path, metavar="RUN|FILE", help="a run folder, or a bare generations.jsonl")
+    scored.add_argument("--task", help="the one task of a bare file; of a run folder: only this one")
+    scored.add_argument("--split", choices=("test", "dev", "train"))
+    out_option(scored)
+
+
+def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..task import describe_tasks
+
+    rows = describe_tasks(arguments.data_dir, arguments.tasks_dir)
+    if arguments.json:
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    for row in rows:
+        print(_task_line(row))
+
+
+def _task_line(row: Mapping[str, Any]) -> str:
+    if row["problem"]:
+        return f"{row['name']}  cannot be used: {row['problem']}"
+    sizes = "/".join(str(row["splits"].get(s, 0)) for s in ("train", "dev", "test"))
+    names = row["annotators"]
+    shown = ", ".join(names) if len(names) <= 6 else f"{names[0]} … {names[-1]}"
+    who = f"{len(names)} annotators ({shown})"
+    return f"{row['name']}@{row['version']}  {row['kind']}  {sizes} items  {who}  data {row['data']}"
+
+
+def _fetch(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..task import fetch
+
+    def say(text: str) -> None:
+        if not arguments.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    found = fetch(arguments.names or None, tasks_dir=arguments.tasks_dir, say=say)
+    if arguments.json:
+        print(json.dumps({task: [str(path) for path in paths] for task, paths in found.items()}))
+        return
+    for task, paths in found.items():
+        for path in paths:
+            print(f"{task}: {path}")
+
+
+def _job(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
+    return {
+        **places_of(arguments), "out": arguments.out, "batch_size": arguments.batch_size,
+        "resume": not arguments.no_resume, "quiet": arguments.quiet, "command": ["hlvbench", *argv],
+    }  # fmt: skip
+
+
+def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..run import run
+
+    _show(run(settings_of(arguments), **_job(arguments, argv)), arguments)
+
+
+def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..run import dry_run, generate
+
+    if arguments.dry_run:
+        found = dry_run(settings_of(arguments), **places_of(arguments), batch_size=arguments.batch_size)
+        print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
+    else:
+        folder = generate(settings_of(arguments), **_job(arguments, argv))
+        print(json.dumps({"run": str(folder)}) if arguments.json else folder)
+
+
+def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..run import score
+
+    folder = score(
+        arguments.place, task=arguments.task, split=arguments.split, limit=arguments.limit, out=arguments.out,
+        seed=arguments.seed, quiet=arguments.quiet, **places_of(arguments),
+    )  # fmt: skip
+    _show(folder, arguments)
+
+
+def _show(folder: Path, arguments: argparse.Namespace) -> None:
+    from ..report import summary
+    from ..run import read_scores
+
+    documents = read_scores(folder)
+    print(json.dumps(documents, ensure_ascii=False) if arguments.json else summary(documents))
+    if not arguments.json:
+        print(f"\nreport: {folder / 'report.html'}")
+
+
+def _plain(found: Mapping[str, Any]) -> str:
+    lines = []
+    for task, facts in found.items():
+        lines.append(f"{task}:")
+        lines += [f"  {key}: {value}" for key, value in facts.items() if key != "examples"]
+        example = facts["examples"][0]
+        lines += [f"  prompt of item {example['item']}, {example['annotator']}:"]
+        lines += [f"    | {line}" for line in example["prompt"].splitlines()]
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""What verbs share: their common options, and how these are read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ..settings import PROMPTS, SHOTS, Settings
+
+
+def add_verb(
+    verbs: Any, name: str, function: Callable[..., int | None], text: str, task: bool = True
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    parser.set_defaults(verb=function)
+    common = parser.add_argument_group("common options")
+    if task:
+        common.add_argument("--task", default="varierr,r2", help="comma-separated (default: %(default)s)")
+    common.add_argument("--data-dir", type=Path, help="local data (or HLVBENCH_DATA; default: the cache)")
+    common.add_argument("--tasks-dir", type=Path, help="a folder with more tasks")
+    common.add_argument("--seed", type=int, default=0)
+    common.add_argument("--limit", type=int, metavar="N", help="the first N items only")
+    common.add_argument("--json", action="store_true", help="machine-readable results on stdout")
+    common.add_argument("--config", type=Path, metavar="FILE.toml", help="any of these options, in a file")
+    common.add_argument("--debug", action="store_true", help="show tracebacks")
+    common.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    return parser
+
+
+def out_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go")
+
+
+def model_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", required=True, help="a path or hub id; reference:NAME; replay:FILE")
+    add("--adapter-dir", metavar="DIR", help="DIR/<task>/<Ann>/, DIR/<Ann>/, one shared adapter, or org/name[@rev]")
+    add("--model-map", type=pairs, default={}, metavar="Ann1=PATH,...", help="a whole model per annotator")
+    add("--revision", help="of the model on the hub")
+    add("--prompt", choices=PROMPTS, default="base")
+    add("--shots", type=int, default=SHOTS, metavar="K", help="worked examples of icl, at most (default: %(default)s)")
+    add("--shot-pick", choices=("random", "nearest"), default="random")
+    add("--profile", choices=("counted", "model"), default="counted", help="who writes the value profile of vp")
+    add("--split", choices=("test", "dev"), default="test")
+    add("--samples", type=int, default=1, metavar="S", help="full sets of answers (default: %(default)s)")
+    add("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    add("--max-new-tokens", type=int, default=128)
+    add("--batch-size", type=batch_size, default="auto")
+    add("--device", default="auto")
+    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    add("--model-arg", type=pairs, default={}, action=Merge, metavar="KEY=VALUE", help="to from_pretrained")
+    add("--trust-remote-code", action="store_true")
+    add("--think", action="store_true", help="let the model think; the thoughts are dropped and counted")
+    add("--no-resume", action="store_true", help="start anew what is unfinished")
+    out_option(parser)
+
+
+class Merge(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest), **values})
+
+
+def pairs(text: str) -> dict[str, str]:
+    found = dict(part.partition("=")[::2] for part in text.split(","))
+    if not all(found) or not all(found.values()):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE[,KEY=VALUE...], got {text!r}")
+    return found
+
+
+def batch_size(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"auto or a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    given = {f.name: getattr(arguments, f.name) for f in fields(Settings)}
+    given["task"] = names_of(arguments)
+    return Settings(**given)
+
+
+def names_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(filter(None, (t.strip() for t in arguments.task.split(","))))
+
+
+def places_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"data_dir": arguments.data_dir, "tasks_dir": arguments.tasks_dir}
+
+
+def tasks_of(arguments: argparse.Namespace) -> Sequence[Any]:
+    from ..task import load_tasks
+
+    return load_tasks(names_of(arguments), **places_of(arguments))

@@ -1,0 +1,68 @@
+"""What stands beside a run: compare, analyze, audit, demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .options import add_verb, out_option, tasks_of
+
+
+def add(verbs: Any) -> None:
+    text = "runs side by side: paired differences, Holm, rank groups"
+    compared = add_verb(verbs, "compare", _compare, text, task=False)
+    compared.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; two or more")
+    compared.add_argument("--table", action="store_true", help="only a Markdown table of the headline scores")
+    out_option(add_verb(verbs, "analyze", _analyze, "annotator agreement and detectability (m-curve), with plots"))
+    audited = add_verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks")
+    audited.add_argument("--strict", action="store_true", help="judge the attacks beyond METRICS.md section 9, too")
+    out_option(audited)
+    demo = add_verb(verbs, "demo", _demo, "the whole path on a built-in synthetic task, offline", task=False)
+    out_option(demo)
+
+
+def _compare(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..compare import compare, compare_text
+    from ..report import side_by_side
+    from ..run import read_scores
+
+    if arguments.table:
+        print(side_by_side({str(run): read_scores(run) for run in arguments.runs}))
+        return
+    found = compare(arguments.runs)
+    print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else compare_text(found))
+
+
+def _analyze(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..analysis import analysis_text, analyze, write_analysis
+    from ..embed import load_embedder
+
+    found = {}
+    for task in tasks_of(arguments):
+        found[task.name] = analyze(task, load_embedder(), seed=arguments.seed)
+        write_analysis(found[task.name], (arguments.out or Path("analysis")) / task.name)
+    if arguments.json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    for name, result in found.items():
+        print(analysis_text(result))
+        print(f"\nplots: {(arguments.out or Path('analysis')) / name}\n")
+
+
+def _audit(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    from ..audit import audit, audit_text, broken_rules, write_audit
+    from ..embed import load_embedder
+
+    found = audit(tasks_of(arguments), load_embedder(), seed=arguments.seed, quiet=arguments.quiet)
+    write_audit(found, arguments.out or Path("audit"))
+    print(json.dumps(found, ensure_ascii=False) if arguments.json else audit_text(found))
+    return 1 if broken_rules(found, strict=arguments.strict) else 0
+
+
+def _demo(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..demo import run_demo
+
+    print(run_demo(arguments.out or Path("demo"), quiet=arguments.quiet))
