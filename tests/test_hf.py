@@ -200,7 +200,7 @@ def test_lack_of_memory_is_raised_as_such_and_survived(
     import torch
 
     model = load(base)
-    real, sizes = model.host._generate, []
+    real, sizes = model.host.decoder._generate, []
 
     def small(loaded: Any, prompts: list[list[int]], *rest: Any) -> Any:
         sizes.append(len(prompts))
@@ -208,7 +208,7 @@ def test_lack_of_memory_is_raised_as_such_and_survived(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return real(loaded, prompts, *rest)
 
-    monkeypatch.setattr(model.host, "_generate", small)
+    monkeypatch.setattr(model.host.decoder, "_generate", small)
     with pytest.raises(OutOfMemory, match="out of memory"):
         model.answer(QUERIES[:6])
     facts = generate(TASK, model, tmp_path / "run", content, quiet=True, batch_size=16)

@@ -14,10 +14,9 @@ from typing import Any
 
 from ..errors import ModelError, all_problems
 from ..files import read_json, sha256_file
-from ..prompt import render
 from ..settings import Settings
 from ..types import Pair, Task
-from . import Completion, OutOfMemory, Query
+from . import Completion, Query
 from .adapters import (
     CONFIG,
     WEIGHTS,
@@ -28,9 +27,9 @@ from .adapters import (
     local_folder,
     parse_model_map,
 )
+from .decode import Decoder
 from .gate import PROBE, load_adapters
-from .load import free_memory, identified, is_out_of_memory, load_model, load_tokenizer, pick_device
-from .noise import GumbelNoise, seed_of
+from .load import free_memory, identified, load_model, load_tokenizer, pick_device
 
 CPU_BATCH, GPU_BATCH = 16, 64
 
@@ -58,10 +57,10 @@ class HfModel:
         return f"{voice.model} {voice.adapter}"
 
     def prompt_text(self, content: str) -> str:
-        return render(content, self.host.tokenizer, self.host.settings.think)
+        return self.host.decoder.prompt_text(content)
 
     def count_tokens(self, content: str) -> int:
-        return len(self.host.encode(content))
+        return len(self.host.decoder.encode(content))
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
         by_voice: dict[_Voice, list[int]] = {}
@@ -92,7 +91,7 @@ class _Host:
         self._loaded: tuple[Path, str] | None = None
         self._model: Any = None
         self._names: dict[Path, str] = {}
-        self.tokenizer = load_tokenizer(self.folder, settings)
+        self.decoder = Decoder(load_tokenizer(self.folder, settings), settings)
         self._check_mapped_tokenizers()
         self.device = pick_device(settings.device)
         self.batch_size = CPU_BATCH if self.device == "cpu" else GPU_BATCH
@@ -147,10 +146,10 @@ class _Host:
         free_memory()
         self._model = load_model(folder, self.settings, self.device)
         self.dtype = str(self._model.dtype).removeprefix("torch.")
-        self._configure(self._model)
+        self.decoder.configure(self._model)
         if adapters:
             self._model, self._names, problems = load_adapters(
-                self._model, adapters, self.encode(PROBE), self.tokenizer
+                self._model, adapters, self.decoder.encode(PROBE), self.decoder.tokenizer
             )
             self.plan.problems += problems
         self._loaded = folder, kind
@@ -163,68 +162,9 @@ class _Host:
             self._model.set_adapter(self._names[voice.adapter])
         return self._model
 
-    def _configure(self, model: Any) -> None:
-        """Greedy and nothing else: a checkpoint's own sampling options and penalties do not apply."""
-        from transformers import GenerationConfig
-
-        given = [model.generation_config.eos_token_id, model.config.get_text_config().eos_token_id]
-        listed = [i for one in given if one is not None for i in (one if isinstance(one, list) else [one])]
-        self.eos = sorted({*listed, self.tokenizer.eos_token_id} - {None})
-        pad = self.tokenizer.pad_token_id
-        self.pad = pad if pad is not None else (self.eos[0] if self.eos else 0)
-        model.generation_config = GenerationConfig(
-            do_sample=False, max_new_tokens=self.settings.max_new_tokens, eos_token_id=self.eos or None,
-            pad_token_id=self.pad, bos_token_id=self.tokenizer.bos_token_id,
-        )  # fmt: skip
-
-    def encode(self, content: str) -> list[int]:
-        """Token ids of the rendered prompt; a chat template has written the special tokens itself."""
-        text = render(content, self.tokenizer, self.settings.think)
-        whole = self.tokenizer.chat_template is None
-        # not verbose: prompts that are too long are refused in our own words
-        return list(self.tokenizer(text, add_special_tokens=whole, verbose=False).input_ids)
-
     def answer(self, voice: _Voice, queries: Sequence[Query]) -> list[Completion]:
         """Greedy or sampled completions of one left-padded batch."""
-        prompts = [self.encode(q.content) for q in queries]
-        width = max(map(len, prompts))
-        noise: list[Any] = []
-        if self.settings.temperature > 0:
-            seeds = [seed_of(self.settings.seed, q) for q in queries]
-            noise = [GumbelNoise(seeds, self.settings.temperature, width)]
-        # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
-        failure = None
-        try:
-            rows = self._generate(self._ready(voice), prompts, width, noise)
-        except RuntimeError as error:
-            failure = str(error).splitlines()[0]
-            if not is_out_of_memory(error):
-                raise ModelError(f"{self.settings.model}: generation failed: {failure}") from error
-        if failure is not None:
-            free_memory()
-            raise OutOfMemory(failure)
-        return [self._completion(row) for row in rows]
-
-    def _generate(self, model: Any, prompts: Sequence[list[int]], width: int, noise: list[Any]) -> list[list[int]]:
-        import torch
-
-        ids = [[self.pad] * (width - len(p)) + p for p in prompts]
-        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
-        with torch.inference_mode():
-            output = model.generate(
-                input_ids=torch.tensor(ids, device=model.device),
-                attention_mask=torch.tensor(mask, device=model.device),
-                generation_config=model.generation_config,
-                logits_processor=noise,
-            )
-        new: list[list[int]] = output[:, width:].tolist()
-        return new
-
-    def _completion(self, row: Sequence[int]) -> Completion:
-        end = next((i for i, token in enumerate(row) if token in self.eos), None)
-        kept = row if end is None else row[:end]
-        text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Completion(text, "length" if end is None else "stop", len(row) if end is None else end + 1)
+        return self.decoder.answer(self._ready(voice), queries)
 
     def _context(self) -> int | None:
         """The positions left to prompt and answer; an adapter's virtual tokens take their share."""
@@ -238,10 +178,8 @@ class _Host:
         """Prompts are counted and hashed once, so models of one run must read them alike."""
         problems = []
         for folder in sorted({v.model for v in self.voices.values()} - {self.folder}):
-            other = load_tokenizer(folder, self.settings)
-            text = render(PROBE, other, self.settings.think)
-            special = other.chat_template is None
-            if list(other(text, add_special_tokens=special).input_ids) != self.encode(PROBE):
+            other = Decoder(load_tokenizer(folder, self.settings), self.settings)
+            if other.encode(PROBE) != self.decoder.encode(PROBE):
                 problems.append(f"{folder}: renders or encodes a prompt otherwise than {self.settings.model} does")
         if problems:
             raise ModelError(all_problems("models of one run must share tokenizer and chat template:", problems))
