@@ -10,19 +10,20 @@ WIDTH = 24
 
 
 class Progress:
-    """Answers done of `total`, tokens per second and the time left, from the work of this process alone."""
+    """Units done of `total`, tokens per second and the time left, from the work of this process alone."""
 
-    def __init__(self, total: int, done: int = 0, quiet: bool = False) -> None:
-        self.total, self.done, self.quiet = total, done, quiet
+    def __init__(self, total: int, done: int = 0, quiet: bool = False, unit: str = "answers") -> None:
+        self.total, self.done, self.quiet, self.unit, self.note = total, done, quiet, unit, ""
         self.at_start, self.tokens = done, 0
         self.started = self.shown = time.monotonic()
         self.terminal = sys.stderr.isatty()
         if done and not quiet:
-            self._write(f"resumed: {done} of {total} answers are there\n")
+            self._write(f"resumed: {done} of {total} {unit} are there\n")
 
-    def advance(self, answers: int, tokens: int) -> None:
-        """Count a finished batch."""
-        self.done += answers
+    def advance(self, units: int, tokens: int, note: str = "") -> None:
+        """Count a finished batch; the note stands at the end of the line."""
+        self.done += units
+        self.note = note
         self.tokens += tokens
         now = time.monotonic()
         if not self.quiet and (self.terminal or now - self.shown >= EVERY or self.done == self.total):
@@ -34,7 +35,8 @@ class Progress:
         seconds = max(time.monotonic() - self.started, 1e-9)
         made = self.done - self.at_start
         left = int(seconds / made * (self.total - self.done)) if made else 0
-        return f"{self.done}/{self.total} answers, {self.tokens / seconds:.0f} tokens/s, {_clock(left)} left"
+        shown = f"{self.done}/{self.total} {self.unit}, {self.tokens / seconds:.0f} tokens/s, {_clock(left)} left"
+        return f"{shown}, {self.note}" if self.note else shown
 
     def bar(self) -> str:
         full = WIDTH * self.done // max(self.total, 1)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from . import __version__
 from .embed import load_embedder
 from .errors import RunError, UsageError, all_problems
 from .files import dump_json, dump_line, read_generations, read_json, sha256_text, write_atomic
@@ -24,6 +20,7 @@ from .models import Model, Query
 from .models.open import open_models
 from .profile import counted_profile, profile_request
 from .prompt import Prompter
+from .provenance import provenance
 from .report import write_report
 from .score import Scored, score_task
 from .settings import Settings
@@ -256,46 +253,7 @@ def _write_manifest(
     write_atomic(path, dump_json({
         "command": list(command),
         "settings": asdict(settings),
-        "hlvbench": __version__,
-        "git_revision": _git_revision(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": _versions(),
+        **provenance(),
         "wall_seconds": round(before + seconds, 1),
         "tasks": dict(facts),
     }))  # fmt: skip
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in (
-        "torch",
-        "transformers",
-        "peft",
-        "tokenizers",
-        "numpy",
-        "scipy",
-        "scikit-learn",
-        "sentence-transformers",
-    ):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _git_revision() -> str | None:
-    """The checkout's revision, "+changes" if it has uncommitted ones; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        top = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-        dirty = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=here, capture_output=True, text=True,
-            timeout=10, check=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return top + ("+changes" if dirty else "")

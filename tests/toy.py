@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -60,6 +62,27 @@ def toy_task(
         fields={"premise": "Premise", "hypothesis": "Hypothesis"}, annotators=names, items=made,
         records=tuple(records), splits=splits, min_records=min_records,
     )  # fmt: skip
+
+
+def save_table(task: Task, tasks_dir: Path) -> Path:
+    """Write a task as a table below `tasks_dir`, for commands that read tasks from disk; returns `tasks_dir`."""
+    folder = tasks_dir / task.name
+    folder.mkdir(parents=True)
+    labels = f"labels = {json.dumps(task.labels)}" if task.kind == "nominal" else "range = [-5, 5]"
+    shown = "\n".join(f"{field} = {json.dumps(name)}" for field, name in task.fields.items())
+    (folder / "task.toml").write_text(
+        f'name = "{task.name}"\nversion = "1"\nsource = "table"\nkind = "{task.kind}"\n{labels}\n'
+        f"instruction = {json.dumps(task.instruction)}\nmin_records = {task.min_records}\n"
+        f'splits = "splits.json"\n[fields]\n{shown}\n'
+    )
+    rows = {
+        "items.jsonl": [{"id": i.id, "text": dict(i.text)} for i in task.items.values()],
+        "annotations.jsonl": [dataclasses.asdict(r) for r in task.records],
+    }
+    for name, lines in rows.items():
+        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "splits.json").write_text(json.dumps({name: list(ids) for name, ids in task.splits.items()}))
+    return tasks_dir
 
 
 class ToyEmbedder:

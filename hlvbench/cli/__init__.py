@@ -12,9 +12,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HlvbenchError, UsageError, all_problems
-from . import main_job, science
+from . import main_job, science, train
 
-VERBS = (main_job, science)
+VERBS = (main_job, science, train)
 """Modules that add their verbs, in the order of `--help`."""
 
 
@@ -64,11 +64,11 @@ def _with_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argpar
     path = early.parse_known_args(argv)[0].config
     if path is None:
         return parser
-    given = _read_toml(path)
     verb = next((a for a in argv if a in _choices(parser)), None)
     if verb is None:
         return parser
-    actions = {a.dest: a for a in _choices(parser)[verb]._actions}
+    given = _read_toml(train.named_config(path) if verb == "train" else path)
+    actions = {o.lstrip("-").replace("-", "_"): a for a in _choices(parser)[verb]._actions for o in a.option_strings}
     unknown = sorted(set(given) - set(actions))
     if unknown:
         raise UsageError(all_problems(f"{path}: options that `hlvbench {verb}` does not have:", unknown))

@@ -1,0 +1,1 @@
+"""Reference trainers: supervised fine-tuning and cross-annotator preference optimisation (CAPO)."""

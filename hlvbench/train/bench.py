@@ -1,0 +1,204 @@
+"""The base model in memory, once for all annotators, and the adapters that come and go on it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from ..files import dump_json, read_json, write_atomic
+from ..models import Completion, Query
+from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, file_problems, find_adapters, local_folder, write_record
+from ..models.decode import Decoder
+from ..models.gate import PROBE, load_adapters
+from ..models.load import identified, load_model, load_tokenizer, pick_device
+from ..settings import Settings
+from ..types import Task
+from .config import Config
+
+TRAINED = "trained"
+CPU_MICRO, GPU_MICRO, DEV_BATCH = 8, 4, 32
+
+
+class Bench:
+    """One base model, the frozen adapters that a training starts from, and the one adapter that is trained.
+
+    device: as `--device`. Raises ModelError or AdapterError for whatever does not fit.
+    """
+
+    def __init__(self, config: Config, device: str = "auto") -> None:
+        self.config = config
+        self.settings = Settings(
+            config.model, config.task, revision=config.revision, max_new_tokens=config.max_new_tokens,
+            dtype=config.dtype, trust_remote_code=config.trust_remote_code, model_arg=config.model_arg,
+        )  # fmt: skip
+        self.folder = local_folder(config.model, "--model", config.revision, ModelError)
+        self.base = identified(config.model, self.folder)
+        self.device = pick_device(device)
+        self.decoder = Decoder(load_tokenizer(self.folder, self.settings), self.settings)
+        self.model: Any = load_model(self.folder, self.settings, self.device)
+        self.dtype = str(self.model.dtype).removeprefix("torch.")
+        self.decoder.configure(self.model)
+        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        self.context = None if positions is None else int(positions)
+        self.frozen: dict[Path, str] = {}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Freeze the base; quantised and checkpointed models need more."""
+        if getattr(self.model, "is_quantized", False):
+            from peft import prepare_model_for_kbit_training
+
+            self.model = prepare_model_for_kbit_training(self.model, use_gradient_checkpointing=False)
+        self.model.requires_grad_(False)
+        if self.config.gradient_checkpointing:
+            # the non-reentrant kind needs no input that requires a gradient
+            self.model.activation_checkpointing_enable({"use_reentrant": False})
+
+    def load_start(self, tasks: Sequence[Task]) -> AdapterPlan:
+        """Load the adapters below `--from` for all annotators of the tasks, frozen; all problems in one error."""
+        plan = find_adapters(str(self.config.start), {t.name: t.annotators for t in tasks})
+        if plan.shared != self.config.shared:
+            plan.problems.append(
+                f"{self.config.start} holds {'one shared adapter' if plan.shared else 'an adapter per annotator'}: "
+                f"{'add' if plan.shared else 'leave out'} --shared"
+            )
+        folders = list(dict.fromkeys(plan.folders.values()))
+        for folder in folders:
+            asked = [pair for pair, f in plan.folders.items() if f == folder]
+            found = list(file_problems(folder, asked, self.base, plan.shared))
+            if not found and read_json(folder / CONFIG).get("peft_type") != "LORA":
+                found.append(f"{folder}: is no LoRA adapter, and only these are trained here")
+            plan.problems += found
+        if not plan.problems:
+            self.model, self.frozen, problems = load_adapters(
+                self.model, folders, self.decoder.encode(PROBE), self.decoder.tokenizer
+            )
+            plan.problems += problems
+        plan.raise_problems()
+        return plan
+
+    def add(self, seed: int, start: Path | None = None) -> dict[str, Any]:
+        """Put a trainable adapter on the base: a copy of the frozen one in `start`, or a new one from `seed`.
+
+        Returns its weights by name, in a fixed order.
+        """
+        import torch
+        from peft import LoraConfig, PeftConfig, get_peft_model
+
+        if start is None:
+            adapter: Any = LoraConfig(
+                r=self.config.rank, lora_alpha=self.config.alpha, lora_dropout=self.config.dropout,
+                target_modules=_targets(self.config.targets), task_type="CAUSAL_LM",
+            )  # fmt: skip
+        else:
+            adapter = PeftConfig.from_pretrained(str(start))
+            adapter.inference_mode = False
+            adapter.lora_dropout = self.config.dropout
+        torch.manual_seed(seed)
+        # what peft warns about was checked when the frozen adapter was loaded
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                if hasattr(self.model, "peft_config"):
+                    self.model.add_adapter(TRAINED, adapter)
+                else:
+                    self.model = get_peft_model(self.model, adapter, adapter_name=TRAINED)
+            except ValueError as error:
+                raise ModelError(f"{self.config.model}: --targets {self.config.targets}: {error}") from None
+            if start is not None:
+                self.model.load_adapter(str(start), adapter_name=TRAINED, is_trainable=True, torch_device=self.device)
+        self.activate(TRAINED, training=True)
+        return self.weights()
+
+    def weights(self) -> dict[str, Any]:
+        """The trained adapter's parameters by name."""
+        return {n: p for n, p in sorted(self.model.named_parameters()) if f".{TRAINED}." in n}
+
+    def drop(self) -> None:
+        """Take the trained adapter off."""
+        with warnings.catch_warnings(action="ignore"):
+            self.model.delete_adapter(TRAINED)
+
+    def activate(self, name: str, training: bool = False) -> None:
+        """Let the named adapter speak; only the trained one in training mode may have gradients."""
+        self.model.set_adapter(name)
+        self.model.train(training)
+        for own, parameter in self.model.named_parameters():
+            parameter.requires_grad_(training and f".{TRAINED}." in own)
+
+    @contextmanager
+    def speaking(self, name: str) -> Iterator[Any]:
+        """The model in evaluation mode with this adapter; the trained one is active again afterwards."""
+        self.activate(name)
+        try:
+            yield self.model
+        finally:
+            if TRAINED in self.model.peft_config:
+                self.activate(TRAINED, training=True)
+
+    def save(self, folder: Path, task: str, annotator: str | None) -> None:
+        """Write the trained adapter as `hlvbench run --adapter-dir` takes it."""
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save
+
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self.model.peft_config[TRAINED]
+        recorded = {**config.to_dict(), "inference_mode": True}
+        recorded["base_model_name_or_path"] = (
+            Path(self.config.model).name if self.folder.is_absolute() else self.config.model
+        )
+        write_atomic(folder / CONFIG, dump_json({k: _plain(v) for k, v in sorted(recorded.items())}))
+        with warnings.catch_warnings(action="ignore"):
+            # peft looks the base up by name to see whether its vocabulary grew; here nothing can have changed it
+            state = get_peft_model_state_dict(self.model, adapter_name=TRAINED)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in sorted(state.items())}
+        write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+        write_record(folder, task, annotator, self.base)
+
+    def describe(self) -> dict[str, Any]:
+        return {**vars(self.base), "device": self.device, "dtype": self.dtype}
+
+
+def _targets(words: str) -> Any:
+    """ "all-linear", or the names of layers separated by commas."""
+    return words if words == "all-linear" else [w.strip() for w in words.split(",")]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, set | tuple):
+        return sorted(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return (
+        value
+        if isinstance(value, list | str | int | float | bool | type(None))
+        else str(getattr(value, "value", value))
+    )
+
+
+class Speakers:
+    """The bench as a Model (see `hlvbench.models.Model`): each annotator is answered by an adapter on it."""
+
+    def __init__(self, bench: Bench, adapters: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+        self.bench, self.adapters, self.facts = bench, dict(adapters), dict(facts)
+        self.name, self.context, self.batch_size = bench.config.model, bench.context, DEV_BATCH
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "training", **self.bench.describe(), **self.facts}
+
+    def group(self, annotator: str) -> str:
+        return self.adapters[annotator]
+
+    def prompt_text(self, content: str) -> str:
+        return self.bench.decoder.prompt_text(content)
+
+    def count_tokens(self, content: str) -> int:
+        return len(self.bench.decoder.encode(content))
+
+    def answer(self, batch: Sequence[Query]) -> list[Completion]:
+        (adapter,) = {self.adapters[q.annotator] for q in batch}
+        with self.bench.speaking(adapter) as model:
+            return self.bench.decoder.answer(model, batch)

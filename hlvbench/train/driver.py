@@ -1,0 +1,300 @@
+"""`train`: every adapter that is asked for, on one base in memory, each finished folder complete and never made twice.
+
+Several processes (`accelerate launch`, torchrun) share the adapters among them: process r of w trains every w-th.
+An adapter is the unit, so the files do not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..embed import load_embedder
+from ..errors import RunError, TaskError, UsageError, all_problems
+from ..files import dump_json, read_json, sha256_file, write_atomic
+from ..lock import locked
+from ..metrics.answers import Embedder
+from ..models.adapters import WEIGHTS
+from ..prompt import render_answer
+from ..provenance import provenance
+from ..task import load_tasks
+from ..types import Pair, Task
+from .batch import Encoder
+from .bench import Bench, Speakers
+from .config import LAST, PRODUCT, Config, config_differences, read_train_toml, to_toml
+from .loop import steps_of
+from .methods import Job, preferences_of, records_of, train_items, train_job
+from .pairs import pair_counts
+from .select import Selector, dev_answers, selecting_metric
+
+TOML, MANIFEST, START = "train.toml", "manifest.json", "start"
+EXAMPLES = 10
+
+
+def train(
+    config: Config,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    device: str = "auto",
+    micro: int | None = None,
+    skip_missing: bool = False,
+    quiet: bool = False,
+    command: Sequence[str] = (),
+) -> Path:
+    """Train the adapters into `out`/<task>/<annotator>/ (shared: `out` itself); returns `out`, resumes by itself.
+
+    micro: rows per pass through the model (None: by device). Errors: UsageError, ModelError, AdapterError for wrong
+    input, before anything is trained; RunError where `out` holds other adapters; TrainError.
+    """
+    config.check()
+    tasks = load_tasks(config.task, data_dir, tasks_dir)
+    jobs = _jobs(tasks, config, out, skip_missing, quiet)
+    embedder = load_embedder() if _needs_embedder(config) else None
+    todo = [job for job in jobs if not _is_done(job, config, quiet)]
+    rank, world = _place()
+    mine = todo[rank::world]
+    if not mine:
+        return out
+    bench = Bench(config, _device(device))
+    plan = bench.load_start(tasks) if config.method == "capo" else None
+    selectors = {t.name: _selector(t, bench, config, plan, out, embedder, quiet) for t in _tasks_of(mine)}
+    for job in mine:
+        start = plan.folders[job.task.name, job.annotators[0]] if plan else None
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(job.work.with_suffix(".lock"), "another process is training this adapter"):
+            _claim(job, config, bench, start)
+            _say(f"{'/'.join(job.names)}: {config.method}", quiet)
+            began = time.time()
+            facts = train_job(
+                job, bench, config, start=start, selector=selectors[job.task.name], embedder=embedder, micro=micro,
+                quiet=quiet,
+            )  # fmt: skip
+            _finish(job, config, bench, facts, command, time.time() - began)
+    return out
+
+
+def _needs_embedder(config: Config) -> bool:
+    return config.method == "capo" and (config.select != LAST or config.rejected == "nearest")
+
+
+def _jobs(tasks: Sequence[Task], config: Config, out: Path, skip_missing: bool, quiet: bool) -> list[Job]:
+    """One job per adapter; annotators that cannot be trained are named, all at once, or skipped on request."""
+    if config.shared:
+        return [Job(tasks[0], None, out)]
+    unknown = [a for a in config.annotator if not any(a in t.annotators for t in tasks)]
+    if unknown:
+        known = "; ".join(f"{t.name}: {', '.join(t.annotators)}" for t in tasks)
+        raise UsageError(f"--annotator {', '.join(unknown)}: no such annotator; there are {known}")
+    jobs, lacking = [], []
+    for task in tasks:
+        for annotator in task.annotators:
+            if config.annotator and annotator not in config.annotator:
+                continue
+            job = Job(task, annotator, out / task.name / annotator)
+            why = _lack(job, config)
+            jobs += [job] * (not why)
+            lacking += [f"{task.name}: annotator {annotator} {why}"] * bool(why)
+    if lacking and not skip_missing:
+        raise TaskError(all_problems("these annotators cannot be trained (--skip-missing leaves them out):", lacking))
+    for line in lacking:
+        _say(f"skipped: {line}", quiet)
+    if not jobs:
+        raise TaskError(all_problems("nobody is left to train:", lacking))
+    return jobs
+
+
+def _lack(job: Job, config: Config) -> str:
+    """Why there is nothing to learn from, or "". Pairs with the nearest items are only counted when they are made."""
+    if not records_of(job, config):
+        return "has no train record"
+    counted = config if config.rejected == "same" else replace(config, rejected="same", pairs="all")
+    if config.method == "capo" and not preferences_of(job, counted):
+        return f"shares no train item with another annotator under --pairs {config.pairs}"
+    return ""
+
+
+def _is_done(job: Job, config: Config, quiet: bool) -> bool:
+    """Whether the adapter is there, made by these settings; one made by others is an error that names them."""
+    if not (job.folder / WEIGHTS).exists():
+        if job.annotator is not None and job.folder.exists():
+            raise RunError(f"{job.folder} exists and holds no adapter; choose another --out, or remove it")
+        return False
+    if not (job.folder / TOML).exists():
+        raise RunError(f"{job.folder} holds an adapter that was not trained here; choose another --out")
+    _compare(job.folder, config)
+    _say(f"{job.folder} is there already", quiet)
+    return True
+
+
+def _compare(folder: Path, config: Config) -> None:
+    if found := config_differences(read_train_toml(folder / TOML), config):
+        raise RunError(all_problems(
+            f"{folder} holds a training with other settings; choose another --out, or remove it:", found
+        ))  # fmt: skip
+
+
+def _claim(job: Job, config: Config, bench: Bench, start: Path | None) -> None:
+    """Begin a work folder, or make sure that the one there belongs to this training."""
+    identity = {
+        "task": f"{job.task.name}@{job.task.version}",
+        "data_sha256": dict(job.task.data_sha256),
+        "base": {k: v for k, v in vars(bench.base).items() if k != "name"},
+        "start_sha256": sha256_file(start / WEIGHTS) if start else None,
+    }
+    path = job.work / "identity.json"
+    if path.exists():
+        _compare(job.work, config)
+        if read_json(path) != identity:
+            raise RunError(f"{job.work} holds a training on other data, another base or another start; remove it")
+        return
+    if job.work.exists():
+        shutil.rmtree(job.work)
+    job.work.mkdir(parents=True)
+    write_atomic(job.work / TOML, to_toml(config))
+    write_atomic(path, dump_json(identity))
+
+
+def _selector(
+    task: Task, bench: Bench, config: Config, plan: Any, out: Path, embedder: Embedder | None, quiet: bool
+) -> Selector | None:
+    """What scores checkpoints on dev; the SFT start's dev answers are generated once for all processes."""
+    if config.method == "sft" or config.select == LAST:
+        return None
+    if not task.splits.get("dev"):
+        raise TaskError(f"{task.name} has no dev items to choose a checkpoint by; use --select {LAST}")
+    assert embedder is not None
+    if config.select != PRODUCT:
+        selecting_metric(config.select, embedder.name)
+    adapters: Mapping[Pair, Path] = plan.folders
+    voices = {a: bench.frozen[adapters[task.name, a]] for a in task.annotators}
+    facts = {"adapters": {a: sha256_file(adapters[task.name, a] / WEIGHTS) for a in task.annotators}}
+    folder = (out if config.shared else out / task.name) / f".{START}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".lock.start", wait=True):
+        start = dev_answers(task, Speakers(bench, voices, facts), folder, task.annotators, quiet)
+    return Selector(task, embedder, start, config.select)
+
+
+def _finish(
+    job: Job, config: Config, bench: Bench, facts: Mapping[str, Any], command: Sequence[str], seconds: float
+) -> None:
+    """The manifest, then the work folder becomes the adapter's: where that exists it is complete."""
+    write_atomic(job.work / MANIFEST, dump_json({
+        "command": list(command),
+        **provenance(),
+        **{k: v for k, v in read_json(job.work / "identity.json").items() if k != "base"},
+        "base": bench.describe(),
+        "settings": {k: v for k, v in asdict(config.resolved()).items() if k not in ("model", "start")},
+        "train_items": len(train_items(job.task, config)),
+        **facts,
+        "wall_seconds": round(seconds, 1),
+        "peak_memory_bytes": _peak_memory(bench.device),
+    }))  # fmt: skip
+    for path in [*job.work.glob("checkpoint-*"), *job.work.glob("*.safetensors"), job.work / "identity.json"]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != WEIGHTS:
+            path.unlink()
+    if job.annotator is not None:
+        job.work.rename(job.folder)
+        return
+    # a shared adapter's folder is `out` itself; its weights come last, for where they are it is complete
+    job.folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(job.work.iterdir(), key=lambda p: (p.name == WEIGHTS, p.name)):
+        path.rename(job.folder / path.name)
+    job.work.rmdir()
+
+
+def _peak_memory(device: str) -> int:
+    """The most that this process has held so far: of the GPU's memory where one is used."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _place() -> tuple[int, int]:
+    """(rank, number of processes), as launchers tell them."""
+    return int(os.environ.get("RANK", 0)), max(1, int(os.environ.get("WORLD_SIZE", 1)))
+
+
+def _device(asked: str) -> str:
+    """Each process of a node takes a GPU of its own."""
+    import torch
+
+    local = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local}" if asked == "auto" and local is not None and torch.cuda.is_available() else asked
+
+
+def _tasks_of(jobs: Sequence[Job]) -> list[Task]:
+    return list({job.task.name: job.task for job in jobs}.values())
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def dry_run(
+    config: Config, *, data_dir: Path | None = None, tasks_dir: Path | None = None, skip_missing: bool = False
+) -> dict[str, Any]:
+    """What would be learned from, without training: per adapter the counts, steps and ten examples.
+
+    {"task/annotator": {"examples" or "pairs", "rejected_by", "too_long", "tokens", "longest", "steps", "shown"}}; the
+    examples hold the data's own texts.
+    """
+    from ..models.adapters import local_folder
+    from ..models.decode import Decoder
+    from ..models.load import load_tokenizer
+    from ..settings import Settings
+
+    config.check()
+    tasks = load_tasks(config.task, data_dir, tasks_dir)
+    settings = Settings(config.model, config.task, trust_remote_code=config.trust_remote_code)
+    folder = local_folder(config.model, "--model", config.revision)
+    decoder = Decoder(load_tokenizer(folder, settings), settings)
+    embedder = load_embedder() if config.rejected == "nearest" else None
+    positions = read_json(folder / "config.json").get("max_position_embeddings")
+    with tempfile.TemporaryDirectory() as scratch:
+        jobs = _jobs(tasks, config, Path(scratch), skip_missing, quiet=True)
+    found = {}
+    for job in jobs:
+        encoder = Encoder(job.task, decoder, positions)
+        if config.method == "sft":
+            records = records_of(job, config)
+            rows: list[Any] = encoder.examples(records)
+            facts: dict[str, Any] = {"examples": len(rows)}
+            shown = [{"item": r.item, "answer": _answer(job, r)} for r in records[:EXAMPLES]]
+        else:
+            pairs = preferences_of(job, config, embedder)
+            rows = encoder.pairs(pairs)
+            facts = {"pairs": len(rows), "rejected_by": pair_counts(pairs)}
+            shown = [
+                {"item": p.chosen.item, "chosen": _answer(job, p.chosen), "rejected": _answer(job, p.rejected),
+                 "rejected_by": p.rejected.annotator, "rejected_item": p.rejected.item}
+                for p in pairs[:EXAMPLES]
+            ]  # fmt: skip
+        found["/".join(job.names)] = {
+            **facts,
+            "too_long": encoder.too_long,
+            "tokens": sum(r.tokens for r in rows),
+            "longest": max((r.tokens for r in rows), default=0),
+            "steps": steps_of(len(rows), config) if rows else 0,
+            "shown": shown,
+        }
+    return found
+
+
+def _answer(job: Job, record: Any) -> str:
+    return render_answer(job.task, record.label, record.explanation)

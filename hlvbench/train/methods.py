@@ -1,0 +1,198 @@
+"""The two methods: what SFT and CAPO learn from, and what is done with their checkpoints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..files import write_atomic
+from ..metrics.answers import Embedder
+from ..stats import seeded
+from ..types import Annotation, Task
+from .batch import Encoder, Pair, forward, micro_batches
+from .bench import CPU_MICRO, GPU_MICRO, TRAINED, Bench, Speakers
+from .config import Config
+from .loop import Loop, Objective, State, Stats, TrainError
+from .loss import answer_logps, capo_loss, sft_loss
+from .pairs import Preference, pair_counts, preferences
+from .select import Selector, dev_answers
+
+REFERENCE = "reference.safetensors"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One adapter to train: for one annotator, or shared by all of a task (`annotator` None)."""
+
+    task: Task
+    annotator: str | None
+    folder: Path
+
+    @property
+    def annotators(self) -> tuple[str, ...]:
+        return self.task.annotators if self.annotator is None else (self.annotator,)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.task.name, self.annotator or "shared"
+
+    @property
+    def work(self) -> Path:
+        """Where an unfinished training lives."""
+        return self.folder.with_name(f".{self.folder.name}.unfinished")
+
+
+def train_items(task: Task, config: Config) -> tuple[str, ...]:
+    """The train items to learn from: all, or the first `train_items` of an order drawn by seed, for all annotators."""
+    items = task.splits["train"]
+    if config.train_items is None or config.train_items >= len(items):
+        return items
+    drawn = seeded("train items", task.name, config.seed).permutation(len(items))[: config.train_items]
+    return tuple(items[i] for i in sorted(drawn))
+
+
+def records_of(job: Job, config: Config) -> list[Annotation]:
+    """The train records that SFT learns from."""
+    kept = set(train_items(job.task, config))
+    return [r for a in job.annotators for r in job.task.records_of("train", a) if r.item in kept]
+
+
+def preferences_of(job: Job, config: Config, embedder: Embedder | None = None) -> list[Preference]:
+    """The pairs that CAPO learns from."""
+    items = train_items(job.task, config)
+    return [p for a in job.annotators for p in preferences(job.task, a, config.policy(), items, embedder)]
+
+
+def train_job(
+    job: Job, bench: Bench, config: Config, *, start: Path | None, selector: Selector | None,
+    embedder: Embedder | None, micro: int | None, quiet: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Train the job's adapter in its work folder; returns facts for the manifest and leaves the kept adapter there."""
+    job.work.mkdir(parents=True, exist_ok=True)
+    weights = bench.add(int(seeded("adapter", *job.names, config.seed).integers(2**62)), start)
+    try:
+        encoder = Encoder(job.task, bench.decoder, bench.context)
+        facts: dict[str, Any]
+        if config.method == "sft":
+            objective, facts = _sft_objective(job, bench, config, encoder)
+        else:
+            objective, facts = _capo_objective(job, bench, config, encoder, start, embedder)
+        if not objective.rows:
+            raise TrainError(
+                f"{'/'.join(job.names)}: nothing to learn from: all {encoder.too_long} examples are longer than the "
+                f"{bench.context} positions of {config.model}"
+            )
+        loop = Loop(
+            weights, objective, config, job.work, job.names,
+            micro or (CPU_MICRO if bench.device == "cpu" else GPU_MICRO), bench.device.split(":")[0],
+            autocast=bench.dtype == "bfloat16",
+        )  # fmt: skip
+        last = loop.total
+        at = (
+            [0, *(round(last * (k + 1) / config.checkpoints) for k in range(config.checkpoints))]
+            if selector
+            else [last]
+        )
+        try:
+            state = loop.run(lambda state: _checkpoint(job, bench, selector, state), at, quiet)
+        except TrainError:
+            bench.save(job.work / "last-good", job.task.name, job.annotator)
+            raise
+        kept = selector.best(state.points) if selector else 0
+        _keep(job, state.points[kept]["step"])
+        write_atomic(job.work / "log.jsonl", "".join(json.dumps(row) + "\n" for row in state.log))
+        return {
+            **facts,
+            "too_long": encoder.too_long,
+            "steps": state.step,
+            "kept_step": state.points[kept]["step"],
+            "checkpoints": state.points,
+            "tokens": state.tokens,
+            "seconds": round(state.seconds, 1),
+            "tokens_per_second": round(state.tokens / state.seconds, 1) if state.seconds else None,
+            "micro_batch": loop.micro,
+        }
+    finally:
+        bench.drop()
+
+
+def _sft_objective(job: Job, bench: Bench, config: Config, encoder: Encoder) -> tuple[Objective, dict[str, Any]]:
+    rows = encoder.examples(records_of(job, config))
+
+    def loss(positions: Sequence[int]) -> tuple[Any, Stats]:
+        logps, mask = forward(bench.model, [rows[i] for i in positions], bench.decoder.pad)
+        return sft_loss(logps, mask), {}
+
+    return Objective(rows, loss, lambda row: len(row.answer)), {"examples": len(rows)}
+
+
+def _capo_objective(
+    job: Job, bench: Bench, config: Config, encoder: Encoder, start: Path | None, embedder: Embedder | None
+) -> tuple[Objective, dict[str, Any]]:
+    import torch
+
+    found = preferences_of(job, config, embedder)
+    rows = encoder.pairs(found)
+    reference = torch.tensor(_reference(job, bench, rows, start), device=bench.device)
+
+    def loss(positions: Sequence[int]) -> tuple[Any, Stats]:
+        both = [rows[i].chosen for i in positions] + [rows[i].rejected for i in positions]
+        logps, mask = forward(bench.model, both, bench.decoder.pad)
+        chosen_ref, rejected_ref = reference[list(positions)].T
+        return capo_loss(logps, mask, chosen_ref, rejected_ref, config.beta, config.sft_weight)
+
+    return Objective(rows, loss, lambda row: 1.0), {"pairs": len(rows), "rejected_by": pair_counts(found)}
+
+
+def _reference(job: Job, bench: Bench, rows: Sequence[Pair], start: Path | None) -> list[list[float]]:
+    """Log-probabilities of every pair under the frozen SFT adapter, (pairs, 2): computed once, kept on disk."""
+    import torch
+    from safetensors.torch import load_file, save
+
+    path = job.work / REFERENCE
+    if path.exists():
+        kept: list[list[float]] = load_file(path)["logps"].tolist()
+        return kept
+    assert start is not None
+    flat = [e for pair in rows for e in (pair.chosen, pair.rejected)]
+    out = torch.zeros(len(flat))
+    with torch.no_grad(), bench.speaking(bench.frozen[start]) as model:
+        for piece in micro_batches(flat, CPU_MICRO * 2):
+            logps, mask = forward(model, [flat[i] for i in piece], bench.decoder.pad)
+            out[piece] = answer_logps(logps, mask).cpu()
+    write_atomic(path, save({"logps": out.view(-1, 2)}))
+    return out.view(-1, 2).tolist()
+
+
+def _checkpoint(job: Job, bench: Bench, selector: Selector | None, state: State) -> None:
+    """Save the adapter as it is now; with a selector, answer dev with it and score that."""
+    folder = _place(job, state.step)
+    bench.save(folder, job.task.name, job.annotator)
+    point: dict[str, Any] = {"step": state.step}
+    if selector:
+        if state.step == 0:
+            given = {pair: a for pair, a in selector.start.items() if pair[1] in job.annotators}
+        else:
+            speakers = Speakers(bench, dict.fromkeys(job.task.annotators, TRAINED), {"step": state.step})
+            given = dev_answers(job.task, speakers, folder / "dev", job.annotators, quiet=True)
+        point |= selector.score(given, job.annotators)
+    state.points.append(point)
+
+
+def _place(job: Job, step: int) -> Path:
+    return job.work / f"checkpoint-{step:06d}"
+
+
+def _keep(job: Job, step: int) -> None:
+    """Put the kept checkpoint's files at the top of the work folder; its dev answers stay beside them."""
+    for path in sorted(_place(job, step).iterdir()):
+        target = job.work / path.name
+        if path.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(path, target)
+        else:
+            write_atomic(target, path.read_bytes())

@@ -1,0 +1,390 @@
+"""The reference trainers as a user runs them, on random-weight models."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hlvbench.cli import main
+from hlvbench.errors import AdapterError, HlvbenchError, RunError, TaskError, UsageError
+from hlvbench.files import read_generations, read_json, sha256_text
+from hlvbench.models.decode import Decoder
+from hlvbench.models.hf import load_hf
+from hlvbench.models.load import load_tokenizer
+from hlvbench.settings import Settings
+from hlvbench.train.batch import Encoder
+from hlvbench.train.config import CONFIGS, Config, to_toml
+from hlvbench.train.driver import dry_run, train
+from hlvbench.types import Task
+from tests.tiny import edit_json, tiny_model
+from tests.toy import save_table, toy_task
+
+TASK = toy_task(annotators=3, items=(10, 24, 4))
+FILES = ("adapter_config.json", "adapter_model.safetensors", "hlvbench.json", "train.toml", "log.jsonl")
+HERE = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("train") / "base")
+
+
+@pytest.fixture(scope="module")
+def tasks_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_table(TASK, tmp_path_factory.mktemp("train") / "tasks")
+
+
+def config(base: Path, method: str = "sft", **options: Any) -> Config:
+    fast: dict[str, Any] = {"task": ("toy",), "epochs": 1, "batch": 5, "rate": 1e-2, "rank": 4, "max_new_tokens": 6}
+    return Config(method, str(base), **{**fast, **options})
+
+
+@pytest.fixture(scope="module")
+def sft(base: Path, tasks_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(config(base), tmp_path_factory.mktemp("train") / "sft", tasks_dir=tasks_dir, quiet=True)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def test_adapters_are_what_run_takes_and_answer_in_their_own_way(base: Path, tasks_dir: Path, sft: Path) -> None:
+    assert sorted(p.name for p in (sft / "toy").iterdir()) == ["Ann1", "Ann2", "Ann3"]
+    model = load_hf(Settings(str(base), ("toy",), str(sft), max_new_tokens=6), [TASK])["toy"]
+    assert len(model.describe()["adapters"]) == 3
+    facts = read_json(sft / "toy" / "Ann2" / "manifest.json")
+    # 10 records in batches of 5, one epoch
+    assert (facts["examples"], facts["steps"], facts["too_long"], facts["train_items"]) == (10, 2, 0, 10)
+    assert facts["tokens_per_second"] > 0
+    assert facts["peak_memory_bytes"] > 1e6
+    assert "lm_head" not in json.dumps(read_json(sft / "toy" / "Ann1" / "adapter_config.json")["target_modules"])
+
+
+def test_the_same_training_gives_the_same_bytes_and_another_seed_others(
+    base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
+) -> None:
+    train(config(base, annotator=("Ann2",)), tmp_path / "same", tasks_dir=tasks_dir, quiet=True)
+    train(config(base, annotator=("Ann2",), seed=1), tmp_path / "other", tasks_dir=tasks_dir, quiet=True)
+    mine, same, other = (content(f / "toy" / "Ann2") for f in (sft, tmp_path / "same", tmp_path / "other"))
+    assert {k for k in FILES if mine[k] != same[k]} == {"train.toml"}  # which annotators were asked for
+    assert mine["adapter_model.safetensors"] != other["adapter_model.safetensors"]
+
+
+def test_what_is_finished_is_not_made_again_and_other_settings_are_named(
+    base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in sft.rglob("*")}
+    train(config(base), sft, tasks_dir=tasks_dir, quiet=True)
+    assert {p: p.stat().st_mtime_ns for p in sft.rglob("*")} == before
+    with pytest.raises(RunError, match=r"other settings.*\n  --lr: there 0.01, now 0.02\n  --seed: there 0, now 3"):
+        train(config(base, rate=0.02, seed=3), sft, tasks_dir=tasks_dir, quiet=True)
+    (tmp_path / "toy" / "Ann1").mkdir(parents=True)
+    with pytest.raises(RunError, match="holds no adapter"):
+        train(config(base), tmp_path, tasks_dir=tasks_dir, quiet=True)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_training_shows_the_very_prompt_of_inference(tmp_path: Path, chat: bool) -> None:
+    from hlvbench.run import run
+
+    base = tiny_model(tmp_path / "base", chat)
+    task, tasks = toy_task(annotators=2, items=(3, 2, 3)), tmp_path / "tasks"
+    run_settings = Settings(str(base), ("toy",), max_new_tokens=6)
+    folder = run(run_settings, out=tmp_path / "run", tasks_dir=save_table(task, tasks), quiet=True)
+    decoder = Decoder(load_tokenizer(base, run_settings), run_settings)
+    encoder = Encoder(task, decoder, None)
+    for row in read_generations(folder / "toy" / "generations.jsonl"):
+        record = task.by_pair[row.item, row.annotator][0]
+        text = decoder.prompt_text(encoder.prompter.content(row.item, row.annotator))
+        assert sha256_text(text) == row.prompt_sha256
+        example = encoder.example(record)
+        assert list(example.prompt) == decoder.encode(encoder.prompter.content(row.item, row.annotator))
+        # and the answer is what the parser reads back, ended by the token that ends a model's
+        words = decoder.tokenizer.decode(example.answer[:-1])
+        assert words.startswith("label : ")
+        assert example.answer[-1] == decoder.tokenizer.eos_token_id
+
+
+def test_a_rejected_answer_stands_under_the_targets_prompt(base: Path, tasks_dir: Path) -> None:
+    from hlvbench.train.config import Policy
+    from hlvbench.train.pairs import preferences
+
+    settings = Settings(str(base), ("toy",))
+    encoder = Encoder(TASK, Decoder(load_tokenizer(base, settings), settings), None)
+    found = preferences(TASK, "Ann1", Policy())
+    for preference, pair in zip(found, encoder.pairs(found), strict=True):
+        assert pair.chosen.prompt == pair.rejected.prompt == encoder.example(preference.chosen).prompt
+        assert pair.rejected.answer == encoder.example(preference.rejected).answer != pair.chosen.answer
+
+
+def test_examples_longer_than_the_context_are_left_out_whole_and_counted(tmp_path: Path, tasks_dir: Path) -> None:
+    probe = tiny_model(tmp_path / "probe")
+    facts = dry_run(config(probe), tasks_dir=tasks_dir)["toy/Ann1"]
+    settings = Settings(str(probe), ("toy",))
+    encoder = Encoder(TASK, Decoder(load_tokenizer(probe, settings), settings), None)
+    lengths = [e.tokens for e in encoder.examples(TASK.records_of("train", "Ann1"))]
+    assert (facts["longest"], facts["tokens"], facts["too_long"]) == (max(lengths), sum(lengths), 0)
+    short = tiny_model(tmp_path / "short", context=max(lengths) - 1)
+    facts = dry_run(config(short), tasks_dir=tasks_dir)["toy/Ann1"]
+    assert facts["too_long"] == lengths.count(max(lengths))
+    assert facts["examples"] == len(lengths) - lengths.count(max(lengths))
+    none = tiny_model(tmp_path / "none", context=20)
+    with pytest.raises(HlvbenchError, match="toy/Ann1: nothing to learn from: all 10 examples are longer than the 20"):
+        train(config(none), tmp_path / "out", tasks_dir=tasks_dir, quiet=True)
+
+
+@pytest.mark.slow
+def test_capo_starts_at_its_sft_adapter_and_moves_towards_the_chosen_answers(
+    base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
+) -> None:
+    settings = config(base, "capo", start=str(sft), epochs=6, select="last", dropout=0.0)
+    out = train(settings, tmp_path / "capo", tasks_dir=tasks_dir, quiet=True)
+    load_hf(Settings(str(base), ("toy",), str(out), max_new_tokens=6), [TASK])
+    log = [json.loads(line) for line in (out / "toy" / "Ann1" / "log.jsonl").read_text().splitlines()]
+    # before the first step the policy is the reference: margin 0, loss log 2 (one pass in training mode, no dropout)
+    assert log[0]["dpo"] == pytest.approx(0.693147, abs=1e-4)
+    assert log[0]["margin"] == pytest.approx(0.0, abs=1e-4)
+    assert log[-1]["margin"] > 0.05
+    assert log[-1]["correct"] > 0.7
+    facts = read_json(out / "toy" / "Ann1" / "manifest.json")
+    assert facts["pairs"] == sum(facts["rejected_by"].values()) > 5
+    assert facts["start_sha256"] is not None
+    assert not (out / "toy" / "Ann1" / "ref").exists()
+
+
+@pytest.mark.slow
+def test_capo_scores_its_checkpoints_on_dev_beside_the_start(
+    base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
+) -> None:
+    settings = config(base, "capo", start=str(sft), checkpoints=2, annotator=("Ann2",), select="own_match")
+    folder = train(settings, tmp_path / "capo", tasks_dir=tasks_dir, quiet=True) / "toy" / "Ann2"
+    facts = read_json(folder / "manifest.json")
+    steps = [point["step"] for point in facts["checkpoints"]]
+    assert steps == [0, round(facts["steps"] / 2), facts["steps"]]
+    assert facts["kept_step"] in steps
+    for point in facts["checkpoints"]:
+        assert {"imitation", "distinctness", "label_accuracy", "product", "own_match", "missing"} <= point.keys()
+    start = read_generations(tmp_path / "capo" / "toy" / ".start" / "generations.jsonl")
+    assert len(start) == len(TASK.questions("dev"))
+    if facts["kept_step"]:
+        assert {r.annotator for r in read_generations(folder / "dev" / "generations.jsonl")} == {"Ann2"}
+
+
+@pytest.mark.slow
+def test_a_shared_adapter_speaks_for_everybody(base: Path, tasks_dir: Path, tmp_path: Path) -> None:
+    out = train(config(base, shared=True), tmp_path / "shared", tasks_dir=tasks_dir, quiet=True)
+    assert read_json(out / "manifest.json")["examples"] == 30
+    model = load_hf(Settings(str(base), ("toy",), str(out), max_new_tokens=6), [TASK])["toy"]
+    assert len(set(model.describe()["adapters"].values())) == 1
+    capo = config(base, "capo", start=str(out), shared=True, select="last")
+    train(capo, tmp_path / "capo", tasks_dir=tasks_dir, quiet=True)
+    assert (tmp_path / "capo" / "adapter_model.safetensors").exists()
+    with pytest.raises(AdapterError, match="holds one shared adapter: add --shared"):
+        train(dataclasses.replace(capo, shared=False), tmp_path / "no", tasks_dir=tasks_dir, quiet=True)
+
+
+def command(base: Path, tasks_dir: Path, out: Path, *more: str) -> list[str]:
+    return [
+        "train", "sft", "--model", str(base), "--task", "toy", "--tasks-dir", str(tasks_dir), "--out", str(out),
+        "--batch", "2", "--epochs", "20", "--lr", "1e-2", "--rank", "4", "-q", *more,
+    ]  # fmt: skip
+
+
+def run_command(words: list[str], *prefix: str, **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, *prefix, "-m", "hlvbench", *words], cwd=HERE,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_where_it_was_and_ends_with_the_same_bytes(
+    base: Path, tasks_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # saved after every step, so that the kill falls between two of them
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import hlvbench.train.loop as l; l.SAVE_EVERY = 0.0\n")
+    path = os.pathsep.join([str(tmp_path / "site"), str(HERE)])
+    assert run_command(command(base, tasks_dir, tmp_path / "whole"), PYTHONPATH=path).wait() == 0
+    words = command(base, tasks_dir, tmp_path / "killed")
+    state = tmp_path / "killed" / "toy" / ".Ann2.unfinished" / "state.safetensors"
+    process = run_command(words, PYTHONPATH=path)
+    deadline = time.monotonic() + 120
+    while not state.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() != 0
+    assert state.exists()
+    assert run_command(words, PYTHONPATH=path).wait() == 0
+    for annotator in TASK.annotators:
+        mine, theirs = (content(tmp_path / f / "toy" / annotator) for f in ("killed", "whole"))
+        assert mine == theirs
+    assert sorted(p.name for p in (tmp_path / "killed" / "toy").iterdir()) == ["Ann1", "Ann2", "Ann3"]
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_adapters_and_give_the_same_bytes(
+    base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
+) -> None:
+    words = [
+        "train", "sft", "--model", str(base), "--task", "toy", "--tasks-dir", str(tasks_dir), "--out",
+        str(tmp_path / "two"), "--epochs", "1", "--batch", "5", "--lr", "1e-2", "--rank", "4",
+        "--max-new-tokens", "6", "-q",
+    ]  # fmt: skip
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    process = subprocess.run(
+        [sys.executable, *launch, "-m", "hlvbench", *words], cwd=HERE, timeout=300, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-3000:]
+    for annotator in TASK.annotators:
+        assert content(tmp_path / "two" / "toy" / annotator) == content(sft / "toy" / annotator)
+
+
+def test_train_items_are_one_draw_for_all_annotators(base: Path, tasks_dir: Path, tmp_path: Path) -> None:
+    found = dry_run(config(base, train_items=4), tasks_dir=tasks_dir)
+    items = {name: {row["item"] for row in facts["shown"]} for name, facts in found.items()}
+    assert {len(found[n]["shown"]) for n in items} == {4}
+    assert len({frozenset(i) for i in items.values()}) == 1
+    assert items["toy/Ann1"] != {
+        r["item"] for r in dry_run(config(base, train_items=4, seed=1), tasks_dir=tasks_dir)["toy/Ann1"]["shown"]
+    }
+
+
+def lone(tasks: Path, drop: str) -> tuple[Task, Path]:
+    """The toy task in which Ann3 has no train record ("records"), or none on an item of the others ("pairs")."""
+    train_ids = TASK.splits["train"]
+    kept = [r for r in TASK.records if r.item not in train_ids or r.annotator != "Ann3"]
+    if drop == "pairs":
+        half = set(train_ids[:5])
+        kept = [r for r in TASK.records if r.item not in train_ids or (r.annotator == "Ann3") == (r.item in half)]
+    task = dataclasses.replace(TASK, records=tuple(kept))
+    return task, save_table(task, tasks)
+
+
+def test_annotators_without_records_or_pairs_are_named_and_skipped_only_on_request(
+    base: Path, sft: Path, tmp_path: Path
+) -> None:
+    _, without_records = lone(tmp_path / "a", "records")
+    with pytest.raises(TaskError, match=r"--skip-missing.*\n  toy: annotator Ann3 has no train record"):
+        train(config(base), tmp_path / "out", tasks_dir=without_records, quiet=True)
+    assert not (tmp_path / "out").exists()
+    out = train(config(base), tmp_path / "out", tasks_dir=without_records, skip_missing=True, quiet=True)
+    assert sorted(p.name for p in (out / "toy").iterdir()) == ["Ann1", "Ann2"]
+    _, without_pairs = lone(tmp_path / "b", "pairs")
+    with pytest.raises(TaskError, match="Ann3 shares no train item with another annotator under --pairs near"):
+        train(config(base, "capo", start=str(sft)), tmp_path / "x", tasks_dir=without_pairs, quiet=True)
+
+
+def test_sft_adapters_of_another_base_or_task_are_refused(
+    base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
+) -> None:
+    other = tiny_model(tmp_path / "other", seed=9)
+    with pytest.raises(AdapterError, match=r"3 problems(.|\n)*Ann1.*trained on.*weights_sha256"):
+        train(config(other, "capo", start=str(sft)), tmp_path / "out", tasks_dir=tasks_dir, quiet=True)
+    moved = tmp_path / "moved"
+    shutil.copytree(sft, moved)
+    edit_json(moved / "toy" / "Ann2" / "hlvbench.json", task="elsewhere")
+    with pytest.raises(AdapterError, match="records task elsewhere, but it is asked to speak for toy"):
+        train(config(base, "capo", start=str(moved)), tmp_path / "out", tasks_dir=tasks_dir, quiet=True)
+    with pytest.raises(AdapterError, match="no such folder"):
+        train(config(base, "capo", start=str(tmp_path / "absent")), tmp_path / "out", tasks_dir=tasks_dir, quiet=True)
+
+
+def test_a_selection_that_cannot_be_made_is_refused_before_training(
+    base: Path, sft: Path, tmp_path: Path, tasks_dir: Path
+) -> None:
+    task = dataclasses.replace(TASK, splits={**TASK.splits, "dev": ()})
+    task = dataclasses.replace(task, records=tuple(r for r in task.records if r.item not in TASK.splits["dev"]),
+                               items={i: v for i, v in task.items.items() if i not in TASK.splits["dev"]})  # fmt: skip
+    with pytest.raises(TaskError, match="no dev items to choose a checkpoint by; use --select last"):
+        train(
+            config(base, "capo", start=str(sft)), tmp_path / "o", tasks_dir=save_table(task, tmp_path / "t"), quiet=True
+        )
+    for words, why in (("nonsense", "no metric"), ("feature_kl", "more is not better")):
+        with pytest.raises(UsageError, match=f"--select {words}: .*{why}"):
+            train(config(base, "capo", start=str(sft), select=words), tmp_path / "o", tasks_dir=tasks_dir, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [
+        ("capo", {}, "--from SFT_DIR"),
+        ("sft", {"beta": 0.3, "tau": 2}, "--beta is an option of capo"),
+        ("sft", {"rate": 2.0}, "--lr 2.0"),
+        ("sft", {"task": ("varierr", "r2"), "shared": True}, "one adapter of one task"),
+        ("capo", {"start": "x", "pairs": "some", "beta": 0.0}, "--pairs some: one of near, equal, all"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_at_once(method: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Config(method, "m", **options).check()
+    assert said in str(error.value)
+
+
+def test_wrong_input_ends_with_exit_code_2_and_one_message(
+    base: Path, tasks_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "sft", "--model", str(base), "--task", "toy", "--tasks-dir", str(tasks_dir), "--out"]
+    for more, said in (
+        (["--annotator", "Ann9"], "--annotator Ann9: no such annotator; there are toy: Ann1, Ann2, Ann3"),
+        (["--targets", "nowhere"], "--targets nowhere"),
+        (["--config", "no-such"], "there are "),
+        (["--limit", "3"], "--train-items"),
+    ):
+        assert main([*words, str(tmp_path / "out"), "-q", *more]) == 2
+        told = capsys.readouterr()
+        assert said in told.err
+        assert "Traceback" not in told.err
+
+
+def test_a_recorded_config_makes_the_same_adapter_again(
+    base: Path, tasks_dir: Path, sft: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = sft / "toy" / "Ann3" / "train.toml"
+    words = ["train", "sft", "--config", str(recorded), "--model", str(base), "--tasks-dir", str(tasks_dir)]
+    assert main([*words, "--out", str(tmp_path / "again"), "-q"]) == 0
+    assert content(tmp_path / "again" / "toy" / "Ann3") == content(sft / "toy" / "Ann3")
+    assert str(base.parent) not in recorded.read_text()
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in CONFIGS.glob("*.toml")))
+def test_a_named_config_is_complete_and_resolves(
+    name: str, base: Path, tasks_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = name.rpartition("-")[2]
+    given = tomllib.loads((CONFIGS / f"{name}.toml").read_text())
+    assert {"model", "lr", "epochs", "batch", "rank"} <= given.keys()
+    words = ["train", method, "--config", name, "--model", str(base), "--task", "toy", "--tasks-dir", str(tasks_dir)]
+    words += ["--from", "anywhere"] if method == "capo" else []
+    assert main([*words, "--out", str(tmp_path), "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["toy/Ann1"]["steps"] > 0
+
+
+def test_the_dry_run_counts_pairs_per_annotator_pair_and_shows_ten(
+    base: Path, tasks_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "capo", "--model", str(base), "--from", "x", "--task", "toy", "--tasks-dir", str(tasks_dir)]
+    assert main([*words, "--pairs", "all", "--out", str(tmp_path / "o"), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    # ten items with a record of each of the two others
+    assert "toy/Ann1: pairs 20, rejected_by {'Ann2': 10, 'Ann3': 10}, too_long 0" in shown
+    assert shown.count("chosen: ") == 30
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_recorded_settings_hold_no_option_of_another_method() -> None:
+    assert "beta" not in to_toml(Config("sft", "m"))
+    capo = tomllib.loads(to_toml(Config("capo", "m", start="runs/sft")))
+    assert (capo["lr"], capo["epochs"], capo["beta"], capo["tau"], capo["from"]) == (1e-5, 2.0, 0.1, 1, "runs/sft")
