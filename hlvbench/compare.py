@@ -246,12 +246,12 @@ def _overall(tasks: Mapping[str, Mapping[str, Part]], names: Sequence[str], note
         notes.append(f"no overall value, as it takes {' and '.join(OVERALL)}: {', '.join(lacking)}")
     if len(have) < 2:
         return None
-    values = {name: _mean([tasks[task][name].values for task in OVERALL]) for name in have}
+    values = {name: mean_values([tasks[task][name].values for task in OVERALL]) for name in have}
     items = sum(min(tasks[task][name].items for name in have) for task in OVERALL)
     return {"task": f"mean of {' and '.join(OVERALL)}", **compare_values(values, items)}
 
 
-def _mean(parts: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+def mean_values(parts: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
     """Per metric that all parts have: the mean of the estimates and of the replicates with the same number."""
     out = {}
     for name in parts[0]:

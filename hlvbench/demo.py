@@ -11,22 +11,27 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from .errors import RunError
 from .files import dump_json, read_json, write_atomic
-from .models.adapters import identify, write_record
-from .prompt import Prompter, render, render_answer
+from .models.decode import Decoder
+from .prompt import Prompter, render_answer
 from .run import read_scores, run
 from .settings import Settings
 from .sources.synthetic import annotator_habits, synthetic_task
 from .stats import seeded
 from .task import load_task
-from .types import Annotation, Task
+from .train.batch import Encoder, forward
+from .train.config import Config as Training
+from .train.driver import train
+from .train.loop import STATE, Loop, Objective
+from .train.loss import sft_loss
+from .types import Task
 
 TASK = "demo"
 CHAT_TEMPLATE = (
@@ -45,13 +50,11 @@ COLUMNS = {
 """Column of the closing table -> how the metric's signature starts."""
 
 Say = Callable[[str], None]
-Example = tuple[list[int], int]
-"""Token ids of a prompt and its answer, and how many of them are the answer's."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes and steps: a minute and a half for the base and seconds per adapter on an idle core."""
+    """Sizes: a minute and a half for the base and seconds per adapter on an idle core."""
 
     hidden: int = 128
     layers: int = 2
@@ -61,10 +64,10 @@ class Config:
     crowd: int = 64
     crowd_items: int = 8000
     batch: int = 32
-    base_steps: int = 800
+    base_epochs: float = 3.2
     base_rate: float = 4e-3
     rank: int = 16
-    adapter_steps: int = 100
+    adapter_epochs: float = 10.0
     adapter_rate: float = 5e-3
     limit: int | None = None
     seed: int = 0
@@ -92,10 +95,17 @@ def run_demo(out: Path, quiet: bool = False, config: Config | None = None) -> st
 
     _claim(out, {"config": asdict(config), "data": dict(task.data_sha256)})
     model, adapters = out / "model", out / "adapters"
-    _made_once(model, lambda folder: train_base(folder, task, config, say), say)
-    for annotator in task.annotators:
-        place = adapters / TASK / annotator
-        _made_once(place, lambda folder, a=annotator: train_adapter(folder, model, task, a, config, say), say)  # type: ignore[misc]
+    with _one_thread():
+        _made_once(model, lambda folder: train_base(folder, task, config, say, quiet), say)
+        say("adapters: hlvbench train sft")
+        train(
+            _adapters(model, config),
+            adapters,
+            device="cpu",
+            micro=config.batch,
+            quiet=quiet,
+            command=["hlvbench", "demo"],
+        )
     systems = {
         "majority": Settings("reference:majority", (TASK,), limit=config.limit),
         "base": Settings(str(model), (TASK,), max_new_tokens=64, limit=config.limit),
@@ -132,6 +142,27 @@ def _made_once(folder: Path, make: Callable[[Path], None], say: Say) -> None:
     unfinished.rename(folder)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Of models as small as these a second thread gains little, and where cores are shared it costs tenfold."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _adapters(model: Path, config: Config) -> Training:
+    """What `hlvbench train sft` is asked for."""
+    return Training(
+        "sft", str(model), (TASK,), rank=config.rank, alpha=2 * config.rank, dropout=0.0, rate=config.adapter_rate,
+        epochs=config.adapter_epochs, batch=config.batch, warmup=0.05, seed=config.seed,
+    )  # fmt: skip
+
+
 def crowd_task(config: Config, task: Task) -> Task:
     """What the base learns from: people after the task's own K, each item judged by one of them."""
     crowd = annotator_habits(config.crowd + len(task.annotators))[len(task.annotators) :]
@@ -144,7 +175,7 @@ def crowd_task(config: Config, task: Task) -> Task:
     return replace(made, records=fresh)
 
 
-def train_base(folder: Path, task: Task, config: Config, say: Say) -> None:
+def train_base(folder: Path, task: Task, config: Config, say: Say, quiet: bool) -> None:
     """A small Llama from random weights, saved with its tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -154,7 +185,9 @@ def train_base(folder: Path, task: Task, config: Config, say: Say) -> None:
     tokenizer = train_tokenizer(crowd, config.vocabulary)
     # numbers that mean nothing: the base must not learn that they tell how to answer
     drawn = seeded("demo numbers", config.seed).integers(0, len(task.annotators), len(crowd.records))
-    data = examples(crowd, crowd.records, tokenizer, [task.annotators[k] for k in drawn])
+    encoder = Encoder(crowd, Decoder(tokenizer, Settings("demo", (TASK,))), config.positions)
+    asked = [replace(r, annotator=task.annotators[k]) for r, k in zip(crowd.records, drawn, strict=True)]
+    rows = [encoder.example(r, question) for r, question in zip(crowd.records, asked, strict=True)]
     torch.manual_seed(config.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -165,45 +198,24 @@ def train_base(folder: Path, task: Task, config: Config, say: Say) -> None:
             initializer_range=0.08,
             pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
         )
-    ).float()  # fmt: skip
-    say(f"base model: {sum(p.numel() for p in model.parameters()):,} weights, {len(data)} examples")
-    fit(
-        model,
-        data,
-        config.base_steps,
-        config.batch,
-        config.base_rate,
-        config.seed,
-        lambda text: say(f"base model: {text}"),
+    ).float().train()  # fmt: skip
+    say(f"base model: {sum(p.numel() for p in model.parameters()):,} weights, {len(rows)} examples")
+    settings = Training(
+        "sft", "demo", (TASK,), rate=config.base_rate, epochs=config.base_epochs, batch=config.batch, warmup=0.05,
+        weight_decay=0.01, seed=config.seed,
+    )  # fmt: skip
+
+    def loss(positions: Sequence[int]) -> tuple[Any, Mapping[str, Any]]:
+        return sft_loss(*forward(model, [rows[i] for i in positions], tokenizer.pad_token_id)), {}
+
+    objective = Objective(rows, loss, lambda row: len(row.answer))
+    loop = Loop(
+        dict(model.named_parameters()), objective, settings, folder, (TASK, "base"), config.batch, "cpu", autocast=False
     )
+    loop.run(lambda state: None, [], quiet)
+    (folder / STATE).unlink(missing_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def train_adapter(folder: Path, base: Path, task: Task, annotator: str, config: Config, say: Say) -> None:
-    """A LoRA adapter from the annotator's train records, saved with a note of whom it speaks for."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    torch.manual_seed(config.seed)
-    adapted = get_peft_model(
-        model, LoraConfig(r=config.rank, lora_alpha=2 * config.rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    )
-    data = examples(task, task.records_of("train", annotator), tokenizer)
-    fit(
-        adapted,
-        data,
-        config.adapter_steps,
-        config.batch,
-        config.adapter_rate,
-        config.seed,
-        lambda text: say(f"{annotator}: {text}"),
-    )
-    adapted.save_pretrained(folder)
-    write_record(folder, task.name, annotator, identify(str(base), base))
 
 
 def train_tokenizer(task: Task, size: int) -> Any:
@@ -232,65 +244,6 @@ def train_tokenizer(task: Task, size: int) -> Any:
         tokenizer_object=raw, pad_token=SPECIAL[0], eos_token=SPECIAL[1], chat_template=CHAT_TEMPLATE,
         padding_side="left", clean_up_tokenization_spaces=False,
     )  # fmt: skip
-
-
-def examples(
-    task: Task, records: Sequence[Annotation], tokenizer: Any, shown: Sequence[str] | None = None
-) -> list[Example]:
-    """Training examples through the prompt of inference; `shown`: the annotators to name instead of the writers."""
-    prompter = Prompter(task)
-    made = []
-    for record, name in zip(records, shown or [r.annotator for r in records], strict=True):
-        prompt = render(prompter.content(record.item, name), tokenizer)
-        answer = render_answer(task, record.label, record.explanation) + tokenizer.eos_token
-        ids, answer_ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, answer))
-        made.append((ids + answer_ids, len(answer_ids)))
-    return made
-
-
-def fit(model: Any, data: Sequence[Example], steps: int, batch: int, rate: float, seed: int, say: Say) -> None:
-    """AdamW on the answers' tokens; the rate rises over the first twentieth of the steps, then falls to 0."""
-    import torch
-
-    # of models as small as these a second thread gains little, and where cores are shared it costs tenfold
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    rng = seeded("demo batches", seed)
-    order = list(chain.from_iterable(rng.permutation(len(data)) for _ in range(steps * batch // len(data) + 1)))
-    weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    warm = max(1, steps // 20)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min((s + 1) / warm, 1 - s / steps))
-    model.train()
-    recent = 0.0
-    for step in range(1, steps + 1):
-        loss = answer_loss(model, [data[i] for i in order[(step - 1) * batch : step * batch]])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        schedule.step()
-        recent += float(loss.detach())
-        if step % 100 == 0 or step == steps:
-            say(f"step {step}/{steps}, loss {recent / ((step - 1) % 100 + 1):.3f}")
-            recent = 0.0
-    torch.set_num_threads(threads)
-    model.eval()
-
-
-def answer_loss(model: Any, rows: Sequence[Example]) -> Any:
-    """Mean cross-entropy over the answers' tokens of a batch, left-padded as in inference."""
-    import torch
-
-    width, keep = max(len(ids) for ids, _ in rows), max(count for _, count in rows)
-    ids = torch.tensor([[0] * (width - len(row)) + row for row, _ in rows])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row, _ in rows])
-    labels = torch.tensor([[-100] * (keep - count) + row[-count:] for row, count in rows])
-    out = model(
-        input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        logits_to_keep=keep + 1, use_cache=False,
-    )  # fmt: skip
-    return torch.nn.functional.cross_entropy(out.logits[:, :-1].flatten(0, 1), labels.flatten())
 
 
 def closing_table(found: Mapping[str, Mapping[str, Any]]) -> str:

@@ -9,11 +9,10 @@ import pytest
 
 from hlvbench.demo import COLUMNS, Config, _claim, _made_once, closing_table, crowd_task, run_demo
 from hlvbench.errors import RunError
-from hlvbench.prompt import Prompter, render
 from hlvbench.task import load_task
 
 SMALL = Config(
-    hidden=32, layers=1, heads=2, crowd=8, crowd_items=140, batch=8, base_steps=40, adapter_steps=30, rank=4, limit=12
+    hidden=32, layers=1, heads=2, crowd=8, crowd_items=140, batch=8, base_epochs=2, adapter_epochs=1, rank=4, limit=12
 )
 
 
@@ -25,40 +24,6 @@ def test_the_crowd_shares_neither_texts_nor_people_with_the_task():
     assert len(crowd.annotators) == SMALL.crowd
     own_openings = ("I see that", "Clearly,", "To me", "note that")
     assert not all(r.explanation.startswith(own_openings) for r in crowd.records)
-
-
-def test_a_training_example_is_the_prompt_of_inference_then_the_answer():
-    from hlvbench.demo import examples, train_tokenizer
-
-    task = load_task("demo")
-    crowd = crowd_task(SMALL, task)
-    tokenizer = train_tokenizer(crowd, 600)
-    record = task.records_of("train", "Ann3")[0]
-    ((ids, count),) = examples(task, [record], tokenizer)
-    prompt = render(Prompter(task).content(record.item, "Ann3"), tokenizer)
-    assert ids[:-count] == tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    assert tokenizer.decode(ids[:-count]) == prompt
-    assert tokenizer.decode(ids[-count:]) == f"Label: {record.label}\nExplanation: {record.explanation}<|end|>"
-
-
-def test_the_loss_is_that_of_the_answer_alone_by_a_second_computation():
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from hlvbench.demo import answer_loss
-
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(vocab_size=20, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
-    ).eval()
-    rows = [([3, 4, 5, 6, 7], 2), ([8, 9, 10], 1)]
-    # without padding, one row and one token at a time
-    logs = [
-        model(torch.tensor([row])).logits.log_softmax(-1)[0, at - 1, row[at]]
-        for row, count in rows
-        for at in range(len(row) - count, len(row))
-    ]
-    assert answer_loss(model, rows).item() == pytest.approx(-sum(log.item() for log in logs) / 3, abs=1e-5)
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path):

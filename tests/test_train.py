@@ -45,7 +45,8 @@ def tasks_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(base: Path, method: str = "sft", **options: Any) -> Config:
-    fast: dict[str, Any] = {"task": ("toy",), "epochs": 1, "batch": 5, "rate": 1e-2, "rank": 4, "max_new_tokens": 6}
+    fast: dict[str, Any] = {"task": ("toy",), "epochs": 1, "batch": 5, "rate": 1e-2, "max_new_tokens": 6}
+    fast |= {"rank": 4} if method == "sft" else {}
     return Config(method, str(base), **{**fast, **options})
 
 
@@ -147,7 +148,7 @@ def test_examples_longer_than_the_context_are_left_out_whole_and_counted(tmp_pat
 def test_capo_starts_at_its_sft_adapter_and_moves_towards_the_chosen_answers(
     base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
 ) -> None:
-    settings = config(base, "capo", start=str(sft), epochs=6, select="last", dropout=0.0)
+    settings = config(base, "capo", start=str(sft), epochs=6, select="last")
     out = train(settings, tmp_path / "capo", tasks_dir=tasks_dir, quiet=True)
     load_hf(Settings(str(base), ("toy",), str(out), max_new_tokens=6), [TASK])
     log = [json.loads(line) for line in (out / "toy" / "Ann1" / "log.jsonl").read_text().splitlines()]
@@ -322,6 +323,7 @@ def test_a_selection_that_cannot_be_made_is_refused_before_training(
     [
         ("capo", {}, "--from SFT_DIR"),
         ("sft", {"beta": 0.3, "tau": 2}, "--beta is an option of capo"),
+        ("capo", {"start": "x", "rank": 8}, "--rank is an option of sft"),
         ("sft", {"rate": 2.0}, "--lr 2.0"),
         ("sft", {"task": ("varierr", "r2"), "shared": True}, "one adapter of one task"),
         ("capo", {"start": "x", "pairs": "some", "beta": 0.0}, "--pairs some: one of near, equal, all"),
@@ -365,7 +367,7 @@ def test_a_named_config_is_complete_and_resolves(
 ) -> None:
     method = name.rpartition("-")[2]
     given = tomllib.loads((CONFIGS / f"{name}.toml").read_text())
-    assert {"model", "lr", "epochs", "batch", "rank"} <= given.keys()
+    assert {"model", "lr", "epochs", "batch", "beta" if method == "capo" else "rank"} <= given.keys()
     words = ["train", method, "--config", name, "--model", str(base), "--task", "toy", "--tasks-dir", str(tasks_dir)]
     words += ["--from", "anywhere"] if method == "capo" else []
     assert main([*words, "--out", str(tmp_path), "--dry-run", "--json"]) == 0

@@ -31,10 +31,15 @@ def add(verbs: Any) -> None:
     add("--train-items", type=int, metavar="N", help="learn from N train items drawn by seed (default: all)")
     weights = parser.add_argument_group("adapter and optimiser")
     add = weights.add_argument
-    add("--rank", type=int, default=_of("rank"))
-    add("--alpha", type=int, default=_of("alpha"))
-    add("--dropout", type=float, default=_of("dropout"))
-    add("--targets", default=_of("targets"), metavar="LAYERS", help="all-linear, or layer names with commas")
+    add("--rank", type=int, default=_of("rank"), help="sft (default: %(default)s)")
+    add("--alpha", type=int, default=_of("alpha"), help="sft (default: %(default)s)")
+    add("--dropout", type=float, help="default: sft 0.05, capo 0")
+    add(
+        "--targets",
+        default=_of("targets"),
+        metavar="LAYERS",
+        help="sft: all-linear (default), or layer names with commas",
+    )
     add("--lr", dest="rate", type=float, help="peak learning rate (default: sft 2e-4, capo 1e-5)")
     add("--epochs", type=float, help="default: sft 3, capo 2")
     add("--batch", type=int, default=_of("batch"), help="examples per optimiser step (default: %(default)s)")

@@ -91,13 +91,13 @@ class Bench:
 
         if start is None:
             adapter: Any = LoraConfig(
-                r=self.config.rank, lora_alpha=self.config.alpha, lora_dropout=self.config.dropout,
+                r=self.config.rank, lora_alpha=self.config.alpha, lora_dropout=self.config.resolved().dropout,
                 target_modules=_targets(self.config.targets), task_type="CAUSAL_LM",
             )  # fmt: skip
         else:
             adapter = PeftConfig.from_pretrained(str(start))
             adapter.inference_mode = False
-            adapter.lora_dropout = self.config.dropout
+            adapter.lora_dropout = self.config.resolved().dropout
         torch.manual_seed(seed)
         # what peft warns about was checked when the frozen adapter was loaded
         with warnings.catch_warnings(action="ignore"):

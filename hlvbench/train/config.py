@@ -3,8 +3,8 @@
 The defaults are meant for an instruct model of 3 to 4 billion weights and a few hundred records per annotator:
 rank 16 on all linear layers (styles need little capacity; lm_head stays out, an adapter on it cannot share its
 base), alpha twice the rank, SFT at 2e-4 for three epochs of batches of 16 (about 55 steps), CAPO at 1e-5 for two
-epochs (preference steps at SFT's rate leave the reference and forget the labels), warm-up over a tenth of the
-steps, then cosine decay.
+epochs (preference steps at SFT's rate leave the reference and forget the labels) and without dropout (policy and
+reference must differ by what was learned alone), warm-up over a tenth of the steps, then cosine decay.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ POLICIES = ("near", "equal", "all")
 SOURCES = ("same", "nearest")
 PRODUCT = "imitation*distinctness"
 LAST = "last"
-_BY_METHOD = {"rate": {"sft": 2e-4, "capo": 1e-5}, "epochs": {"sft": 3.0, "capo": 2.0}}
+_BY_METHOD = {
+    "rate": {"sft": 2e-4, "capo": 1e-5},
+    "epochs": {"sft": 3.0, "capo": 2.0},
+    "dropout": {"sft": 0.05, "capo": 0.0},
+}
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -51,8 +55,9 @@ class Policy:
 class Config:
     """A training of one adapter per annotator (or one shared by all) on one base model.
 
-    Sizes are examples (sft: records; capo: pairs). rate and epochs None: the method's default. See the module's
-    docstring for the defaults' reasons and `hlvbench train --help` for each option.
+    Sizes are examples (sft: records; capo: pairs). rate, epochs and dropout None: the method's default. rank, alpha
+    and targets are sft's: capo goes on with the adapters it starts from. See the module's docstring for the defaults'
+    reasons and `hlvbench train --help` for each option.
     """
 
     method: str
@@ -64,7 +69,7 @@ class Config:
     revision: str | None = None
     rank: int = 16
     alpha: int = 32
-    dropout: float = 0.05
+    dropout: float | None = None
     targets: str = "all-linear"
     rate: float | None = None
     epochs: float | None = None
@@ -103,7 +108,7 @@ class Config:
         problems = [f"{flag(name)} {getattr(self, name)}: {why}" for name, wrong, why in (
             ("rank", self.rank < 1, "1 or more"),
             ("alpha", self.alpha < 1, "1 or more"),
-            ("dropout", not 0 <= self.dropout < 1, "0 or more and below 1"),
+            ("dropout", self.dropout is not None and not 0 <= self.dropout < 1, "0 or more and below 1"),
             ("rate", self.rate is not None and not 0 < self.rate < 1, "above 0 and below 1"),
             ("epochs", self.epochs is not None and not 0 < self.epochs <= 1000, "above 0"),
             ("batch", self.batch < 1, "1 or more"),
@@ -126,9 +131,8 @@ class Config:
             problems.append(f"method {self.method}: one of {', '.join(METHODS)}")
         if capo and not self.start:
             problems.append("capo starts from SFT adapters: --from SFT_DIR")
-        if not capo:
-            changed = [flag(n) for n in _CAPO_ONLY if getattr(self, n) != _DEFAULTS[n]]
-            problems += [f"{name} is an option of capo" for name in changed]
+        changed = [n for n in (_SFT_ONLY if capo else _CAPO_ONLY) if getattr(self, n) != _DEFAULTS[n]]
+        problems += [f"{flag(name)} is an option of {'sft' if capo else 'capo'}" for name in changed]
         if self.shared and len(self.task) > 1:
             problems.append("--shared makes one adapter of one task; name it by --task")
         if self.shared and self.annotator:
@@ -142,6 +146,7 @@ _FLOATS = {f.name for f in dataclasses.fields(Config) if "float" in str(f.type)}
 _CAPO_ONLY = (
     "start", "pairs", "tau", "per_item", "rejected", "neighbours", "beta", "sft_weight", "checkpoints", "select",
 )  # fmt: skip
+_SFT_ONLY = ("rank", "alpha", "targets")
 _FLAGS = {"rate": "--lr", "start": "--from"}
 _FREE = ("method", "task", "annotator", "shared")
 
@@ -168,8 +173,8 @@ def to_toml(config: Config) -> str:
     for key, value in dataclasses.asdict(config.resolved()).items():
         if key in ("model", "start") and value is not None:
             value = shown_place(str(value))
-        of_capo = key in _CAPO_ONLY and config.method == "sft"
-        if value is None or value in ((), {}) or key == "method" or of_capo:
+        foreign = key in (_CAPO_ONLY if config.method == "sft" else _SFT_ONLY)
+        if value is None or value in ((), {}) or key == "method" or foreign:
             continue
         lines.append(f"{flag(key)[2:]} = {_toml(float(value) if key in _FLOATS else value)}")
     return "\n".join(lines) + "\n"
