@@ -3,7 +3,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-fast check format bench clean
+.PHONY: help install demo test test-fast check format bench experiment extensions clean
+SEEDS ?= 1
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +41,13 @@ bench: install  ## speed against other programs; needs HLVBENCH_DATA and HLVBENC
 	$(BIN)/python benchmarks/generation_loop.py
 	$(BIN)/python benchmarks/scorecard.py
 	$(BIN)/python benchmarks/adapters_vs_lm_eval.py
+	$(BIN)/python benchmarks/training.py
+
+experiment: install  ## prompting, sft and capo on HLVBENCH_TEST_MODEL, both datasets; SEEDS=3 for the committed table
+	$(BIN)/python experiments/imitation.py --seeds $(SEEDS)
+
+extensions: experiment  ## fewer items, rejected texts of nearest items, more annotators
+	$(BIN)/python experiments/extensions.py
 
 clean:  ## remove what the targets above made
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
