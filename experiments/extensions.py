@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from commands import Command, run_all
@@ -25,6 +25,7 @@ SIZES = (25, 50, 100)
 CROWDS = (4, 16, 64)
 RECORDS, READERS = (100, 40, 40), 4
 """Train, dev and test records of every synthetic annotator; how many of them read an item."""
+NEAREST = ("--rejected", "nearest")
 DEMO_SFT = ("--rank", "16", "--lr", "5e-3", "--batch", "32", "--epochs", "10", "--max-new-tokens", "64")
 DEMO_CAPO = ("--lr", "1e-3", "--batch", "32", "--epochs", "1", "--checkpoints", "2", "--max-new-tokens", "64")
 
@@ -77,24 +78,30 @@ def demo_train(
     return Command(tuple(words), places.log(f"train-{name}"), processes)
 
 
-def few_items(places: Places) -> None:
+def few_synthetic(places: Places) -> None:
+    for size in SIZES:
+        cut, sft, capo = ("--train-items", str(size)), f"demo-sft-{size}", f"demo-capo-{size}"
+        run_all([demo_train(places, "sft", sft, "demo", *cut)])
+        run_all([demo_train(places, "capo", capo, "demo", *cut, start=sft)])
+        run_all([demo_run(places, name) for name in (sft, capo)])
+
+
+def few_real(places: Places) -> None:
     given = places.given
     for size in SIZES:
-        cut = ("--train-items", str(size))
-        sft, capo = f"sft-{size}", f"capo-{size}"
+        cut, sft, capo = ("--train-items", str(size)), f"sft-{size}", f"capo-{size}"
         run_all([train_command(given, "sft", 0, sft, *cut)])
-        capo_words = train_command(given, "capo", 0, capo, *cut)
-        run_all([_from(capo_words, adapters(given.out, sft, 0))])
-        run_all([demo_train(places, "sft", f"demo-{sft}", "demo", *cut)])
-        run_all([demo_train(places, "capo", f"demo-{capo}", "demo", *cut, start=f"demo-{sft}")])
-        run_all([
-            command for name in (sft, capo)
-            for command in (
-                scored(places, name, given.model, "varierr,r2", adapters(given.out, name, 0), "--max-new-tokens", "96"),
-                scored(places, f"demo-{name}", places.model, "demo", places.out / "adapters" / f"demo-{name}",
-                       "--max-new-tokens", "64"),
-            )
-        ])  # fmt: skip
+        run_all([_from(train_command(given, "capo", 0, capo, *cut), adapters(given.out, sft, 0))])
+        run_all([real_run(places, name) for name in (sft, capo)])
+
+
+def demo_run(places: Places, name: str) -> Command:
+    return scored(places, name, places.model, "demo", places.out / "adapters" / name, "--max-new-tokens", "64")
+
+
+def real_run(places: Places, name: str) -> Command:
+    given = places.given
+    return scored(places, name, given.model, "varierr,r2", adapters(given.out, name, 0), "--max-new-tokens", "96")
 
 
 def _from(command: Command, start: Path) -> Command:
@@ -103,18 +110,16 @@ def _from(command: Command, start: Path) -> Command:
     return Command(tuple(words), command.log, command.processes)
 
 
-def nearest_items(places: Places) -> None:
-    given, near = places.given, ("--rejected", "nearest")
-    run_all([train_command(given, "capo", 0, "capo-nearest", *near)])
+def nearest_synthetic(places: Places) -> None:
     run_all([demo_train(places, "sft", "demo-sft-300", "demo")])
     run_all([demo_train(places, "capo", "demo-capo-300", "demo", start="demo-sft-300")])
-    run_all([demo_train(places, "capo", "demo-capo-nearest", "demo", *near, start="demo-sft-300")])
-    run_all([
-        scored(places, "capo-nearest", given.model, "varierr,r2", adapters(given.out, "capo-nearest", 0),
-               "--max-new-tokens", "96"),
-        *(scored(places, name, places.model, "demo", places.out / "adapters" / name, "--max-new-tokens", "64")
-          for name in ("demo-sft-300", "demo-capo-300", "demo-capo-nearest")),
-    ])  # fmt: skip
+    run_all([demo_train(places, "capo", "demo-capo-nearest", "demo", *NEAREST, start="demo-sft-300")])
+    run_all([demo_run(places, name) for name in ("demo-sft-300", "demo-capo-300", "demo-capo-nearest")])
+
+
+def nearest_real(places: Places) -> None:
+    run_all([train_command(places.given, "capo", 0, "capo-nearest", *NEAREST)])
+    run_all([real_run(places, "capo-nearest")])
 
 
 def many_annotators(places: Places) -> None:
@@ -173,17 +178,27 @@ def report(places: Places) -> str:
     return "\n\n".join(f"**{title}**\n\n" + "\n".join(lines) for title, lines in parts.items()) + "\n"
 
 
+PARTS: Mapping[str, Sequence[Callable[[Places], None]]] = {
+    "synthetic": (nearest_synthetic, few_synthetic, many_annotators),
+    "real": (nearest_real, few_real),
+    "all": (nearest_synthetic, few_synthetic, many_annotators, nearest_real, few_real),
+}
+
+
 def main() -> int:
     parser = arguments(__doc__)
+    parser.add_argument("--parts", choices=tuple(PARTS), default="all", help="the table is made of all")
     given = parser.parse_args()
     if not given.model:
         parser.error("name a model by --model or HLVBENCH_TEST_MODEL")
     places = Places(given)
     # the demo trains the small base of the synthetic tasks
     run_all([Command(("demo", "--out", str(places.demo), "-q"), places.log("demo"))])
-    for part in (nearest_items, few_items, many_annotators):
+    for part in PARTS[given.parts]:
         print(part.__name__.replace("_", " "), file=sys.stderr)
         part(places)
+    if given.parts != "all":
+        return 0
     text = report(places)
     write_atomic(given.out / "extensions.md", text)
     print(text)
