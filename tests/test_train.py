@@ -253,6 +253,32 @@ def test_two_processes_share_the_adapters_and_give_the_same_bytes(
         assert content(tmp_path / "two" / "toy" / annotator) == content(sft / "toy" / annotator)
 
 
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_weights_before_it_as_an_adapter(
+    base: Path, tasks_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hlvbench.train import methods
+
+    calls, sound = [], methods.sft_loss
+
+    def breaks(logps: Any, mask: Any) -> Any:
+        calls.append(1)
+        # two passes of micro-batches a step: the third step is the first to break
+        return sound(logps, mask) * (float("nan") if len(calls) > 4 else 1.0)
+
+    monkeypatch.setattr(methods, "sft_loss", breaks)
+    words = command(base, tasks_dir, tmp_path / "out", "--annotator", "Ann1", "--batch", "4", "--micro-batch", "2")
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "toy/Ann1: the loss (nan)" in told
+    assert "not finite at step 3 of" in told
+    assert "Traceback" not in told
+    good = tmp_path / "out" / "toy" / ".Ann1.unfinished" / "last-good"
+    assert str(good) in told
+    model_map = dict.fromkeys(TASK.annotators, str(base)) | {"Ann1": str(good)}
+    load_hf(Settings(str(base), ("toy",), model_map=model_map, max_new_tokens=6), [TASK])
+    assert not (tmp_path / "out" / "toy" / "Ann1").exists()
+
+
 def test_train_items_are_one_draw_for_all_annotators(base: Path, tasks_dir: Path, tmp_path: Path) -> None:
     found = dry_run(config(base, train_items=4), tasks_dir=tasks_dir)
     items = {name: {row["item"] for row in facts["shown"]} for name, facts in found.items()}
