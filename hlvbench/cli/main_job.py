@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .options import add_verb, model_options, out_option, places_of, settings_of
+from .options import add_verb, model_options, out_option, places_of, service_of, settings_of
 
 
 def add(verbs: Any) -> None:
@@ -70,6 +70,7 @@ def _job(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
     return {
         **places_of(arguments), "out": arguments.out, "batch_size": arguments.batch_size,
         "resume": not arguments.no_resume, "quiet": arguments.quiet, "command": ["hlvbench", *argv],
+        "service": service_of(arguments),
     }  # fmt: skip
 
 
@@ -83,7 +84,10 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..run import dry_run, generate
 
     if arguments.dry_run:
-        found = dry_run(settings_of(arguments), **places_of(arguments), batch_size=arguments.batch_size)
+        found = dry_run(
+            settings_of(arguments), **places_of(arguments), batch_size=arguments.batch_size,
+            service=service_of(arguments),
+        )  # fmt: skip
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
     else:
         folder = generate(settings_of(arguments), **_job(arguments, argv))
