@@ -73,7 +73,7 @@ def generate(
             "model": model.describe(),
             **result,
         }
-    _write_manifest(folder, settings, facts, command, time.time() - started)
+    write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
 
 
@@ -252,7 +252,7 @@ def read_scores(folder: Path) -> list[dict[str, Any]]:
     return [read_json(folder / name / "scores.json") for name in names]
 
 
-def _write_manifest(
+def write_manifest(
     folder: Path, settings: Settings, facts: Mapping[str, Any], command: Sequence[str], seconds: float
 ) -> None:
     """The run's history: a resumed run adds its wall time to what was there."""
