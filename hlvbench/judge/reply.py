@@ -11,6 +11,7 @@ from ..types import Task
 _PROSE = re.compile(
     r"\b(?:answer|writer|author|person|letter|choice)\b[^.\n]{0,30}?\b(?:is|was)\b[\s:]*[\"'“*_(]*([A-D])(?![\w'’])"
 )
+_BARE = re.compile(r"[\W_]*([A-Da-d])[\W_]*")
 _THOUGHTS = re.compile(r"^.*</think>|<think>.*", re.S | re.I)
 
 
@@ -23,6 +24,8 @@ def read_letter(text: str, letters: str, task: Task) -> str | None:
     found = parse(text, replace(task, kind="nominal", labels=tuple(letters))).label
     if found is not None:
         return str(found)
-    named = set(_PROSE.findall(_THOUGHTS.sub("", text)))
+    said = _THOUGHTS.sub("", text)
+    bare = _BARE.fullmatch(said)
+    named = {bare[1].upper()} if bare else set(_PROSE.findall(said))
     (only,) = named if len(named) == 1 else (None,)
     return only if only is not None and only in letters else None

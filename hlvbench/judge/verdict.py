@@ -166,7 +166,8 @@ def document(
     licensed = ceiling.beats(people.chance)
     note = ""
     if not licensed:
-        note = f"withheld: on people's own texts this judge has {_shown(ceiling)}, not above chance ({people.chance})"
+        had = f"{_shown(ceiling)}, not above chance ({people.chance})" if ceiling.n else "no readable reply"
+        note = f"withheld: on people's own texts this judge has {had}"
     elif system.unreadable:
         worst, _ = lines(replace(system, blame=True), metric, every_item_once(len(system.verdicts.items)))
         note = f"{system.unreadable} unreadable replies are left out; {worst.value} if all of them were wrong"

@@ -6,6 +6,7 @@ fast, and it serves every peft type.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -254,11 +255,10 @@ class _Host:
         """One step of generation, which knows how each architecture wants its padding and its positions."""
         import torch
 
+        step = copy.deepcopy(model.generation_config)
+        step.max_new_tokens, step.return_dict_in_generate, step.output_logits = 1, True, True
         with torch.inference_mode():
-            output = model.generate(
-                **self._padded(model, prompts), generation_config=model.generation_config, max_new_tokens=1,
-                return_dict_in_generate=True, output_logits=True,
-            )  # fmt: skip
+            output = model.generate(**self._padded(model, prompts), generation_config=step)
             logits = output.logits[0].float().log_softmax(dim=-1)
         found: list[list[float]] = logits[:, list(tokens)].tolist()
         return found
