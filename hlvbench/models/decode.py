@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from ..errors import ModelError
 from ..prompt import render
@@ -11,6 +12,8 @@ from ..settings import Settings
 from . import Completion, OutOfMemory, Query
 from .load import free_memory, is_out_of_memory
 from .noise import GumbelNoise, seed_of
+
+T = TypeVar("T")
 
 
 class Decoder:
@@ -40,10 +43,14 @@ class Decoder:
         return render(content, self.tokenizer, self.settings.think)
 
     def encode(self, content: str) -> list[int]:
-        """Token ids of the rendered prompt; a chat template has written the special tokens itself."""
+        """Token ids of the rendered prompt."""
+        return self._tokens(self.prompt_text(content))
+
+    def _tokens(self, text: str) -> list[int]:
+        """A chat template has written the special tokens itself."""
         whole = self.tokenizer.chat_template is None
         # not verbose: prompts that are too long are refused in our own words
-        return list(self.tokenizer(self.prompt_text(content), add_special_tokens=whole, verbose=False).input_ids)
+        return list(self.tokenizer(text, add_special_tokens=whole, verbose=False).input_ids)
 
     def answer(self, model: Any, queries: Sequence[Query]) -> list[Completion]:
         """Greedy or sampled completions of one left-padded batch; OutOfMemory where it does not fit."""
@@ -53,33 +60,74 @@ class Decoder:
         if self.settings.temperature > 0:
             seeds = [seed_of(self.settings.seed, q) for q in queries]
             noise = [GumbelNoise(seeds, self.settings.temperature, width)]
+        rows = self._within_memory(lambda: self._generate(model, prompts, width, noise))
+        return [self._completion(row) for row in rows]
+
+    def next_words(self, model: Any, queries: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
+        """Per query the log-probability that its prompt goes on with each of `words`, one token each.
+
+        One forward pass per prompt; a word that is no single token there is a ModelError.
+        """
+        tokens = [self._next_token(queries[0].content, word) for word in words]
+        prompts = [self.encode(q.content) for q in queries]
+        return self._within_memory(lambda: self._next(model, prompts, tokens))
+
+    def _next_token(self, content: str, word: str) -> int:
+        """The token that `word` is after a prompt, which all prompts of a run end alike."""
+        text = self.prompt_text(content)
+        before, after = self._tokens(text), self._tokens(text + word)
+        if after[-1:] == before[-1:] and after[-1] in self.eos and self.tokenizer.chat_template is None:
+            # some tokenizers end every text
+            before, after = before[:-1], after[:-1]
+        if after[:-1] != before:
+            raise ModelError(f"{self.settings.model}: {word!r} is not one token after a prompt; use --by reply")
+        return after[-1]
+
+    def _within_memory(self, make: Callable[[], T]) -> T:
+        """`make()`, its failures as OutOfMemory or ModelError."""
         # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
-        failure = None
         try:
-            rows = self._generate(model, prompts, width, noise)
+            return make()
         except RuntimeError as error:
             failure = str(error).splitlines()[0]
             if not is_out_of_memory(error):
                 raise ModelError(f"{self.settings.model}: generation failed: {failure}") from error
-        if failure is not None:
-            free_memory()
-            raise OutOfMemory(failure)
-        return [self._completion(row) for row in rows]
+        free_memory()
+        raise OutOfMemory(failure)
 
     def _generate(self, model: Any, prompts: Sequence[list[int]], width: int, noise: list[Any]) -> list[list[int]]:
         import torch
 
-        ids = [[self.pad] * (width - len(p)) + p for p in prompts]
-        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
         with torch.inference_mode():
             output = model.generate(
-                input_ids=torch.tensor(ids, device=model.device),
-                attention_mask=torch.tensor(mask, device=model.device),
-                generation_config=model.generation_config,
-                logits_processor=noise,
+                **self._padded(model, prompts), generation_config=model.generation_config, logits_processor=noise
             )
         new: list[list[int]] = output[:, width:].tolist()
         return new
+
+    def _next(self, model: Any, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[list[float]]:
+        """One step of generation, which knows how each architecture wants its padding and its positions."""
+        import torch
+
+        step = copy.deepcopy(model.generation_config)
+        step.max_new_tokens, step.return_dict_in_generate, step.output_logits = 1, True, True
+        with torch.inference_mode():
+            output = model.generate(**self._padded(model, prompts), generation_config=step)
+            logits = output.logits[0].float().log_softmax(dim=-1)
+        found: list[list[float]] = logits[:, list(tokens)].tolist()
+        return found
+
+    def _padded(self, model: Any, prompts: Sequence[list[int]]) -> dict[str, Any]:
+        """The prompts as one left-padded batch."""
+        import torch
+
+        width = max(map(len, prompts))
+        ids = [[self.pad] * (width - len(p)) + p for p in prompts]
+        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+        return {
+            "input_ids": torch.tensor(ids, device=model.device),
+            "attention_mask": torch.tensor(mask, device=model.device),
+        }
 
     def _completion(self, row: Sequence[int]) -> Completion:
         end = next((i for i, token in enumerate(row) if token in self.eos), None)

@@ -6,11 +6,11 @@ fast, and it serves every peft type.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ModelError, all_problems
 from ..files import read_json, sha256_file
@@ -31,6 +31,7 @@ from .decode import Decoder
 from .gate import PROBE, load_adapters
 from .load import free_memory, identified, load_model, load_tokenizer, pick_device
 
+T = TypeVar("T")
 CPU_BATCH, GPU_BATCH = 16, 64
 
 
@@ -63,14 +64,24 @@ class HfModel:
         return len(self.host.decoder.encode(content))
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
+        return self._by_voice(batch, self.host.answer)
+
+    def next_words(self, batch: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
+        """Per query the log-probability that its prompt goes on with each of `words`, one token each.
+
+        One forward pass per prompt; a word that is no single token there is a ModelError.
+        """
+        return self._by_voice(batch, lambda voice, queries: self.host.next_words(voice, queries, words))
+
+    def _by_voice(self, batch: Sequence[Query], ask: Callable[[_Voice, list[Query]], Sequence[T]]) -> list[T]:
         by_voice: dict[_Voice, list[int]] = {}
         for position, query in enumerate(batch):
             # a question put to no annotator of the task is the base's to answer
             voice = self.host.voices.get((self.task, query.annotator)) or next(iter(self.host.voices.values()))
             by_voice.setdefault(voice, []).append(position)
-        found: dict[int, Completion] = {}
+        found: dict[int, T] = {}
         for voice, positions in by_voice.items():
-            found |= zip(positions, self.host.answer(voice, [batch[i] for i in positions]), strict=True)
+            found |= zip(positions, ask(voice, [batch[i] for i in positions]), strict=True)
         return [found[i] for i in range(len(batch))]
 
 
@@ -165,6 +176,10 @@ class _Host:
     def answer(self, voice: _Voice, queries: Sequence[Query]) -> list[Completion]:
         """Greedy or sampled completions of one left-padded batch."""
         return self.decoder.answer(self._ready(voice), queries)
+
+    def next_words(self, voice: _Voice, queries: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
+        """Log-probabilities of `words` after each prompt of one left-padded batch."""
+        return self.decoder.next_words(self._ready(voice), queries, words)
 
     def _context(self) -> int | None:
         """The positions left to prompt and answer; an adapter's virtual tokens take their share."""
