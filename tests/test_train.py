@@ -214,7 +214,19 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_weights_before_it_as_an_
         "--annotator",
         "Ann1",
     ]
-    words += ["--batch", "4", "--micro-batch", "2", "--epochs", "2", "--out", str(tmp_path / "out"), "-q"]
+    words += [
+        "--annotator",
+        "Ann1",
+        "--batch",
+        "4",
+        "--micro-batch",
+        "2",
+        "--epochs",
+        "2",
+        "--out",
+        str(tmp_path / "out"),
+        "-q",
+    ]
     assert main(words) == 2
     told = capsys.readouterr().err
     assert "toy/Ann1: the loss (nan)" in told
