@@ -104,6 +104,7 @@ def stock_dpo(
         train_dataset=Dataset.from_list(rows), processing_class=AutoTokenizer.from_pretrained(model),
     )  # fmt: skip
     optimizer = trainer.create_optimizer()
+    trainer.current_gradient_accumulation_steps = 1
     collate, train_step = trainer.data_collator, trainer.training_step
     made = [
         {"prompt_ids": [*p.chosen.prompt], "chosen_ids": [*p.chosen.answer], "rejected_ids": [*p.rejected.answer]}
