@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     1: "__init__ types errors text",
     2: "files lock progress",
-    3: "parse embed stats settings partial plots",
+    3: "parse embed stats settings partial plots agreement",
     4: "sources metrics",
     5: "task prompt details",
     6: "profile models score analysis",
