@@ -53,7 +53,9 @@ def test_raw_agreement_counts_every_pair_of_values_once():
     assert np.isnan(raw_agreement(codes, np.array([[0.0, 0.0, 1.0]]))[0])
 
 
-@given(st.lists(st.lists(st.integers(-1, 3), min_size=3, max_size=3), min_size=1, max_size=8), st.permutations(range(3)))
+@given(
+    st.lists(st.lists(st.integers(-1, 3), min_size=3, max_size=3), min_size=1, max_size=8), st.permutations(range(3))
+)
 def test_who_is_called_first_does_not_matter_and_full_agreement_is_one(rows, order):
     codes = np.array(rows)
     for level in ("nominal", "ordinal", "interval"):
