@@ -27,7 +27,7 @@ FLOORS = {
     6: "profile models score analysis",
     7: "generate compare report attacks submission",
     8: "run",
-    9: "judge audit train demo leaderboard integrations",
+    9: "judge audit verify train demo leaderboard integrations",
     10: "human_study",
     11: "cli",
     12: "__main__",

@@ -40,7 +40,7 @@ def summary(documents: Iterable[Document]) -> str:
     for document in documents:
         rows = [("metric", "value [95 % interval]", "floor", "human")]
         rows += [(short(s), shown(s), number(s["floor"]), number(s["ceiling"])) for s in headline(document)]
-        parts.append(f"{_facts_line(document)}\n{_aligned(rows)}")
+        parts.append(f"{_facts_line(document)}\n{aligned(rows)}")
     return "\n\n".join(parts)
 
 
@@ -53,7 +53,7 @@ def _facts_line(document: Document) -> str:
     return f"{what}; {asked} questions, {missing}; majority label accuracy {number(document['majority']['mean'])}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
