@@ -12,9 +12,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HlvbenchError, UsageError, all_problems
-from . import main_job, science, study
+from . import judging, main_job, science, study
 
-VERBS = (main_job, science, study)
+VERBS = (main_job, science, judging, study)
 """Modules that add their verbs, in the order of `--help`."""
 
 

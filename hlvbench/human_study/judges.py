@@ -18,7 +18,8 @@ def judge_rows(key: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for system in key["systems"]:
         for task in key["tasks"]:
-            for path in sorted((Path(system["run"]) / task / "judge").glob("*.json")):
+            files = sorted((Path(system["run"]) / task / "judge").glob("*.json"))
+            for path in (p for p in files if not p.name.endswith(".plan.json")):
                 row: dict[str, Any] = {"task": task, "system": system["name"], "judge": path.stem}
                 rows.append(row | {"chance": None, "items": None, "raters": None} | _numbers(path))
     return rows

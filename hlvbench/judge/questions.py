@@ -31,6 +31,8 @@ NONCE_DIGITS = 16
 
 Orders = Literal["one", "all"]
 View = Literal["raw", "norm"]
+Answered = Mapping[Pair, Annotation] | Sequence[Mapping[Pair, Annotation]]
+"""The answers of a system, or of each of its sample indexes."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class _Layout:
 def attribution_questions(
     task: Task,
     split: str,
-    answers: Sequence[Mapping[Pair, Annotation]] | Mapping[Pair, Annotation],
+    answers: Answered,
     *,
     limit: int | None = None,
     shots: int = SHOTS,

@@ -221,7 +221,7 @@ def _asked(answers: Answers, reduce: str) -> np.ndarray:
 def _shortage(answers: Answers, reduce: str, m: int, what: str) -> list[str]:
     """Per annotator why groups of m cannot be made in every half; empty where they can."""
     asked, halves = _asked(answers, reduce), _halves(answers)
-    given = np.min([(asked & half[:, None]).sum(axis=0) for t in halves for half in (t, ~t)], axis=0)
+    given = np.min([(asked & half[:, None]).sum(axis=0) for one in halves for half in (one, ~one)], axis=0)
     return [f"needs {m} {what} in each half, {n} given" if n < m else "" for n in given.tolist()]
 
 
@@ -235,7 +235,7 @@ def _cosines(
     step = max(1, _CHUNK // (len(members) * GROUPS * AXES))
     for start in range(0, len(draws), step):
         part = Draws(draws.groups, draws.picks[start : start + step])
-        for block, (t, half) in enumerate((t, h) for t in range(HALVINGS) for h in (halves[t], ~halves[t])):
+        for block, (t, half) in enumerate((n, h) for n in range(HALVINGS) for h in (halves[n], ~halves[n])):
             groups = [_means(mine[:, k], part, asked[:, k] & half, m, (t, k, "system")) for k in members]
             own = [_means(theirs[:, k], part, asked[:, k] & ~half, m, (t, k, "same")) for k in members]
             others = np.stack([_means(theirs[:, k], part, asked[:, k] & ~half, m, (t, k, "other")) for k in members])
@@ -332,7 +332,7 @@ def _space(answers: Answers, view: str, reduce: str) -> _Space:
 
 
 def _verifier(dev: Answers, view: str, reduce: str, m: int, members: tuple[int, ...]) -> tuple[float, float]:
-    """Slope and intercept of the logistic regression (C=1) from the cosine of a pair of dev groups to its probability."""
+    """Slope and intercept of the logistic regression (C=1) from the cosine of a pair of dev groups."""
 
     def fit() -> tuple[float, float]:
         from sklearn.linear_model import LogisticRegression
