@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     1: "__init__ types errors text",
     2: "files lock parallel progress provenance",
-    3: "parse embed stats settings partial plots",
+    3: "parse embed stats settings partial plots agreement",
     4: "sources metrics",
     5: "task prompt details",
     6: "profile models score analysis",
     7: "generate compare report attacks submission",
     8: "run",
-    9: "judge audit human_study train leaderboard integrations",
-    10: "demo",
+    9: "judge audit verify train leaderboard integrations",
+    10: "demo human_study",
     11: "cli",
     12: "__main__",
 }

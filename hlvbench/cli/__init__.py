@@ -12,9 +12,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HlvbenchError, UsageError, all_problems
-from . import judging, main_job, science, train
+from . import judging, main_job, science, study, train
 
-VERBS = (main_job, science, judging, train)
+VERBS = (main_job, science, judging, study, train)
 """Modules that add their verbs, in the order of `--help`."""
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..agreement import krippendorff_alpha
 from ..files import dump_json, write_atomic
-from ..stats import krippendorff_alpha
 from .job import Subject, judges_of, read_judged
 from .verdict import Judged
 
@@ -50,9 +50,8 @@ def write_agreement(found: Sequence[Subject]) -> list[dict[str, Any]]:
 def _alpha(judges: Sequence[Judged]) -> float | None:
     codes = [_codes(j) for j in judges]
     units = sorted({unit for own in codes for unit in own})
-    value = krippendorff_alpha(
-        np.array([[own.get(unit, -1) for unit in units] for own in codes]).reshape(len(codes), -1)
-    )
+    table = np.array([[own.get(unit, -1) for own in codes] for unit in units], dtype=int).reshape(-1, len(codes))
+    value = float(krippendorff_alpha(table)[0])
     return None if math.isnan(value) else round(value, 6)
 
 

@@ -6,7 +6,7 @@ from . import label, lewidi
 from . import similarity
 from .grounding import grounding, grounding_skill
 from . import group, own_match
-from . import style, c2st, coherence
+from . import style, c2st, coherence, verification
 from . import index
 from . import attribution
 
@@ -50,4 +50,5 @@ __all__ = [
     "scorecard",
     "similarity",
     "style",
+    "verification",
 ]  # fmt: skip

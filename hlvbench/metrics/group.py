@@ -65,7 +65,7 @@ def _on_lists(scored: Panel, draws: Draws, m: int) -> _GroupStats:
         for fold in folds:
             given = ~np.isnan(scored.logits[:, i, 0]) & (scored.folds == fold)
             p, h = np.full((len(draws), size), np.nan), np.full(len(draws), np.nan)
-            for lists, positions in _same_length(draws, given, max(1, _CHUNK // (GROUPS * size))):
+            for lists, positions in same_length(draws, given, max(1, _CHUNK // (GROUPS * size))):
                 groups = groups_of(positions.shape[1], m, scored.members[i])
                 p[lists], h[lists] = _of_groups(scored.logits[positions, i], groups, i)
             parts_p.append(p)
@@ -74,7 +74,7 @@ def _on_lists(scored: Panel, draws: Draws, m: int) -> _GroupStats:
     return _GroupStats(probability, hits)
 
 
-def _same_length(draws: Draws, given: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def same_length(draws: Draws, given: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The lists cut to the items in `given`, `most` lists of one length at a time:
     (which lists, (lists, length) item positions)."""
     longest = max(map(len, draws.lists))
@@ -119,7 +119,7 @@ class _Scope:
 def _scope(answers: Answers, scored: Panel, reduce: str) -> _Scope:
     places, notes = list(range(len(scored.members))), list(scored.notes)
     said = []
-    lone = _only_annotator(answers)
+    lone = only_annotator(answers)
     if lone is not None:
         why = f"answers for {answers.annotators[lone]} only"
         if reduce == "self":
@@ -139,7 +139,7 @@ def _scope(answers: Answers, scored: Panel, reduce: str) -> _Scope:
     return _Scope(len(scored.members), tuple(places), columns, "; ".join(said), tuple(notes), counts)
 
 
-def _only_annotator(answers: Answers) -> int | None:
+def only_annotator(answers: Answers) -> int | None:
     """The column of the one annotator a system answers for, where there are others."""
     named = {pair[1] for pair in answers.questions if pair in answers.given}
     return answers.annotators.index(named.pop()) if len(named) == 1 < len(answers.annotators) else None

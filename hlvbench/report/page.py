@@ -25,7 +25,7 @@ def page(
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
@@ -46,7 +46,7 @@ def page(
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str) -> str:
     """Only this file's own style and script; nothing is fetched, sent or framed."""
 
     def digest(source: str) -> str:
