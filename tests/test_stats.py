@@ -22,7 +22,6 @@ from hlvbench.stats import (
     holm,
     interval,
     item_draws,
-    krippendorff_alpha,
     mean_over_annotators,
     paired_p,
     seeded,
@@ -219,26 +218,3 @@ def test_replicates_in_which_both_are_equal_count_for_both_sides():
     replicates = np.concatenate([np.zeros(40), np.linspace(0.01, 0.1, 160)])
     assert paired_p(0.06, replicates) == pytest.approx(2 / 201)
     assert difference_p(0.06, replicates, 100) == (pytest.approx(2 * 41 / 201), False)
-
-
-def test_krippendorffs_alpha_has_the_published_value() -> None:
-    """Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability", section C: four observers, twelve units with
-    missing codes, nominal alpha = .743. Unit 12 has one code alone and says nothing."""
-    codes = [
-        [1, 2, 3, 3, 2, 1, 4, 1, 2, -1, -1, -1],
-        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, -1, 3],
-        [-1, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, -1],
-        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, -1],
-    ]
-    assert round(krippendorff_alpha(np.array(codes)), 3) == 0.743
-
-
-def test_krippendorffs_alpha_by_hand() -> None:
-    """Two coders, four units: 0/0, 1/1, 0/1, 1/1. o_01 + o_10 = 2 of n = 8, so D_o = 2/8; n_0 = 3, n_1 = 5, so
-    D_e = 2·3·5 / (8·7) = 30/56; alpha = 1 - (2/8) / (30/56) = 1 - 14/30 = 8/15."""
-    assert krippendorff_alpha(np.array([[0, 1, 0, 1], [0, 1, 1, 1]])) == pytest.approx(8 / 15)
-    assert krippendorff_alpha(np.array([[0, 1, 2], [0, 1, 2]])) == 1.0
-    # D_o = 4/4, D_e = 2·2·2 / (4·3): alpha = 1 - 12/8
-    assert krippendorff_alpha(np.array([[0, 1], [1, 0]])) == pytest.approx(-0.5)
-    for nothing in ([[0, 0], [0, 0]], [[0, -1], [-1, 1]], [[-1], [-1]]):
-        assert np.isnan(krippendorff_alpha(np.array(nothing)))
