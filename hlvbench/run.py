@@ -170,9 +170,14 @@ def score(
     tasks_dir: Path | None = None,
     seed: int = 0,
     replicates: int = REPLICATES,
+    only_answered: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """(Re-)score a run folder in place, or a bare generations.jsonl into `out`; returns the folder of the scores."""
+    """(Re-)score a run folder in place, or a bare generations.jsonl into `out`; returns the folder of the scores.
+
+    only_answered: questions without a row are left out of every number instead of counted as missing; the
+    signatures say `only:`.
+    """
     if not place.exists():
         raise UsageError(f"{place}: no such run folder or file")
     if place.is_dir():
@@ -181,10 +186,11 @@ def score(
         recorded = read_json(place / SETTINGS)
         names = [task] if task else list(recorded["task"])
         asked = (split or recorded["split"], limit or recorded["limit"])
-        if out is None and asked != (recorded["split"], recorded["limit"]):
+        if out is None and (only_answered or asked != (recorded["split"], recorded["limit"])):
+            others = f"split {asked[0]}, limit {asked[1]}{', only answered questions' if only_answered else ''}"
             raise RunError(
                 f"{place} holds scores of split {recorded['split']}, limit {recorded['limit']}, which others would "
-                f"overwrite (split {asked[0]}, limit {asked[1]}); give --out DIR"
+                f"overwrite ({others}); give --out DIR"
             )
         (split, limit), seed = asked, recorded["seed"]
         target, system = out or place, recorded["model"]
@@ -203,9 +209,10 @@ def score(
         if not quiet:
             # the first scoring of new texts embeds them, which takes a while
             print(f"scoring {name}", file=sys.stderr, flush=True)
+        rows = read_generations(path)
         scored = score_task(
-            one, read_generations(path), embedder, system=system, split=split or "test", limit=limit,
-            seed=seed, replicates=replicates,
+            one, rows, embedder, system=system, split=split or "test", limit=limit,
+            only={(r.item, r.annotator) for r in rows} if only_answered else None, seed=seed, replicates=replicates,
         )  # fmt: skip
         _write_scores(target / name, scored)
         documents.append(scored.document)

@@ -224,11 +224,14 @@ class Signature:
     split: str = "test"
     limit: int | None = None
     samples: int = 1
+    only: str | None = None
+    """Of a score on some questions of the split only: their number and the start of their hash, "12-1a2b3c4d"."""
 
     def __str__(self) -> str:
         parts = [str(self.metric), self.task]
         parts += [f"split:{self.split}"] if self.split != "test" else []
         parts += [f"limit:{self.limit}"] if self.limit is not None else []
+        parts += [f"only:{self.only}"] if self.only is not None else []
         parts += [f"samples:{self.samples}"] if self.samples != 1 else []
         parts += [f"seed:{self.seed}", f"boot:{self.boot}", f"missing:{self.missing}", f"hlvbench:{self.version}"]
         return "|".join(parts)
@@ -240,7 +243,8 @@ def parse_signature(text: str) -> Signature:
     if not rest:
         raise MetricError(f"{text!r} is not a signature: no task")
     kinds: dict[str, Callable[[str], Any]] = {
-        "split": str, "limit": int, "samples": int, "seed": int, "boot": int, "missing": int, "hlvbench": str,
+        "split": str, "limit": int, "only": str, "samples": int,
+        "seed": int, "boot": int, "missing": int, "hlvbench": str,
     }  # fmt: skip
     found: dict[str, Any] = {}
     for part in rest[1:]:
