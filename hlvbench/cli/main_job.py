@@ -13,7 +13,9 @@ from .options import add_verb, model_options, out_option, places_of, settings_of
 
 
 def add(verbs: Any) -> None:
-    add_verb(verbs, "tasks", _tasks, "tasks, versions, splits, annotators, whether their data are at hand", task=False)
+    text = "tasks, versions, splits, annotators, whether their data are at hand"
+    listed = add_verb(verbs, "tasks", _tasks, text, task=False)
+    listed.add_argument("--lm-eval-path", action="store_true", help="only the folder for lm-eval's --include_path")
     fetch = add_verb(verbs, "fetch", _fetch, "download the sources at their pinned revision, verify them", task=False)
     fetch.add_argument("names", nargs="*", metavar="TASK", help="default: every task that has a source to download")
     model_options(add_verb(verbs, "run", _run, "generate + score + report: the main job"))
@@ -26,12 +28,18 @@ def add(verbs: Any) -> None:
     scored.add_argument("place", type=Path, metavar="RUN|FILE", help="a run folder, or a bare generations.jsonl")
     scored.add_argument("--task", help="the one task of a bare file; of a run folder: only this one")
     scored.add_argument("--split", choices=("test", "dev", "train"))
+    scored.add_argument(
+        "--only-answered", action="store_true", help="leave questions without a row out, instead of counting them wrong"
+    )
     out_option(scored)
 
 
 def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..task import describe_tasks
+    from ..task import builtin_tasks_dir, describe_tasks
 
+    if arguments.lm_eval_path:
+        print(builtin_tasks_dir() / "lm_eval")
+        return
     rows = describe_tasks(arguments.data_dir, arguments.tasks_dir)
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
@@ -95,7 +103,7 @@ def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
 
     folder = score(
         arguments.place, task=arguments.task, split=arguments.split, limit=arguments.limit, out=arguments.out,
-        seed=arguments.seed, quiet=arguments.quiet, **places_of(arguments),
+        seed=arguments.seed, only_answered=arguments.only_answered, quiet=arguments.quiet, **places_of(arguments),
     )  # fmt: skip
     _show(folder, arguments)
 
