@@ -18,8 +18,9 @@ from . import __version__
 from .embed import load_embedder
 from .errors import RunError, UsageError, all_problems
 from .files import dump_json, dump_line, read_generations, read_json, sha256_text, write_atomic
+from .generate import finished_facts, plan_summary
 from .generate import generate as generate_task
-from .generate import plan_summary
+from .lock import locked
 from .models import Model, Query
 from .models.open import open_models
 from .profile import counted_profile, profile_request
@@ -27,6 +28,7 @@ from .prompt import Prompter
 from .report import write_report
 from .score import Scored, score_task
 from .settings import Settings
+from .share import ALONE, Share
 from .stats import REPLICATES
 from .task import load_tasks
 from .types import Task
@@ -44,9 +46,16 @@ def generate(
     resume: bool = True,
     quiet: bool = False,
     command: Sequence[str] = (),
+    share: Share = ALONE,
 ) -> Path:
-    """Write the raw text of every question below the run folder, which is returned; resumes by itself."""
+    """Write the raw text of every question below the run folder, which is returned; resumes by itself.
+
+    share: of several processes with the same arguments each takes its part of the batches; the files are those of
+    one process, and are there when the last one has ended (`complete`).
+    """
     settings.check()
+    if not (resume or share.alone):
+        raise UsageError("--no-resume by several processes would delete what the others made; remove the run folder")
     folder = out or Path("runs") / settings.folder()
     started = time.time()
     tasks = _load(settings, data_dir, tasks_dir)
@@ -57,23 +66,45 @@ def generate(
     for task in tasks:
         model = models[task.name]
         prompter = make_prompter(task, model, settings, folder / task.name)
-        result = generate_task(
+        generate_task(
             task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
-            samples=settings.samples, batch_size=batch_size, settings=asdict(settings), resume=resume, quiet=quiet,
+            samples=settings.samples, batch_size=batch_size, settings=asdict(settings), resume=resume,
+            quiet=quiet or share.rank > 0, rank=share.rank, world=share.world,
         )  # fmt: skip
-        rows = read_generations(folder / task.name / "generations.jsonl")
         facts[task.name] = {
             "version": task.version,
             "data_sha256": dict(task.data_sha256),
-            "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
-            "new_tokens": sum(r.new_tokens for r in rows),
-            "cut_at_token_limit": sum(r.finish == "length" for r in rows),
             "shots_fewest": min(prompter.shots_given, default=None),
             "model": model.describe(),
-            **result,
         }
-    _write_manifest(folder, settings, facts, command, time.time() - started)
+    with locked(folder / ".lock.last", wait=True):
+        if complete(folder):
+            facts = {name: known | _of_answers(folder / name) for name, known in facts.items()}
+            if share.alone or not _recorded(folder, facts):
+                _write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
+
+
+def complete(folder: Path) -> bool:
+    """Whether every answer of a run is there; of several processes, the last one to end makes it so."""
+    return all(finished_facts(folder / name) for name in read_json(folder / SETTINGS)["task"])
+
+
+def _recorded(folder: Path, facts: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the manifest is that of these answers: several processes may see the last one come."""
+    path, key = folder / "manifest.json", "generations_sha256"
+    there = read_json(path)["tasks"] if path.exists() else {}
+    return {name: known.get(key) for name, known in there.items()} == {n: known[key] for n, known in facts.items()}
+
+
+def _of_answers(folder: Path) -> dict[str, Any]:
+    rows = read_generations(folder / "generations.jsonl")
+    return {
+        "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
+        "new_tokens": sum(r.new_tokens for r in rows),
+        "cut_at_token_limit": sum(r.finish == "length" for r in rows),
+        **(finished_facts(folder) or {}),
+    }
 
 
 def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) -> Prompter:
@@ -90,14 +121,17 @@ def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) ->
 
 def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dict[str, str]:
     path = folder / "profiles.json"
-    if path.exists():
-        return dict(read_json(path))
-    if settings.profile == "counted":
-        found = {a: counted_profile(task, a) for a in task.annotators}
-    else:
-        found = {a: _written_profile(task, a, model, settings) for a in task.annotators}
-    write_atomic(path, dump_json(found))
-    return found
+    folder.mkdir(parents=True, exist_ok=True)
+    # of several processes one writes the profiles, and the others read the same
+    with locked(folder / ".lock.profiles", wait=True):
+        if path.exists():
+            return dict(read_json(path))
+        if settings.profile == "counted":
+            found = {a: counted_profile(task, a) for a in task.annotators}
+        else:
+            found = {a: _written_profile(task, a, model, settings) for a in task.annotators}
+        write_atomic(path, dump_json(found))
+        return found
 
 
 def _written_profile(task: Task, annotator: str, model: Model, settings: Settings) -> str:
@@ -124,7 +158,8 @@ def claim(folder: Path, settings: Settings) -> None:
                 f"{folder} holds a run with other settings; choose another --out, or remove it:",
                 [f"{k}: there {there.get(k)!r}, now {mine.get(k)!r}" for k in differing],
             ))  # fmt: skip
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(not p.name.startswith(f".{SETTINGS}") for p in folder.iterdir()):
+        # such a file is what another process of the same run is about to put in place
         raise RunError(f"{folder} exists and is not a run of hlvbench; choose another --out")
 
 
@@ -242,6 +277,28 @@ def run(
         quiet=quiet, command=command,
     )  # fmt: skip
     return score(folder, data_dir=data_dir, tasks_dir=tasks_dir, quiet=quiet)
+
+
+def run_share(settings: Settings, share: Share, **options: Any) -> Path | None:
+    """`run` as one of several processes with the same arguments (its options are those of `run`).
+
+    One process scores, the last one to end, and gets the run folder; the others get None.
+    """
+    if share.alone:
+        return run(settings, **options)
+    folder = generate(settings, **options, share=share)
+    with locked(folder / ".lock.last", wait=True):
+        if not complete(folder) or _scored(folder):
+            return None
+        return score(folder, **{key: options[key] for key in ("data_dir", "tasks_dir", "quiet") if key in options})
+
+
+def _scored(folder: Path) -> bool:
+    """Whether every task's scores are younger than its answers."""
+    pairs = [
+        (folder / t / "scores.json", folder / t / "generations.jsonl") for t in read_json(folder / SETTINGS)["task"]
+    ]
+    return all(s.exists() and s.stat().st_mtime_ns > g.stat().st_mtime_ns for s, g in pairs)
 
 
 def read_scores(folder: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..share import share_of
 from .options import add_verb, model_options, out_option, places_of, settings_of
 
 
@@ -82,9 +83,15 @@ def _job(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..run import run
+    from ..run import run_share
 
-    _show(run(settings_of(arguments), **_job(arguments, argv)), arguments)
+    share = share_of()
+    folder = run_share(settings_of(arguments), share, **_job(arguments, argv))
+    if folder is not None:
+        _show(folder, arguments)
+    elif not arguments.quiet:
+        text = f"process {share.rank} of {share.world}: its part is there; the last process to end scores the run"
+        print(text, file=sys.stderr)
 
 
 def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -94,8 +101,10 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         found = dry_run(settings_of(arguments), **places_of(arguments), batch_size=arguments.batch_size)
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
     else:
-        folder = generate(settings_of(arguments), **_job(arguments, argv))
-        print(json.dumps({"run": str(folder)}) if arguments.json else folder)
+        share = share_of()
+        folder = generate(settings_of(arguments), **_job(arguments, argv), share=share)
+        if share.rank == 0:
+            print(json.dumps({"run": str(folder)}) if arguments.json else folder)
 
 
 def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
