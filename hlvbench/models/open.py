@@ -23,7 +23,11 @@ def open_models(settings: Settings, tasks: Sequence[Task]) -> Mapping[str, Model
         from .replay import load_replay
 
         return load_replay(rest, tasks)
-    if colon and kind in ("endpoint", "lm-eval"):
+    if colon and kind == "lm-eval":
+        from .lm_eval import load_lm_eval
+
+        return load_lm_eval(settings, tasks)
+    if colon and kind == "endpoint":
         raise UsageError(f"--model {kind}: is not in this release; it takes a path, a hub id, reference: or replay:")
     from .hf import load_hf
 
