@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import RunError, all_problems
+from .errors import ModelError, RunError, all_problems
 from .files import dump_json, generation_lines, read_json, sha256_file, sha256_text, write_atomic
 from .lock import locked
 from .models import Completion, Model, OutOfMemory, Query
-from .partial import Partial
+from .parallel import as_they_come
+from .partial import STEM, Partial, Place
 from .progress import Progress
 from .types import Generation, Task
 
-FINISHED, PLAN, PARTIAL = "generations.jsonl", "generations.plan.json", "generations.partial"
 Prompts = Callable[[str, str], str]
 
 
@@ -62,36 +62,72 @@ def generate(
     starts anew. Process `rank` of `world` takes the batches whose number is `rank` modulo `world`; whoever
     ends last writes the finished file, and the others return facts with `finished` false.
     """
+    queries = _queries(task, prompts, split, limit, samples)
+    about = {"task": task.name, "version": task.version, "split": split, "limit": limit, "samples": samples}
+    return collect(
+        model, queries, out, about, batch_size=batch_size, settings=settings, resume=resume, quiet=quiet, rank=rank,
+        world=world,
+    )  # fmt: skip
+
+
+def collect(
+    model: Model,
+    queries: Sequence[Query],
+    out: Path,
+    about: Mapping[str, Any],
+    *,
+    stem: str = STEM,
+    batch_size: int | str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+    rank: int = 0,
+    world: int = 1,
+) -> dict[str, Any]:
+    """The same for any list of queries: their answers, in their order, in `out`/`stem`.jsonl.
+
+    about: what the queries were made from, "task" at least; part of what a folder must agree with to be continued.
+    """
     settings = dict(settings or {})
-    questions = _questions(task, model, prompts, split, limit, samples)
-    _check_room(task, model, questions, int(settings.get("max_new_tokens", 0)))
+    questions = _questions(model, queries)
+    _check_room(about["task"], model, questions, int(settings.get("max_new_tokens", 0)))
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out / f".lock.{rank}", "another process is writing this run"):
-        with locked(out / ".lock.plan", wait=True):
-            plan = _claim(out, _plan(task, model, questions, settings, split, limit, samples, batch_size), resume)
+    place = Place(out, stem)
+    with locked(place.lock(rank), "another process is writing this run"):
+        with locked(place.lock("plan"), wait=True):
+            plan = _claim(place, _plan(model, questions, settings, about, batch_size), resume)
             if "finished" in plan:
                 return {**plan["finished"], "finished": True}
             batches = _cut(model, questions, plan["batch_size"])
-            mine = Partial(out / f"{PARTIAL}.{rank}.jsonl")
-            done = _done(out, questions, batches)
+            mine = Partial(place.partial(rank))
+            done = _done(place, questions, batches)
             mine.repair()
         _answer(model, questions, batches, done, mine, rank, world, quiet)
-        with locked(out / ".lock.plan", wait=True):
-            return _finish(out, plan, questions, batches)
+        with locked(place.lock("plan"), wait=True):
+            return _finish(place, plan, questions, batches)
 
 
-def _questions(
-    task: Task, model: Model, prompts: Prompts, split: str, limit: int | None, samples: int
-) -> list[_Question]:
+def _queries(task: Task, prompts: Prompts, split: str, limit: int | None, samples: int) -> list[Query]:
     found = []
     for item, annotator in task.questions(split, limit):
         content = prompts(item, annotator)
-        digest, tokens = sha256_text(model.prompt_text(content)), model.count_tokens(content)
-        found += [_Question(Query(item, annotator, s, content), digest, tokens) for s in range(samples)]
+        found += [Query(item, annotator, s, content) for s in range(samples)]
     return found
 
 
-def _check_room(task: Task, model: Model, questions: Sequence[_Question], new_tokens: int) -> None:
+def _questions(model: Model, queries: Sequence[Query]) -> list[_Question]:
+    known: dict[str, tuple[str, int]] = {}
+    found = []
+    for query in queries:
+        content = query.content
+        if content not in known:
+            # the samples of a question share their prompt
+            known = {content: (sha256_text(model.prompt_text(content)), model.count_tokens(content))}
+        found.append(_Question(query, *known[content]))
+    return found
+
+
+def _check_room(task: str, model: Model, questions: Sequence[_Question], new_tokens: int) -> None:
     """A prompt is never truncated: all that are too long are named before any is answered."""
     if model.context is None:
         return
@@ -101,10 +137,13 @@ def _check_room(task: Task, model: Model, questions: Sequence[_Question], new_to
             f"--max-new-tokens {new_tokens} leaves no room for a prompt in the {model.context} positions of "
             f"{model.name}; lower it"
         )
-    long = [q for q in questions if q.query.sample == 0 and q.prompt_tokens > room]
+    # samples of a question share their prompt
+    long = list(
+        {(q.query.item, q.query.annotator, q.prompt_sha256): q for q in questions if q.prompt_tokens > room}.values()
+    )
     if long:
         raise RunError(all_problems(
-            f"{task.name}: {len(long)} prompts are longer than the {room} tokens that {model.name} has room for "
+            f"{task}: {len(long)} prompts are longer than the {room} tokens that {model.name} has room for "
             f"({model.context} positions less {new_tokens} new tokens); use fewer --shots, a smaller "
             f"--max-new-tokens or a model with more context:",
             [f"item {q.query.item}, annotator {q.query.annotator}: {q.prompt_tokens} tokens" for q in long],
@@ -112,14 +151,14 @@ def _check_room(task: Task, model: Model, questions: Sequence[_Question], new_to
 
 
 def _plan(
-    task: Task, model: Model, questions: Sequence[_Question], settings: Mapping[str, Any],
-    split: str, limit: int | None, samples: int, batch_size: int | str,
+    model: Model, questions: Sequence[_Question], settings: Mapping[str, Any], about: Mapping[str, Any],
+    batch_size: int | str,
 ) -> dict[str, Any]:  # fmt: skip
     """All that decides the answers and how they are cut into batches."""
     if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
         raise RunError(f"--batch-size {batch_size}: a number of 1 or more, or auto")
     plan = {
-        "task": task.name, "version": task.version, "split": split, "limit": limit, "samples": samples,
+        **about,
         "questions": len(questions),
         "prompts_sha256": sha256_text("".join(q.prompt_sha256 for q in questions)),
         "batch_size": model.batch_size if batch_size == "auto" else batch_size,
@@ -130,36 +169,36 @@ def _plan(
     return dict(json.loads(dump_json(plan)))
 
 
-def _claim(out: Path, plan: dict[str, Any], resume: bool) -> dict[str, Any]:
+def _claim(place: Place, plan: dict[str, Any], resume: bool) -> dict[str, Any]:
     """The plan to go on with: the folder's own where it agrees with this one, else this one, written."""
-    path, finished = out / PLAN, out / FINISHED
-    partials = sorted(out.glob(f"{PARTIAL}.*.jsonl"))
-    for torn in out.glob(".generations.*"):
-        # a killed process's unfinished atomic writes; all of them happen under the lock that is held here
+    for torn in place.torn():
+        # all atomic writes happen under the lock that is held here
         torn.unlink()
     if not resume:
-        for old in (*partials, path, finished):
+        for old in (*place.partials(), place.plan, place.finished):
             old.unlink(missing_ok=True)
-    elif path.exists():
-        there = read_json(path)
-        _compare(out, there, plan)
+    elif place.plan.exists():
+        there = read_json(place.plan)
+        _compare(place, there, plan)
         if "finished" not in there:
             return dict(there)
-        if finished.exists():
-            if sha256_file(finished) != there["finished"]["generations_sha256"]:
+        if place.finished.exists():
+            if sha256_file(place.finished) != there["finished"]["generations_sha256"]:
                 raise RunError(
-                    f"{finished} was changed after it was finished; restore it, or start anew by --no-resume"
+                    f"{place.finished} was changed after it was finished; restore it, or start anew by --no-resume"
                 )
-            for old in partials:
+            for old in place.partials():
                 old.unlink()
             return dict(there)
-    elif finished.exists():
-        raise RunError(f"{finished} was not written by this command (no {PLAN} beside it); choose another --out")
-    write_atomic(path, dump_json(plan))
+    elif place.finished.exists():
+        raise RunError(
+            f"{place.finished} was not written by this command (no {place.plan.name} beside it); choose another --out"
+        )
+    write_atomic(place.plan, dump_json(plan))
     return plan
 
 
-def _compare(out: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def _compare(place: Place, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     if here["batch_size_asked"] == "auto":
         # "auto" accepts the size that a run was started with
         here = {**here, "batch_size": there.get("batch_size")}
@@ -167,7 +206,7 @@ def _compare(out: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> No
     differing = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
     if differing:
         raise RunError(all_problems(
-            f"{out} holds answers of a run with other settings; choose another --out, or start anew by --no-resume:",
+            f"{place.finished} belongs to other settings; choose another --out, or start anew by --no-resume:",
             [f"{k}: there {before.get(k)!r}, now {now.get(k)!r}" for k in differing],
         ))  # fmt: skip
 
@@ -193,10 +232,10 @@ def _cut(model: Model, questions: Sequence[_Question], size: int) -> list[list[i
     return batches
 
 
-def _done(out: Path, questions: Sequence[_Question], batches: Sequence[Sequence[int]]) -> dict[int, dict[str, Any]]:
+def _done(place: Place, questions: Sequence[_Question], batches: Sequence[Sequence[int]]) -> dict[int, dict[str, Any]]:
     """Batch number -> its line, of every whole line of any process that answers this very batch."""
     found = {}
-    for path in sorted(out.glob(f"{PARTIAL}.*.jsonl")):
+    for path in place.partials():
         for line in Partial(path).lines():
             number = line["batch"]
             if 0 <= number < len(batches) and _keys(line["rows"]) == [_key(questions[i]) for i in batches[number]]:
@@ -218,19 +257,29 @@ def _answer(
 ) -> None:  # fmt: skip
     own = [n for n in range(len(batches)) if n % world == rank]
     # a size once found too large stays too large for this process, also after a kill
-    at_most = min((done[n]["at_most"] for n in own if n in done), default=max(map(len, batches), default=1))
+    largest = min((done[n]["at_most"] for n in own if n in done), default=max(map(len, batches), default=1))
     progress = Progress(sum(len(batches[n]) for n in own), sum(len(batches[n]) for n in own if n in done), quiet)
-    for number in own:
-        if number in done:
-            continue
+    todo = [n for n in own if n not in done]
+
+    def line(number: int) -> dict[str, Any]:
+        nonlocal largest
         started = time.monotonic()
         batch = [questions[i] for i in batches[number]]
-        completions, at_most = _within_memory(model, [q.query for q in batch], at_most)
+        completions, largest = _within_memory(model, [q.query for q in batch], largest)
         rows = [dataclasses.asdict(q.answered(c)) for q, c in zip(batch, completions, strict=True)]
-        seconds = round(time.monotonic() - started, 3)
-        mine.append({"batch": number, "at_most": at_most, "seconds": seconds, "rows": rows})
-        progress.advance(len(rows), sum(c.new_tokens for c in completions))
-    progress.close()
+        return {"batch": number, "at_most": largest, "seconds": round(time.monotonic() - started, 3), "rows": rows}
+
+    try:
+        for made in as_they_come(line, todo, getattr(model, "parallel", 1)):
+            mine.append(made)
+            progress.advance(len(made["rows"]), sum(r["new_tokens"] for r in made["rows"]))
+    except ModelError as error:
+        left = progress.total - progress.done
+        raise type(error)(
+            f"{error}\n{progress.done} of {progress.total} answers are kept, {left} remain; the same command continues"
+        ) from error
+    finally:
+        progress.close()
 
 
 def _within_memory(model: Model, batch: Sequence[Query], at_most: int) -> tuple[list[Completion], int]:
@@ -251,16 +300,16 @@ def _within_memory(model: Model, batch: Sequence[Query], at_most: int) -> tuple[
 
 
 def _finish(
-    out: Path, plan: dict[str, Any], questions: Sequence[_Question], batches: Sequence[Sequence[int]]
+    place: Place, plan: dict[str, Any], questions: Sequence[_Question], batches: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     """Put all rows in question order once every batch is there; the mark in the plan comes after the file."""
-    done = _done(out, questions, batches)
+    done = _done(place, questions, batches)
     if len(done) < len(batches):
         return {"finished": False, "batches_missing": len(batches) - len(done)}
     rows: dict[int, Generation] = {}
     for number, positions in enumerate(batches):
         rows |= {i: Generation(**row) for i, row in zip(positions, done[number]["rows"], strict=True)}
-    write_atomic(out / FINISHED, generation_lines(rows[i] for i in range(len(questions))))
+    write_atomic(place.finished, generation_lines(rows[i] for i in range(len(questions))))
     at_most = min((line["at_most"] for line in done.values()), default=plan["batch_size"])
     reduced = at_most < max(map(len, batches), default=1)
     facts = {
@@ -269,17 +318,18 @@ def _finish(
         "batch_size_after_out_of_memory": at_most if reduced else None,
         "prompt_tokens": sum(q.prompt_tokens for q in questions),
         "generation_seconds": round(sum(line["seconds"] for line in done.values()), 1),
-        "generations_sha256": sha256_file(out / FINISHED),
+        "generations_sha256": sha256_file(place.finished),
     }
-    write_atomic(out / PLAN, dump_json({**plan, "finished": facts}))
-    for path in out.glob(f"{PARTIAL}.*.jsonl"):
+    write_atomic(place.plan, dump_json({**plan, "finished": facts}))
+    for path in place.partials():
         path.unlink()
     return {**facts, "finished": True}
 
 
 def finished_facts(out: Path) -> dict[str, Any] | None:
     """What `generate` returned, or would return, for a folder whose answers are all there; else None."""
-    plan = read_json(out / PLAN) if (out / PLAN).exists() else {}
+    path = Place(out).plan
+    plan = read_json(path) if path.exists() else {}
     return {**plan["finished"], "finished": True} if "finished" in plan else None
 
 
@@ -299,8 +349,8 @@ def plan_summary(
 
     `time_one` answers the median batch once; `seconds` is that time times the number of batches, else None.
     """
-    questions = _questions(task, model, prompts, split, limit, samples)
-    _check_room(task, model, questions, max_new_tokens)
+    questions = _questions(model, _queries(task, prompts, split, limit, samples))
+    _check_room(task.name, model, questions, max_new_tokens)
     batches = _cut(model, questions, model.batch_size if batch_size == "auto" else int(batch_size))
     tokens = sorted(q.prompt_tokens for q in questions)
     first = {q.query.annotator: q.query for q in reversed(questions)}

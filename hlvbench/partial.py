@@ -1,13 +1,47 @@
-"""An append-only file of checked lines: what a killed process leaves behind is whole lines or dropped."""
+"""Files that survive a kill: checked lines, appended; and the names of the files of one list of answers."""
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .files import dump_line, sha256_text, strict_json, write_atomic
+
+STEM = "generations"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The files of one list of answers: `out`/`stem`.jsonl, and beside it what is needed to continue it."""
+
+    out: Path
+    stem: str = STEM
+
+    @property
+    def finished(self) -> Path:
+        return self.out / f"{self.stem}.jsonl"
+
+    @property
+    def plan(self) -> Path:
+        return self.out / f"{self.stem}.plan.json"
+
+    def partial(self, rank: int) -> Path:
+        return self.out / f"{self.stem}.partial.{rank}.jsonl"
+
+    def partials(self) -> list[Path]:
+        return sorted(self.out.glob(f"{glob.escape(self.stem)}.partial.*.jsonl"))
+
+    def torn(self) -> Iterator[Path]:
+        """What killed processes left of atomic writes."""
+        for kind in ("jsonl", "plan.json", "partial"):
+            yield from self.out.glob(f".{glob.escape(self.stem)}.{kind}.*")
+
+    def lock(self, name: int | str) -> Path:
+        return self.out / (f".lock.{name}" if self.stem == STEM else f".lock.{self.stem}.{name}")
 
 
 class Partial:

@@ -27,7 +27,7 @@ from .profile import counted_profile, profile_request
 from .prompt import Prompter
 from .report import write_report
 from .score import Scored, score_task
-from .settings import Settings
+from .settings import Service, Settings
 from .share import ALONE, Share
 from .stats import REPLICATES
 from .task import load_tasks
@@ -46,6 +46,7 @@ def generate(
     resume: bool = True,
     quiet: bool = False,
     command: Sequence[str] = (),
+    service: Service | None = None,
     share: Share = ALONE,
 ) -> Path:
     """Write the raw text of every question below the run folder, which is returned; resumes by itself.
@@ -60,7 +61,7 @@ def generate(
     started = time.time()
     tasks = _load(settings, data_dir, tasks_dir)
     claim(folder, settings)
-    models = open_models(settings, tasks)
+    models = open_models(settings, tasks, service)
     write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
     facts: dict[str, Any] = {}
     for task in tasks:
@@ -81,7 +82,7 @@ def generate(
         if complete(folder):
             facts = {name: known | _of_answers(folder / name) for name, known in facts.items()}
             if share.alone or not _recorded(folder, facts):
-                _write_manifest(folder, settings, facts, command, time.time() - started)
+                write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
 
 
@@ -177,11 +178,12 @@ def dry_run(
     data_dir: Path | None = None,
     tasks_dir: Path | None = None,
     batch_size: int | str = "auto",
+    service: Service | None = None,
 ) -> dict[str, Any]:
     """What a run would ask and about how long it would take, per task; nothing is kept."""
     settings.check()
     tasks = _load(settings, data_dir, tasks_dir)
-    models = open_models(settings, tasks)
+    models = open_models(settings, tasks, service)
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
         for task in tasks:
@@ -190,6 +192,8 @@ def dry_run(
             found[task.name] = plan_summary(
                 task, model, prompter.content, split=settings.split, limit=settings.limit, samples=settings.samples,
                 batch_size=batch_size, max_new_tokens=settings.max_new_tokens,
+                # a server may ask a price for an answer that nobody keeps
+                time_one=not settings.model.startswith("endpoint:"),
             )  # fmt: skip
     return found
 
@@ -270,11 +274,12 @@ def run(
     resume: bool = True,
     quiet: bool = False,
     command: Sequence[str] = (),
+    service: Service | None = None,
 ) -> Path:
     """Generate, score, report; returns the run folder."""
     folder = generate(
         settings, out=out, data_dir=data_dir, tasks_dir=tasks_dir, batch_size=batch_size, resume=resume,
-        quiet=quiet, command=command,
+        quiet=quiet, command=command, service=service,
     )  # fmt: skip
     return score(folder, data_dir=data_dir, tasks_dir=tasks_dir, quiet=quiet)
 
@@ -311,7 +316,7 @@ def read_scores(folder: Path) -> list[dict[str, Any]]:
     return [read_json(folder / name / "scores.json") for name in names]
 
 
-def _write_manifest(
+def write_manifest(
     folder: Path, settings: Settings, facts: Mapping[str, Any], command: Sequence[str], seconds: float
 ) -> None:
     """The run's history: a resumed run adds its wall time to what was there."""

@@ -21,7 +21,7 @@ from .metrics.grounding import reciprocal_ranks
 from .parse import Parsed, parse, to_annotation
 from .stats import KEPT, REPLICATES, Draws, encode, every_item_once, interval, item_draws
 from .text import VIEWS
-from .types import Generation, Pair, Score, Task
+from .types import Annotation, Generation, Pair, Score, Task
 
 _IN_VIEWS: Mapping[str, tuple[Callable[[Answers, str], np.ndarray], tuple[str, ...]]] = {
     "rouge_l": (similarity.rouge_l_values, ("raw",)),
@@ -187,6 +187,21 @@ def _parse_all(
     if problems:
         raise DataError(all_problems(f"{task.name}: {len(problems)} rows cannot be scored", problems))
     return found
+
+
+def answers_of(
+    task: Task, generations: Sequence[Generation], split: str = "test", limit: int | None = None
+) -> list[dict[Pair, Annotation]]:
+    """The parsed answers of each sample index; a question without an answer is not in its mapping.
+
+    Rows of other questions, or doubled ones, are a DataError.
+    """
+    found: dict[int, dict[Pair, Annotation]] = {}
+    chosen = _chosen(task, split, limit, None)
+    for (pair, sample), parsed in _parse_all(task, generations, split, limit, chosen).items():
+        annotation = to_annotation(*pair, parsed)
+        found.setdefault(sample, {}).update({pair: annotation} if annotation else {})
+    return [found[s] for s in sorted(found)] or [{}]
 
 
 def _panel(

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from urllib.parse import urlsplit
 
 from .errors import UsageError, all_problems
 from .files import sha256_text
@@ -42,6 +43,7 @@ class Settings:
     think: bool = False
     trust_remote_code: bool = False
     model_arg: Mapping[str, str] = field(default_factory=dict)
+    base_url: str | None = None
 
     def check(self) -> None:
         """All that is wrong with the settings, in one UsageError."""
@@ -58,16 +60,76 @@ class Settings:
         ) if wrong]  # fmt: skip
         if self.model.startswith("reference:") and (self.adapter_dir or self.model_map):
             problems.append("a reference system takes neither --adapter-dir nor --model-map")
+        problems += self._endpoint_problems()
         if problems:
             raise UsageError(all_problems("these options do not make sense:", problems))
 
+    def _endpoint_problems(self) -> list[str]:
+        if not self.model.startswith("endpoint:"):
+            return ["--base-url goes with --model endpoint:NAME"] if self.base_url else []
+        problems = []
+        if self.model == "endpoint:":
+            problems.append("--model endpoint: names no model; write endpoint:NAME, the name that the server knows")
+        if not self.base_url:
+            problems.append(
+                "--model endpoint: needs --base-url URL, the server that the prompts are sent to "
+                "(http://localhost:8000/v1, say)"
+            )
+        elif (why := _no_base_url(self.base_url)) is not None:
+            problems.append(f"--base-url: {why}")
+        if self.adapter_dir:
+            problems.append("an endpoint loads no --adapter-dir; name what it serves: --model-map Ann1=NAME,...")
+        local = {"revision": None, "device": "auto", "dtype": "auto", "think": False, "trust_remote_code": False}
+        if moot := [f"--{k.replace('_', '-')}" for k, default in local.items() if getattr(self, k) != default]:
+            problems.append(
+                f"{', '.join(moot)}: a server decides that itself; fields of its requests are --model-arg NAME=VALUE "
+                f'(chat_template_kwargs={{"enable_thinking":true}}, say)'
+            )
+        return problems
+
     def folder(self) -> str:
         """The default run folder's name: a function of the settings alone."""
-        shown = [_slug(self.model), self.prompt]
-        shown += [_slug(self.adapter_dir)] if self.adapter_dir else []
+        shown = [slug(self.model), self.prompt]
+        shown += [slug(self.adapter_dir)] if self.adapter_dir else []
         return "-".join([*shown, sha256_text(json.dumps(asdict(self), sort_keys=True))[:8]])
 
 
-def _slug(name: str) -> str:
+@dataclass(frozen=True)
+class Service:
+    """How an endpoint is asked; nothing here changes an answer. timeout: seconds per call, of which there are at most
+    1 + `retries`; requests_per_minute: no more calls than that are begun, None for no limit."""
+
+    concurrency: int = 4
+    timeout: float = 120.0
+    retries: int = 5
+    requests_per_minute: float | None = None
+
+    def check(self) -> None:
+        problems = [f"--{name} {value}: {why}" for name, value, wrong, why in (
+            ("concurrency", self.concurrency, not 1 <= self.concurrency <= 256, "1 to 256 calls at a time"),
+            ("timeout", self.timeout, not 0 < self.timeout < float("inf"), "more than 0 seconds"),
+            ("retries", self.retries, not 0 <= self.retries <= 100, "0 to 100"),
+            ("requests-per-minute", self.requests_per_minute,
+             self.requests_per_minute is not None and not self.requests_per_minute > 0, "more than 0"),
+        ) if wrong]  # fmt: skip
+        if problems:
+            raise UsageError(all_problems("these options do not make sense:", problems))
+
+
+def _no_base_url(url: str) -> str | None:
+    """Why a text cannot be a base URL; None if it can. What may be a credential is not repeated."""
+    try:
+        found = urlsplit(url)
+        host, _ = found.hostname, found.port
+    except ValueError as error:
+        return str(error)
+    if found.username or found.password or found.query or found.fragment:
+        return "holds credentials, a query or a fragment; a key goes into the environment variable OPENAI_API_KEY"
+    if found.scheme not in ("http", "https") or not host:
+        return f"{url!r} is no http or https address"
+    return None
+
+
+def slug(name: str) -> str:
     plain = name if ":" in name.split("/")[0] else name.rstrip("/").rsplit("/", 1)[-1]
     return re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip("-.")[:60] or "model"

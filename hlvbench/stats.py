@@ -189,6 +189,29 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return adjusted
 
 
+def krippendorff_alpha(values: np.ndarray) -> float:
+    """Krippendorff's alpha of nominal codes: (coders, units) int, below 0 where a coder gave no code.
+
+    α = 1 - D_o / D_e: with o_ck the coincidences of codes c and k (each ordered pair of codes of a unit with m codes
+    counts 1 / (m - 1)), n_c their row sums and n the sum of all, D_o = Σ_{c≠k} o_ck / n and
+    D_e = Σ_{c≠k} n_c n_k / (n (n - 1)). 1 is perfect agreement, 0 that of chance. Units with fewer than two codes
+    say nothing and are left out. NaN where no two codes meet or all codes are one. Krippendorff, "Computing
+    Krippendorff's Alpha-Reliability" (2011).
+    """
+    codes = np.unique(values[values >= 0])
+    # (units, codes): how many coders gave the unit this code
+    table = (values[:, :, None] == codes).sum(axis=0).astype(float)
+    table = table[table.sum(axis=1) > 1]
+    given = table.sum(axis=1)
+    total = given.sum()
+    by_code = table.sum(axis=0)
+    expected = total**2 - (by_code**2).sum()
+    if expected == 0:
+        return float("nan")
+    disagreed = ((given**2 - (table**2).sum(axis=1)) / (given - 1)).sum()
+    return float(1 - (total - 1) * disagreed / expected)
+
+
 def encode(estimate: float, replicates: np.ndarray) -> dict[str, Any]:
     """A statistic and its first 200 replicates as JSON, for comparisons that need neither data nor model.
 

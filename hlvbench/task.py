@@ -61,6 +61,8 @@ def load_spec(name: str, tasks_dir: Path | None = None) -> TaskSpec:
         where = f"{builtin_tasks_dir()}{f' and {tasks_dir}' if tasks_dir else ''}"
         close = difflib.get_close_matches(name, folders, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
+        if name.endswith("/attribution"):
+            hint = " (tasks that rank judges are for `hlvbench run` alone)"
         raise UsageError(f"no task {name!r} in {where}{hint}; known tasks: {', '.join(folders)}")
     return read_spec(folders[name])
 

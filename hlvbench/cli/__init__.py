@@ -12,9 +12,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HlvbenchError, UsageError, all_problems
-from . import doors, main_job, science
+from . import doors, judging, main_job, science
 
-VERBS = (main_job, science, doors)
+VERBS = (main_job, science, judging, doors)
 """Modules that add their verbs, in the order of `--help`."""
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from ..share import share_of
-from .options import add_verb, model_options, out_option, places_of, settings_of
+from .options import add_verb, model_options, names_of, out_option, places_of, service_of, settings_of
 
 
 def add(verbs: Any) -> None:
@@ -79,13 +80,20 @@ def _job(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
     return {
         **places_of(arguments), "out": arguments.out, "batch_size": arguments.batch_size,
         "resume": not arguments.no_resume, "quiet": arguments.quiet, "command": ["hlvbench", *argv],
+        "service": service_of(arguments),
     }  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..judge.rank import rank_judge, ranks_judges
     from ..run import run_share
 
     share = share_of()
+    if ranks_judges(names_of(arguments)):
+        if not share.alone:
+            raise UsageError("tasks that rank judges (NAME/attribution) are asked by one process")
+        _show_ranking(rank_judge(settings_of(arguments), **_job(arguments, argv)), arguments)
+        return
     folder = run_share(settings_of(arguments), share, **_job(arguments, argv))
     if folder is not None:
         _show(folder, arguments)
@@ -98,7 +106,10 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..run import dry_run, generate
 
     if arguments.dry_run:
-        found = dry_run(settings_of(arguments), **places_of(arguments), batch_size=arguments.batch_size)
+        found = dry_run(
+            settings_of(arguments), **places_of(arguments), batch_size=arguments.batch_size,
+            service=service_of(arguments),
+        )  # fmt: skip
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
     else:
         share = share_of()
@@ -108,13 +119,25 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
 
 
 def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..judge.rank import is_ranking, score_ranking
     from ..run import score
 
+    if is_ranking(arguments.place):
+        _show_ranking(score_ranking(arguments.place, **places_of(arguments)), arguments)
+        return
     folder = score(
         arguments.place, task=arguments.task, split=arguments.split, limit=arguments.limit, out=arguments.out,
         seed=arguments.seed, only_answered=arguments.only_answered, quiet=arguments.quiet, **places_of(arguments),
     )  # fmt: skip
     _show(folder, arguments)
+
+
+def _show_ranking(folder: Path, arguments: argparse.Namespace) -> None:
+    from ..judge.rank import read_rankings
+    from ..judge.table import ranked_text
+
+    documents = read_rankings(folder)
+    print(json.dumps(documents, ensure_ascii=False) if arguments.json else ranked_text(documents))
 
 
 def _show(folder: Path, arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..settings import PROMPTS, SHOTS, Settings
+from ..settings import PROMPTS, SHOTS, Service, Settings
 
 
 def add_verb(
@@ -36,9 +36,9 @@ def out_option(parser: argparse.ArgumentParser) -> None:
 
 def model_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--model", required=True, help="a path or hub id; reference:NAME; replay:FILE")
+    add("--model", required=True, help="a path or hub id; endpoint:NAME; reference:NAME; replay:FILE")
     add("--adapter-dir", metavar="DIR", help="DIR/<task>/<Ann>/, DIR/<Ann>/, one shared adapter, or org/name[@rev]")
-    add("--model-map", type=pairs, default={}, metavar="Ann1=PATH,...", help="a whole model per annotator")
+    add("--model-map", type=pairs, default={}, metavar="Ann1=PATH,...", help="a model (or served name) per annotator")
     add("--revision", help="of the model on the hub")
     add("--prompt", choices=PROMPTS, default="base")
     add("--shots", type=int, default=SHOTS, metavar="K", help="worked examples of icl, at most (default: %(default)s)")
@@ -51,11 +51,33 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=batch_size, default="auto")
     add("--device", default="auto")
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    add("--model-arg", type=pairs, default={}, action=Merge, metavar="KEY=VALUE", help="to from_pretrained")
+    add(
+        "--model-arg",
+        type=pairs,
+        default={},
+        action=Merge,
+        metavar="KEY=VALUE",
+        help="to from_pretrained; of an endpoint, a field of the request",
+    )
     add("--trust-remote-code", action="store_true")
     add("--think", action="store_true", help="let the model think; the thoughts are dropped and counted")
     add("--no-resume", action="store_true", help="start anew what is unfinished")
+    service_options(parser)
     out_option(parser)
+
+
+def service_options(parser: argparse.ArgumentParser) -> None:
+    """Where an endpoint is and how it is asked; its key is read from OPENAI_API_KEY."""
+    group, default = parser.add_argument_group("endpoint: models"), Service()
+    group.add_argument("--base-url", metavar="URL", help="the server, e.g. http://localhost:8000/v1")
+    group.add_argument("--concurrency", type=int, default=default.concurrency, metavar="N", help="calls at a time")
+    group.add_argument("--timeout", type=float, default=default.timeout, metavar="SECONDS", help="of one call")
+    group.add_argument("--retries", type=int, default=default.retries, metavar="N", help="after a failed call")
+    group.add_argument("--requests-per-minute", type=float, metavar="N", help="at most (default: no limit)")
+
+
+def service_of(arguments: argparse.Namespace) -> Service:
+    return Service(**{f.name: getattr(arguments, f.name) for f in fields(Service)})
 
 
 class Merge(argparse.Action):

@@ -8,6 +8,7 @@ from .grounding import grounding, grounding_skill
 from . import group, own_match
 from . import style, c2st, coherence
 from . import index
+from . import attribution
 
 # isort: on
 from .answers import Answers, blind_answers
@@ -31,6 +32,7 @@ __all__ = [
     "Metric",
     "Signature",
     "Spec",
+    "attribution",
     "bind",
     "blind_answers",
     "c2st",

@@ -6,11 +6,11 @@ fast, and it serves every peft type.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ModelError, all_problems
 from ..files import read_json, sha256_file
@@ -32,6 +32,7 @@ from .gate import PROBE, load_adapters
 from .load import free_memory, identified, is_out_of_memory, load_model, load_tokenizer, pick_device
 from .noise import GumbelNoise, seed_of
 
+T = TypeVar("T")
 CPU_BATCH, GPU_BATCH = 16, 64
 
 
@@ -64,14 +65,24 @@ class HfModel:
         return len(self.host.encode(content))
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
+        return self._by_voice(batch, self.host.answer)
+
+    def next_words(self, batch: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
+        """Per query the log-probability that its prompt goes on with each of `words`, one token each.
+
+        One forward pass per prompt; a word that is no single token there is a ModelError.
+        """
+        return self._by_voice(batch, lambda voice, queries: self.host.next_words(voice, queries, words))
+
+    def _by_voice(self, batch: Sequence[Query], ask: Callable[[_Voice, list[Query]], Sequence[T]]) -> list[T]:
         by_voice: dict[_Voice, list[int]] = {}
         for position, query in enumerate(batch):
             # a question put to no annotator of the task is the base's to answer
             voice = self.host.voices.get((self.task, query.annotator)) or next(iter(self.host.voices.values()))
             by_voice.setdefault(voice, []).append(position)
-        found: dict[int, Completion] = {}
+        found: dict[int, T] = {}
         for voice, positions in by_voice.items():
-            found |= zip(positions, self.host.answer(voice, [batch[i] for i in positions]), strict=True)
+            found |= zip(positions, ask(voice, [batch[i] for i in positions]), strict=True)
         return [found[i] for i in range(len(batch))]
 
 
@@ -192,33 +203,77 @@ class _Host:
         if self.settings.temperature > 0:
             seeds = [seed_of(self.settings.seed, q) for q in queries]
             noise = [GumbelNoise(seeds, self.settings.temperature, width)]
+        model = self._ready(voice)
+        rows = self._within_memory(lambda: self._generate(model, prompts, width, noise))
+        return [self._completion(row) for row in rows]
+
+    def next_words(self, voice: _Voice, queries: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
+        """Log-probabilities of `words` after each prompt of one left-padded batch."""
+        tokens = [self._next_token(queries[0].content, word) for word in words]
+        prompts = [self.encode(q.content) for q in queries]
+        model = self._ready(voice)
+        return self._within_memory(lambda: self._next(model, prompts, tokens))
+
+    def _next_token(self, content: str, word: str) -> int:
+        """The token that `word` is after a prompt, which all prompts of a run end alike."""
+        text = render(content, self.tokenizer, self.settings.think)
+        whole = self.tokenizer.chat_template is None
+        before, after = (
+            list(self.tokenizer(t, add_special_tokens=whole, verbose=False).input_ids) for t in (text, text + word)
+        )
+        if whole and after[-1:] == before[-1:] and after[-1] in self.eos:
+            # some tokenizers end every text
+            before, after = before[:-1], after[:-1]
+        if after[:-1] != before:
+            raise ModelError(f"{self.settings.model}: {word!r} is not one token after a prompt; use --by reply")
+        return after[-1]
+
+    def _within_memory(self, make: Callable[[], T]) -> T:
+        """`make()`, its failures as OutOfMemory or ModelError."""
         # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
-        failure = None
         try:
-            rows = self._generate(self._ready(voice), prompts, width, noise)
+            return make()
         except RuntimeError as error:
             failure = str(error).splitlines()[0]
             if not is_out_of_memory(error):
                 raise ModelError(f"{self.settings.model}: generation failed: {failure}") from error
-        if failure is not None:
-            free_memory()
-            raise OutOfMemory(failure)
-        return [self._completion(row) for row in rows]
+        free_memory()
+        raise OutOfMemory(failure)
 
     def _generate(self, model: Any, prompts: Sequence[list[int]], width: int, noise: list[Any]) -> list[list[int]]:
         import torch
 
-        ids = [[self.pad] * (width - len(p)) + p for p in prompts]
-        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
         with torch.inference_mode():
             output = model.generate(
-                input_ids=torch.tensor(ids, device=model.device),
-                attention_mask=torch.tensor(mask, device=model.device),
-                generation_config=model.generation_config,
-                logits_processor=noise,
+                **self._padded(model, prompts), generation_config=model.generation_config, logits_processor=noise
             )
         new: list[list[int]] = output[:, width:].tolist()
         return new
+
+    def _next(self, model: Any, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[list[float]]:
+        """One step of generation, which knows how each architecture wants its padding and its positions."""
+        import torch
+
+        with torch.inference_mode():
+            output = model.generate(
+                **self._padded(model, prompts), generation_config=model.generation_config, max_new_tokens=1,
+                return_dict_in_generate=True, output_logits=True,
+            )  # fmt: skip
+            logits = output.logits[0].float().log_softmax(dim=-1)
+        found: list[list[float]] = logits[:, list(tokens)].tolist()
+        return found
+
+    def _padded(self, model: Any, prompts: Sequence[list[int]]) -> dict[str, Any]:
+        """The prompts as one left-padded batch."""
+        import torch
+
+        width = max(map(len, prompts))
+        ids = [[self.pad] * (width - len(p)) + p for p in prompts]
+        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+        return {
+            "input_ids": torch.tensor(ids, device=model.device),
+            "attention_mask": torch.tensor(mask, device=model.device),
+        }
 
     def _completion(self, row: Sequence[int]) -> Completion:
         end = next((i for i, token in enumerate(row) if token in self.eos), None)

@@ -8,22 +8,33 @@ from pathlib import Path
 from ..files import read_json, write_atomic
 from .markdown import markdown, summary
 from .page import page
-from .rows import Document, ItemScore, item_scores
+from .rows import Document, ItemScore, item_scores, judge_results
 from .side_by_side import side_by_side
 
-__all__ = ["markdown", "page", "side_by_side", "summary", "write_report"]
+__all__ = ["markdown", "page", "refresh_report", "side_by_side", "summary", "write_report"]
 
 
 def write_report(folder: Path, documents: Sequence[Document]) -> None:
     """Write report.md and report.html of a scored run: one document (scores.json) per task.
 
-    The items' scores are read from `folder/<task>/answers.jsonl` and the settings from `folder/settings.json`,
-    where these exist.
+    The items' scores are read from `folder/<task>/answers.jsonl`, judges' results from `folder/<task>/judge/` and the
+    settings from `folder/settings.json`, where these exist.
     """
-    items: list[list[ItemScore]] = [
-        item_scores(folder / str(d["task"]).rsplit("@", 1)[0] / "answers.jsonl") for d in documents
-    ]
+    items: list[list[ItemScore]] = [item_scores(folder / _name(d) / "answers.jsonl") for d in documents]
     place = folder / "settings.json"
     settings = read_json(place) if place.exists() else {}
+    documents = [{**d, "judges": judge_results(folder / _name(d) / "judge")} for d in documents]
     write_atomic(folder / "report.md", markdown(documents, items, settings))
     write_atomic(folder / "report.html", page(documents, items, settings))
+
+
+def refresh_report(folder: Path) -> None:
+    """Write the report of a scored run anew, for what came to it after its scores; nothing where it has none."""
+    names = [_name({"task": name}) for name in read_json(folder / "settings.json")["task"]]
+    places = [folder / name / "scores.json" for name in names]
+    if all(place.exists() for place in places):
+        write_report(folder, [read_json(place) for place in places])
+
+
+def _name(document: Document) -> str:
+    return str(document["task"]).rsplit("@", 1)[0]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .rows import (
+    JUDGE_COLUMNS,
     MOST_COLUMNS,
     VIEWS,
     Document,
@@ -20,6 +21,7 @@ from .rows import (
     facts,
     find,
     headline,
+    judge_rows,
     legible,
     metric_text,
     number,
@@ -40,7 +42,7 @@ def summary(documents: Iterable[Document]) -> str:
     for document in documents:
         rows = [("metric", "value [95 % interval]", "floor", "human")]
         rows += [(short(s), shown(s), number(s["floor"]), number(s["ceiling"])) for s in headline(document)]
-        parts.append(f"{_facts_line(document)}\n{_aligned(rows)}")
+        parts.append(f"{_facts_line(document)}\n{aligned(rows)}")
     return "\n\n".join(parts)
 
 
@@ -53,7 +55,8 @@ def _facts_line(document: Document) -> str:
     return f"{what}; {asked} questions, {missing}; majority label accuracy {number(document['majority']['mean'])}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of cells as lines of columns."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
@@ -70,7 +73,8 @@ def markdown(
         lines += [f"## {plain(document['task'])}", ""]
         lines += [f"- {what}: {plain(how)}" for what, how in facts(document)] + [""]
         lines += [*_headline(document), *_index(document), *_withheld(document), *_curves(document)]
-        lines += [*_swap(document), *_confusion(document), *_items(own), *_all_scores(document)]
+        lines += [*_swap(document), *_confusion(document), *_judges(document), *_items(own)]
+        lines += [*_all_scores(document)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -85,7 +89,7 @@ def _code(text: str) -> str:
     return "`" + re.sub(r"[\s`]+", " ", legible(text)) + "`"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
 
@@ -162,6 +166,13 @@ def _confusion(document: Document) -> list[str]:
     rows = [[label, *map(str, counts)] for label, counts in zip(labels, table, strict=True)]
     return ["### Labels: the annotator's in rows, the answered one in columns", "",
             *_table(["", *labels, "missing"], rows)]  # fmt: skip
+
+
+def _judges(document: Document) -> list[str]:
+    rows = judge_rows(document)
+    if not rows:
+        return []
+    return ["### Who wrote it? Judges on these answers", "", *_table(JUDGE_COLUMNS, [map(plain, row) for row in rows])]
 
 
 def _items(items: Sequence[ItemScore]) -> list[str]:

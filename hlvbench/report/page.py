@@ -87,6 +87,7 @@ def _task(document: Document, position: int, items: Sequence[ItemScore]) -> Html
         pictures.swap_section(document),
         pictures.confusion_section(document),
         pictures.feature_section(document),
+        sections.judge_section(document),
         sections.item_section(items, document),
         sections.score_section(document),
     ]

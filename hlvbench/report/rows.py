@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MetricError
-from ..files import read_jsonl
+from ..files import read_json, read_jsonl
 from ..metrics import REGISTRY, Metric, parse_metric
 from ..metrics.index import FACTORS
 
@@ -215,6 +215,28 @@ def item_scores(path: Path) -> list[ItemScore]:
         for item, own in rows.items()
     ]  # fmt: skip
     return sorted(found, key=lambda s: (s.right or 0.0, s.closeness or 0.0))
+
+
+def judge_results(folder: Path) -> list[Mapping[str, Any]]:
+    """The results of the judges of one task, `folder`/<judge>.json, by name; [] where nobody judged."""
+    paths = [path for path in sorted(folder.glob("*.json")) if not path.name.endswith(".plan.json")]
+    return [read_json(path) for path in paths]
+
+
+JUDGE_COLUMNS = ("judge", "names the annotator [95 % interval]", "people", "blind", "chance", "unreadable", "n", "")
+
+
+def judge_rows(document: Document) -> list[tuple[str, ...]]:
+    """One row of `JUDGE_COLUMNS` per judge of a task's answers."""
+    return [
+        (str(j["judge"]), _accuracy(j), *(number(j[k]) for k in ("ceiling", "floor", "chance")), str(j["unreadable"]),
+         str(j["n"]), str(j["note"]))
+        for j in document.get("judges", ())
+    ]  # fmt: skip
+
+
+def _accuracy(judged: Mapping[str, Any]) -> str:
+    return "–" if judged["accuracy"] is None else shown({**judged, "value": judged["accuracy"]})
 
 
 def extremes(items: Sequence[ItemScore]) -> dict[str, Sequence[ItemScore]]:

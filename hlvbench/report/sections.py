@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from .markup import Html, Part, code, fold, join, name_of, note, table, tag, titled
 from .rows import (
+    JUDGE_COLUMNS,
     Document,
     ItemScore,
     Score,
@@ -17,6 +18,7 @@ from .rows import (
     facts,
     find,
     headline,
+    judge_rows,
     meaning,
     metric_text,
     number,
@@ -89,6 +91,17 @@ def withheld_section(document: Document) -> Html:
 def _listed(metrics: Sequence[str]) -> Part:
     codes = join([[code(metric), " "] for metric in metrics])
     return codes if len(metrics) <= 4 else fold(f"{len(metrics)} metrics", codes)
+
+
+def judge_section(document: Document) -> Html:
+    rows = judge_rows(document)
+    if not rows:
+        return Html("")
+    how = note("Each judge reads an answer beside texts of up to four people and names its writer. A judge that is not "
+               "above chance on people's own texts has no say.")  # fmt: skip
+    drawn = [[name_of(name), tag("td", value, class_="value"), *(tag("td", v, class_="num") for v in numbers), said]
+             for name, value, *numbers, said in rows]  # fmt: skip
+    return titled("Who wrote it? Judges on these answers", how, table(JUDGE_COLUMNS, drawn, caption="Judges"))
 
 
 def item_section(items: Sequence[ItemScore], document: Document) -> Html:

@@ -1,0 +1,66 @@
+"""Whose answers are these, in a judge's eyes? (METRICS.md section 8)
+
+No scorecard holds it: its values come from a judge's replies, not from the answers alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from ..stats import Draws, weighted_means
+from ..types import Item
+from .registry import Estimate, metric
+
+By = Literal["style", "letters", "reply"]
+Fit = Literal["none", "dev", "halves"]
+Show = Literal["none", "label", "input", "label+input"]
+View = Literal["raw", "norm"]
+Orders = Literal["one", "all"]
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What a judge said of one set of answers: N items × K annotators.
+
+    right: (N, K) the share of a question's readable replies (over orders and samples) that name its annotator; 0 for a
+    missing answer; NaN where nothing is asked or no reply is readable.
+    """
+
+    items: tuple[Item, ...]
+    annotators: tuple[str, ...]
+    right: np.ndarray
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Questions per annotator that count."""
+        return tuple(int(n) for n in (~np.isnan(self.right)).sum(axis=0))
+
+
+@metric(better="higher", kinds=(), floor=None, ceiling=None)
+def attribution(
+    verdicts: Verdicts,
+    draws: Draws,
+    *,
+    judge: str = "stylometric",
+    by: By = "style",
+    fit: Fit = "none",
+    view: View = "raw",
+    show: Show = "none",
+    shots: int = 5,
+    orders: Orders = "one",
+) -> Estimate:
+    """Share of questions in which the judge names the annotator whose answer it is asked to be.
+
+    Over all annotators the share of all questions, so that a judge who always says one letter is at chance. The
+    parameters are the conditions under which the judge was asked (see `hlvbench.judge`).
+    """
+    by_annotator = weighted_means(verdicts.right, draws)
+    given = ~np.isnan(verdicts.right)
+    hits = draws.weights @ np.where(given, verdicts.right, 0.0).sum(axis=1)
+    asked = draws.weights @ given.sum(axis=1).astype(float)
+    overall = np.divide(hits, asked, out=np.full(len(draws), np.nan), where=asked > 0)
+    return Estimate(overall, sum(verdicts.counts), by_annotator, verdicts.counts)

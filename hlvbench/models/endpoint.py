@@ -1,0 +1,212 @@
+"""Any server that speaks OpenAI's chat protocol; a key comes from OPENAI_API_KEY and is kept nowhere.
+
+A query is a batch, so every answer is kept as soon as it is there; `concurrency` of them are under way at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ModelError
+from ..settings import Service, Settings
+from ..types import Task
+from . import Completion, Query
+from .adapters import parse_model_map
+from .noise import seed_of
+
+LONGEST_MESSAGE = 400
+LONGEST_PAUSE = 8.0
+CHARACTERS_PER_TOKEN = 4
+"""Of English text in current tokenizers, about; an endpoint has none that could be asked."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens that the server counted for one call; None where it does not say."""
+
+    prompt_tokens: int | None
+    new_tokens: int | None
+
+
+class Endpoint:
+    """The model of one task behind a server (see `Model`)."""
+
+    context: int | None = None
+    batch_size = 1
+
+    def __init__(self, settings: Settings, service: Service, served: Mapping[str, str], line: Line) -> None:
+        self.name, self.settings, self.served, self.line = settings.model, settings, served, line
+        self.parallel = service.concurrency
+        self.fields = {"temperature": settings.temperature, "max_tokens": settings.max_new_tokens}
+        self.extra = {key: _value(word) for key, word in settings.model_arg.items()}
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "endpoint",
+            "base_url": self.settings.base_url,
+            "served": dict(self.served) or self._name(""),
+            "fields": {**self.fields, **self.extra},
+        }
+
+    def group(self, annotator: str) -> str:
+        return self._name(annotator)
+
+    def prompt_text(self, content: str) -> str:
+        """The user message; the server's chat template is not known here."""
+        return content
+
+    def count_tokens(self, content: str) -> int:
+        """An estimate."""
+        return -(-len(content) // CHARACTERS_PER_TOKEN)
+
+    def answer(self, batch: Sequence[Query]) -> list[Completion]:
+        return [self.ask(query)[0] for query in batch]
+
+    def ask(self, query: Query) -> tuple[Completion, Usage]:
+        """One call; a ModelError says which question it failed on and why."""
+        body = {
+            "model": self._name(query.annotator),
+            "messages": [{"role": "user", "content": query.content}],
+            # servers take 31 or 63 bits
+            "seed": seed_of(self.settings.seed, query) % 2**31,
+            **self.fields,
+            **self.extra,
+        }
+        try:
+            return self.line.call({key: value for key, value in body.items() if value is not None})
+        except ModelError as error:
+            where = f"item {query.item}, annotator {query.annotator}"
+            raise ModelError(f"{self.name} at {self.settings.base_url}: {error} ({where})") from error
+
+    def _name(self, annotator: str) -> str:
+        return self.served.get(annotator) or self.settings.model.partition(":")[2]
+
+
+def load_endpoints(settings: Settings, tasks: Sequence[Task], service: Service) -> dict[str, Endpoint]:
+    """One model per task name, over one connection pool."""
+    service.check()
+    names = parse_model_map(settings.model_map, {task.name: task.annotators for task in tasks})
+    line = Line(str(settings.base_url), service)
+    return {
+        task.name: Endpoint(settings, service, {a: n for (t, a), n in names.items() if t == task.name}, line)
+        for task in tasks
+    }
+
+
+def _value(word: str) -> Any:
+    """`--model-arg` values are JSON where they can be; null leaves a field out of the request."""
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+class Line:
+    """The connection to a server: the client's retries (Retry-After is honoured), a pace, readable errors."""
+
+    def __init__(self, base_url: str, service: Service) -> None:
+        try:
+            import openai
+        except ImportError:
+            raise ModelError(
+                "--model endpoint: needs the package openai; install hlvbench with its extra `endpoint`"
+            ) from None
+        self.service = service
+        self._key = os.environ.get("OPENAI_API_KEY") or None
+        self._openai = openai
+        self._client = openai.OpenAI(
+            base_url=base_url, api_key=self._key or "none", timeout=service.timeout, max_retries=service.retries
+        )
+        self._turn = threading.Lock()
+        self._next = 0.0
+
+    def call(self, body: Mapping[str, Any]) -> tuple[Completion, Usage]:
+        """One chat completion; replies that are none are asked for again, like the failures that the client retries."""
+        for attempt in range(self.service.retries + 1):
+            self._wait()
+            try:
+                return _completion(self._post(body))
+            except _NoCompletion as error:
+                found = error
+            if attempt < self.service.retries:
+                time.sleep(min(LONGEST_PAUSE, 0.5 * 2**attempt))
+        raise ModelError(f"{found} (asked {self.service.retries + 1} times)")
+
+    def _post(self, body: Mapping[str, Any]) -> Any:
+        openai = self._openai
+        try:
+            # the raw path: fields of this project's own choosing, and a reply that is read here
+            return self._client.post("/chat/completions", body=dict(body), cast_to=object)
+        except openai.APITimeoutError:
+            raise ModelError(f"no reply within {self.service.timeout:g} s, {self._times}; see --timeout") from None
+        except openai.APIConnectionError as error:
+            raise ModelError(f"cannot be reached, {self._times}: {self._plain(error.__cause__ or error)}") from None
+        except openai.APIStatusError as error:
+            if error.code == "content_filter":
+                return {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}
+            raise ModelError(self._status(error)) from None
+        except (ValueError, openai.APIError) as error:
+            raise _NoCompletion(f"the reply cannot be read: {self._plain(error)}") from None
+
+    @property
+    def _times(self) -> str:
+        return f"asked {self.service.retries + 1} times"
+
+    def _status(self, error: Any) -> str:
+        message = error.message.removeprefix(f"Error code: {error.status_code} - ")
+        said = f"status {error.status_code}: {self._plain(message)}"
+        if error.status_code in (401, 403):
+            key = "OPENAI_API_KEY is set" if self._key else "OPENAI_API_KEY is not set"
+            return f"{said}; {key}"
+        if error.status_code == 404:
+            return f"{said}; is the model's name the one the server knows, and does --base-url end in /v1?"
+        if error.status_code in (408, 409, 429) or error.status_code >= 500:
+            wait = error.response.headers.get("retry-after")
+            return f"{said}; Retry-After: {wait[:40]}" if wait else f"{said}, {self._times}"
+        return f"{said}; fields are changed or left out by --model-arg NAME=VALUE or NAME=null"
+
+    def _plain(self, error: object) -> str:
+        """One short line that never shows the key."""
+        text = " ".join(str(error).split()) or type(error).__name__
+        return (text.replace(self._key, "[key]") if self._key else text)[:LONGEST_MESSAGE]
+
+    def _wait(self) -> None:
+        """Until the pace allows another call."""
+        if self.service.requests_per_minute is None:
+            return
+        with self._turn:
+            now = time.monotonic()
+            at = max(now, self._next)
+            self._next = at + 60 / self.service.requests_per_minute
+        time.sleep(at - now)
+
+
+class _NoCompletion(Exception):
+    """A reply that is not a chat completion."""
+
+
+def _completion(reply: Any) -> tuple[Completion, Usage]:
+    """Read a reply without trusting its shape."""
+    try:
+        choice = reply["choices"][0]
+        text, finish = choice["message"]["content"], choice.get("finish_reason")
+    except (AttributeError, KeyError, IndexError, TypeError):
+        shown = " ".join(str(reply).split())[:200]
+        raise _NoCompletion(f"the reply is no chat completion: {shown!r}") from None
+    if text is not None and not isinstance(text, str):
+        raise _NoCompletion(f"the reply's content is of type {type(text).__name__}, text was expected")
+    usage = reply.get("usage")
+    counted = Usage(*(_count(usage, key) for key in ("prompt_tokens", "completion_tokens")))
+    ended = {"length": "length", "content_filter": "error"}.get(str(finish), "stop")
+    return Completion(text or "", ended, counted.new_tokens or 0), counted
+
+
+def _count(usage: Any, key: str) -> int | None:
+    value = usage.get(key) if isinstance(usage, dict) else None
+    return value if type(value) is int and value >= 0 else None
