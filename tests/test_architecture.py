@@ -27,7 +27,7 @@ FLOORS = {
     6: "profile models score analysis",
     7: "generate compare report attacks submission",
     8: "run",
-    9: "judge audit human_study train demo leaderboard integrations",
+    9: "judge audit human_study train demo leaderboard integrations api card",
     10: "cli",
     11: "__main__",
 }

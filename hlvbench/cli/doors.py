@@ -1,4 +1,4 @@
-"""The way back from other harnesses: import."""
+"""What leaves for other programs and comes from them: import, card."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ def add(verbs: Any) -> None:
     imported.add_argument("kind", choices=("lm-eval", "inspect"), help="whose logs")
     imported.add_argument("files", nargs="+", type=Path, metavar="FILE", help="samples_*.jsonl, *.eval, or folders")
     out_option(imported)
+    carded = add_verb(verbs, "card", _card, "model-card metadata (model-index) of a scored run", task=False)
+    carded.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    carded.add_argument("--annotator", metavar="A", help="the numbers of this annotator, for an adapter of one")
+    carded.add_argument("--into", type=Path, metavar="README.md", help="put it at the head of this model card")
 
 
 def _import(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -28,3 +32,9 @@ def _import(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         return
     for task, path in found.items():
         print(f"{task}: {path}\n  score it: hlvbench score {path} --task {task}")
+
+
+def _card(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..card import card
+
+    print(card(arguments.run, annotator=arguments.annotator, into=arguments.into))
