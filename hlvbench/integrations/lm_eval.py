@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..settings import SHOTS
+from .attribution import NUMBERS, attribution_numbers, people_questions, rendered
 from .doors import names, numbers, questions, task_of
 
 
@@ -62,6 +63,35 @@ def aggregate(items: Sequence[Mapping[str, Any]]) -> float:
     first = items[0]
     texts = tuple((i["item"], i["annotator"], 0, i["text"]) for i in items)
     found = numbers(first["task"], first["split"], texts, first["one"])[first["metric"]]
+    return math.nan if found is None else found
+
+
+def attribution_documents(hlv_task: str, hlv_split: str = "test", **_other_metadata: Any) -> dict[str, Any]:
+    """`custom_dataset` of multiple choice: who wrote this explanation? About people's own answers; ranks judges."""
+    from datasets import Dataset
+
+    rows = [
+        {"task": hlv_task, "split": hlv_split, "item": q.item.id, "annotator": q.annotator,
+         "prompt": rendered(hlv_task, q), "letters": list(q.letters), "candidates": list(q.candidates),
+         "target": q.letters.index(q.right)}
+        for q in people_questions(hlv_task, hlv_split).values()
+    ]  # fmt: skip
+    return {"test": Dataset.from_list(rows)}
+
+
+def process_attribution(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, dict[str, Any]]:
+    """`process_results` of multiple choice: the likeliest letter is the reply; the first of equal ones."""
+    likelihoods = [float(result[0]) for result in results]
+    named = doc["candidates"][likelihoods.index(max(likelihoods))]
+    answer = {k: doc[k] for k in ("task", "split", "item", "annotator")} | {"named": named}
+    return {name: {"metric": name, **answer} for name in NUMBERS}
+
+
+def aggregate_attribution(items: Sequence[Mapping[str, Any]]) -> float:
+    """`aggregation` of these; see `aggregate`."""
+    first = items[0]
+    named = tuple((i["item"], i["annotator"], 0, i["named"]) for i in items)
+    found = attribution_numbers(first["task"], first["split"], named, True)[first["metric"]]
     return math.nan if found is None else found
 
 
