@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-fast check format bench clean
+.PHONY: help install demo test test-fast check format docs bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ format: install  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install  ## the docs site in site/, any warning an error
+	$(BIN)/python -m mkdocs build --strict
+
 bench: install  ## speed against other programs; needs HLVBENCH_DATA and HLVBENCH_TEST_MODEL
 	$(BIN)/python benchmarks/help_time.py
 	$(BIN)/python benchmarks/generation_loop.py
@@ -42,4 +45,4 @@ bench: install  ## speed against other programs; needs HLVBENCH_DATA and HLVBENC
 	$(BIN)/python benchmarks/adapters_vs_lm_eval.py
 
 clean:  ## remove what the targets above made
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What scoring costs as annotators are added: every metric, 100 test items, 1,000 replicates, embeddings not counted."""
+"""What scoring costs as annotators are added: all metrics, 100 test items, 1,000 replicates, no time for embeddings."""
 
 from __future__ import annotations
 

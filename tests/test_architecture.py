@@ -27,9 +27,10 @@ FLOORS = {
     6: "profile models score analysis",
     7: "generate compare report attacks submission",
     8: "run",
-    9: "judge audit human_study train demo leaderboard integrations api card",
-    10: "cli",
-    11: "__main__",
+    9: "judge audit human_study train demo leaderboard api card",
+    10: "integrations",
+    11: "cli",
+    12: "__main__",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 
