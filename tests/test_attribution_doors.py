@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from hlvbench.cli import main
+from hlvbench.errors import DataError
+from hlvbench.files import read_generations
 from hlvbench.integrations import attribution, doors, lm_eval
+from hlvbench.integrations.logs import import_logs
 from hlvbench.judge.prompt import render_question
 from hlvbench.judge.questions import attribution_questions
 from hlvbench.prompt import render_answer
@@ -161,6 +163,8 @@ def test_in_inspect_a_model_is_ranked_as_a_judge(place, tmp_path):
     right = sum(s.scores["letter"].value == "C" for s in log.samples)
     assert named["None"] == 9 == metrics["unreadable"]
     assert metrics["attribution"] == pytest.approx(right / 18, abs=1e-6)
+    with pytest.raises(DataError, match="holds no answers of annotators"):
+        import_logs("inspect", [tmp_path], tmp_path / "out")
 
 
 def test_in_inspect_epochs_are_full_sets_of_answers(place, tmp_path):
@@ -178,4 +182,6 @@ def test_in_inspect_epochs_are_full_sets_of_answers(place, tmp_path):
     (score,) = log.results.scores
     assert score.metrics["label_accuracy"].value == 1.0
     assert len(log.samples) == 36
-    assert yaml.safe_load(json.dumps(score.metrics["missing"].value)) == 0
+    assert score.metrics["missing"].value == 0
+    (path,) = import_logs("inspect", [tmp_path], tmp_path / "out").values()
+    assert Counter(r.sample for r in read_generations(path)) == {0: 18, 1: 18}

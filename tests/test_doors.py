@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hlvbench.errors import UsageError
-from hlvbench.integrations import doors, lm_eval
+from hlvbench.integrations import attribution, doors, lm_eval
 from hlvbench.prompt import Prompter
 from hlvbench.task import builtin_tasks_dir, load_spec
 from tests.test_run import tasks_dir  # noqa: F401
@@ -129,7 +129,9 @@ def test_the_entry_point_of_inspect_is_a_module_with_its_tasks():
 
 def test_the_register_entry_names_tasks_that_are_there(data_dir):
     entry = yaml.safe_load((ROOT / "tasks" / "inspect" / "eval.yaml").read_text("utf-8"))
-    assert [task["name"] for task in entry["tasks"]] == ["varierr", "r2"]
+    assert [task["name"] for task in entry["tasks"]] == ["varierr", "r2", "judges"]
+    sizes = {"varierr": len(doors.questions("varierr")), "r2": len(doors.questions("r2"))}
+    sizes["judges"] = len(attribution.people_questions("varierr", "test"))
     for task in entry["tasks"]:
         assert f"@task\ndef {task['name']}(" in (ROOT / task["task_path"]).read_text("utf-8")
-        assert len(doors.questions(task["name"])) == task["dataset_samples"]
+        assert task["dataset_samples"] == sizes[task["name"]]

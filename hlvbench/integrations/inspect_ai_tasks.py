@@ -60,7 +60,8 @@ def judges(of: str = "varierr", split: str = "test") -> Task:
     samples = [
         Sample(
             id=f"{q.item.id}-{q.annotator}", input=rendered(of, q), target=q.right,
-            metadata={"task": of, "split": split, "item": q.item.id, "annotator": q.annotator},
+            # what the model says here is no annotator's answer: such logs are not imported as answers
+            metadata={"task": of, "split": split, "item": q.item.id, "annotator": q.annotator, "asks": "writer"},
         )
         for q in people_questions(of, split).values()
     ]  # fmt: skip

@@ -18,11 +18,11 @@ Found = tuple[tuple[str, str], Generation]
 def import_logs(kind: str, files: Sequence[Path], out: Path) -> dict[str, Path]:
     """Write `out`/<task>/generations.jsonl from logs of the tasks hlv_* or hlvbench/*; task -> its file.
 
-    kind: "lm-eval" (samples_*.jsonl, or folders of them) or "inspect" (.eval or .json, or folders of them). Logs of
+    kind: "lm-eval" (samples_*.jsonl, or folders of them) or "inspect" (.eval or .json, or folders of .eval). Logs of
     one task are joined, so four runs of one annotator each make one file. Answers in question order; a question
     answered twice, an answer to no question and a file that is there with other content are errors, all at once.
     """
-    readers = {"lm-eval": (_lm_eval, ("samples_*.jsonl",)), "inspect": (_inspect, ("*.eval", "*.json"))}
+    readers = {"lm-eval": (_lm_eval, ("samples_*.jsonl",)), "inspect": (_inspect, ("*.eval",))}
     if kind not in readers:
         raise UsageError(f"logs of {kind!r} are not known; there are {' and '.join(readers)}")
     reader, patterns = readers[kind]
@@ -74,7 +74,9 @@ def _inspect(path: Path) -> Iterator[Found]:
         raise DataError(f"{path}: not a log that inspect can read: {str(error).splitlines()[0]}") from None
     strange = [s for s in log.samples or () if not _is_ours(s.metadata) or not isinstance(s.input, str)]
     if strange or not log.samples:
-        raise DataError(f"{path}: {log.eval.task} is none of the tasks hlvbench/varierr, /r2, /own, or has no samples")
+        raise DataError(
+            f"{path}: {log.eval.task} holds no answers of annotators (hlvbench/varierr, /r2, /own, /attribution)"
+        )
     for sample in log.samples:
         about, usage = sample.metadata, sample.output.usage
         stopped = sample.output.choices[0].stop_reason if sample.output.choices else "error"
@@ -86,9 +88,8 @@ def _inspect(path: Path) -> Iterator[Found]:
 
 
 def _is_ours(about: Any) -> TypeGuard[Mapping[str, str]]:
-    return isinstance(about, Mapping) and all(
-        isinstance(about.get(k), str) for k in ("task", "split", "item", "annotator")
-    )
+    keys = ("task", "split", "item", "annotator")
+    return isinstance(about, Mapping) and "asks" not in about and all(isinstance(about.get(k), str) for k in keys)
 
 
 def _dig(value: Any, *keys: str | int) -> Any:
