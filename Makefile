@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-fast check format bench experiment extensions clean
+.PHONY: help install demo test test-fast check format docs bench experiment extensions clean
 SEEDS ?= 1
 
 help:
@@ -36,6 +36,9 @@ format: install  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install  ## the docs site in site/, any warning an error
+	$(BIN)/python -m mkdocs build --strict
+
 bench: install  ## speed against other programs; needs HLVBENCH_DATA and HLVBENCH_TEST_MODEL
 	$(BIN)/python benchmarks/help_time.py
 	$(BIN)/python benchmarks/generation_loop.py
@@ -50,4 +53,4 @@ extensions: experiment  ## fewer items, rejected texts of nearest items, more an
 	$(BIN)/python experiments/extensions.py
 
 clean:  ## remove what the targets above made
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -23,7 +23,7 @@ INDEX = "hlv_index"
 OVERALL = ("varierr", "r2")
 """The tasks whose mean is the overall value."""
 LEVEL = 0.05
-_CONDITIONS = ("split", "limit", "seed", "boot", "hlvbench")
+_CONDITIONS = ("split", "limit", "only", "seed", "boot", "hlvbench")
 
 
 @dataclass(frozen=True)

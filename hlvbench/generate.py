@@ -326,6 +326,13 @@ def _finish(
     return {**facts, "finished": True}
 
 
+def finished_facts(out: Path) -> dict[str, Any] | None:
+    """What `generate` returned, or would return, for a folder whose answers are all there; else None."""
+    path = Place(out).plan
+    plan = read_json(path) if path.exists() else {}
+    return {**plan["finished"], "finished": True} if "finished" in plan else None
+
+
 def plan_summary(
     task: Task,
     model: Model,

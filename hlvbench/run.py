@@ -14,8 +14,9 @@ from typing import Any
 from .embed import load_embedder
 from .errors import RunError, UsageError, all_problems
 from .files import dump_json, dump_line, read_generations, read_json, sha256_text, write_atomic
+from .generate import finished_facts, plan_summary
 from .generate import generate as generate_task
-from .generate import plan_summary
+from .lock import locked
 from .models import Model, Query
 from .models.open import open_models
 from .profile import counted_profile, profile_request
@@ -24,6 +25,7 @@ from .provenance import provenance
 from .report import write_report
 from .score import Scored, score_task
 from .settings import Service, Settings
+from .share import ALONE, Share
 from .stats import REPLICATES
 from .task import load_tasks
 from .types import Task
@@ -42,9 +44,16 @@ def generate(
     quiet: bool = False,
     command: Sequence[str] = (),
     service: Service | None = None,
+    share: Share = ALONE,
 ) -> Path:
-    """Write the raw text of every question below the run folder, which is returned; resumes by itself."""
+    """Write the raw text of every question below the run folder, which is returned; resumes by itself.
+
+    share: of several processes with the same arguments each takes its part of the batches; the files are those of
+    one process, and are there when the last one has ended (`complete`).
+    """
     settings.check()
+    if not (resume or share.alone):
+        raise UsageError("--no-resume by several processes would delete what the others made; remove the run folder")
     folder = out or Path("runs") / settings.folder()
     started = time.time()
     tasks = _load(settings, data_dir, tasks_dir)
@@ -55,23 +64,45 @@ def generate(
     for task in tasks:
         model = models[task.name]
         prompter = make_prompter(task, model, settings, folder / task.name)
-        result = generate_task(
+        generate_task(
             task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
-            samples=settings.samples, batch_size=batch_size, settings=asdict(settings), resume=resume, quiet=quiet,
+            samples=settings.samples, batch_size=batch_size, settings=asdict(settings), resume=resume,
+            quiet=quiet or share.rank > 0, rank=share.rank, world=share.world,
         )  # fmt: skip
-        rows = read_generations(folder / task.name / "generations.jsonl")
         facts[task.name] = {
             "version": task.version,
             "data_sha256": dict(task.data_sha256),
-            "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
-            "new_tokens": sum(r.new_tokens for r in rows),
-            "cut_at_token_limit": sum(r.finish == "length" for r in rows),
             "shots_fewest": min(prompter.shots_given, default=None),
             "model": model.describe(),
-            **result,
         }
-    write_manifest(folder, settings, facts, command, time.time() - started)
+    with locked(folder / ".lock.last", wait=True):
+        if complete(folder):
+            facts = {name: known | _of_answers(folder / name) for name, known in facts.items()}
+            if share.alone or not _recorded(folder, facts):
+                write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
+
+
+def complete(folder: Path) -> bool:
+    """Whether every answer of a run is there; of several processes, the last one to end makes it so."""
+    return all(finished_facts(folder / name) for name in read_json(folder / SETTINGS)["task"])
+
+
+def _recorded(folder: Path, facts: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the manifest is that of these answers: several processes may see the last one come."""
+    path, key = folder / "manifest.json", "generations_sha256"
+    there = read_json(path)["tasks"] if path.exists() else {}
+    return {name: known.get(key) for name, known in there.items()} == {n: known[key] for n, known in facts.items()}
+
+
+def _of_answers(folder: Path) -> dict[str, Any]:
+    rows = read_generations(folder / "generations.jsonl")
+    return {
+        "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
+        "new_tokens": sum(r.new_tokens for r in rows),
+        "cut_at_token_limit": sum(r.finish == "length" for r in rows),
+        **(finished_facts(folder) or {}),
+    }
 
 
 def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) -> Prompter:
@@ -88,14 +119,17 @@ def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) ->
 
 def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dict[str, str]:
     path = folder / "profiles.json"
-    if path.exists():
-        return dict(read_json(path))
-    if settings.profile == "counted":
-        found = {a: counted_profile(task, a) for a in task.annotators}
-    else:
-        found = {a: _written_profile(task, a, model, settings) for a in task.annotators}
-    write_atomic(path, dump_json(found))
-    return found
+    folder.mkdir(parents=True, exist_ok=True)
+    # of several processes one writes the profiles, and the others read the same
+    with locked(folder / ".lock.profiles", wait=True):
+        if path.exists():
+            return dict(read_json(path))
+        if settings.profile == "counted":
+            found = {a: counted_profile(task, a) for a in task.annotators}
+        else:
+            found = {a: _written_profile(task, a, model, settings) for a in task.annotators}
+        write_atomic(path, dump_json(found))
+        return found
 
 
 def _written_profile(task: Task, annotator: str, model: Model, settings: Settings) -> str:
@@ -122,7 +156,8 @@ def claim(folder: Path, settings: Settings) -> None:
                 f"{folder} holds a run with other settings; choose another --out, or remove it:",
                 [f"{k}: there {there.get(k)!r}, now {mine.get(k)!r}" for k in differing],
             ))  # fmt: skip
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(not p.name.startswith(f".{SETTINGS}") for p in folder.iterdir()):
+        # such a file is what another process of the same run is about to put in place
         raise RunError(f"{folder} exists and is not a run of hlvbench; choose another --out")
 
 
@@ -171,9 +206,14 @@ def score(
     tasks_dir: Path | None = None,
     seed: int = 0,
     replicates: int = REPLICATES,
+    only_answered: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """(Re-)score a run folder in place, or a bare generations.jsonl into `out`; returns the folder of the scores."""
+    """(Re-)score a run folder in place, or a bare generations.jsonl into `out`; returns the folder of the scores.
+
+    only_answered: questions without a row are left out of every number instead of counted as missing; the
+    signatures say `only:`.
+    """
     if not place.exists():
         raise UsageError(f"{place}: no such run folder or file")
     if place.is_dir():
@@ -182,10 +222,11 @@ def score(
         recorded = read_json(place / SETTINGS)
         names = [task] if task else list(recorded["task"])
         asked = (split or recorded["split"], limit or recorded["limit"])
-        if out is None and asked != (recorded["split"], recorded["limit"]):
+        if out is None and (only_answered or asked != (recorded["split"], recorded["limit"])):
+            others = f"split {asked[0]}, limit {asked[1]}{', only answered questions' if only_answered else ''}"
             raise RunError(
                 f"{place} holds scores of split {recorded['split']}, limit {recorded['limit']}, which others would "
-                f"overwrite (split {asked[0]}, limit {asked[1]}); give --out DIR"
+                f"overwrite ({others}); give --out DIR"
             )
         (split, limit), seed = asked, recorded["seed"]
         target, system = out or place, recorded["model"]
@@ -204,9 +245,10 @@ def score(
         if not quiet:
             # the first scoring of new texts embeds them, which takes a while
             print(f"scoring {name}", file=sys.stderr, flush=True)
+        rows = read_generations(path)
         scored = score_task(
-            one, read_generations(path), embedder, system=system, split=split or "test", limit=limit,
-            seed=seed, replicates=replicates,
+            one, rows, embedder, system=system, split=split or "test", limit=limit,
+            only={(r.item, r.annotator) for r in rows} if only_answered else None, seed=seed, replicates=replicates,
         )  # fmt: skip
         _write_scores(target / name, scored)
         documents.append(scored.document)
@@ -237,6 +279,28 @@ def run(
         quiet=quiet, command=command, service=service,
     )  # fmt: skip
     return score(folder, data_dir=data_dir, tasks_dir=tasks_dir, quiet=quiet)
+
+
+def run_share(settings: Settings, share: Share, **options: Any) -> Path | None:
+    """`run` as one of several processes with the same arguments (its options are those of `run`).
+
+    One process scores, the last one to end, and gets the run folder; the others get None.
+    """
+    if share.alone:
+        return run(settings, **options)
+    folder = generate(settings, **options, share=share)
+    with locked(folder / ".lock.last", wait=True):
+        if not complete(folder) or _scored(folder):
+            return None
+        return score(folder, **{key: options[key] for key in ("data_dir", "tasks_dir", "quiet") if key in options})
+
+
+def _scored(folder: Path) -> bool:
+    """Whether every task's scores are younger than its answers."""
+    pairs = [
+        (folder / t / "scores.json", folder / t / "generations.jsonl") for t in read_json(folder / SETTINGS)["task"]
+    ]
+    return all(s.exists() and s.stat().st_mtime_ns > g.stat().st_mtime_ns for s, g in pairs)
 
 
 def read_scores(folder: Path) -> list[dict[str, Any]]:

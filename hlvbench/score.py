@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from . import __version__
 from .details import details
 from .errors import DataError, all_problems
+from .files import sha256_text
 from .metrics import Answers, Estimate, Metric, Signature, bind, index, label, scorecard, similarity
 from .metrics.answers import Embedder, once_per_task
 from .metrics.grounding import reciprocal_ranks
@@ -64,12 +65,13 @@ class _Conditions:
     replicates: int
     missing: int
     samples: int
+    only: frozenset[Pair] | None
 
     def signature(self, metric: Metric) -> str:
         return str(
             Signature(
                 metric, f"{self.task.name}@{self.task.version}", self.missing, __version__,
-                self.seed, self.replicates, self.split, self.limit, self.samples,
+                self.seed, self.replicates, self.split, self.limit, self.samples, _name_of(self.only),
             )
         )  # fmt: skip
 
@@ -82,6 +84,7 @@ def score_task(
     system: str = "",
     split: str = "test",
     limit: int | None = None,
+    only: Collection[Pair] | None = None,
     seed: int = 0,
     replicates: int = REPLICATES,
     metrics: Sequence[Metric] | None = None,
@@ -91,28 +94,32 @@ def score_task(
 
     Every sample index is a full set of answers; scores are means over the indexes. A question without
     a row counts as missing. Rows of other questions, or doubled ones, are a DataError; those of items beyond
-    `limit` are left aside.
+    `limit` and of questions not in `only` are left aside.
+    only: score these questions alone, for people's side as well; the signature says so (unless they are all).
     per_answer: False leaves out the rows of answers.jsonl and their cost.
     """
     import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be limited)
     from threadpoolctl import threadpool_limits
 
-    parsed = _parse_all(task, generations, split, limit)
+    chosen = _chosen(task, split, limit, only)
+    parsed = _parse_all(task, generations, split, limit, chosen)
     # thousands of small products: a second thread costs more than it gives, and sums would depend on it
     with threadpool_limits(limits=1, user_api="blas"):
-        return _score(task, parsed, embedder, system, split, limit, seed, replicates, metrics, per_answer)
+        return _score(task, parsed, embedder, system, split, limit, chosen, seed, replicates, metrics, per_answer)
 
 
 def _score(
     task: Task, parsed: Mapping[tuple[Pair, int], Parsed], embedder: Embedder, system: str, split: str,
-    limit: int | None, seed: int, replicates: int, metrics: Sequence[Metric] | None, per_answer: bool,
+    limit: int | None, only: frozenset[Pair] | None, seed: int, replicates: int, metrics: Sequence[Metric] | None,
+    per_answer: bool,
 ) -> Scored:  # fmt: skip
-    panels = [_panel(task, split, limit, embedder, parsed, s) for s in sorted({k[1] for k in parsed} or {0})]
+    panels = [_panel(task, split, limit, only, embedder, parsed, s) for s in sorted({k[1] for k in parsed} or {0})]
     first = panels[0]
-    conditions = _Conditions(task, split, limit, seed, replicates, sum(p.missing for p in panels), len(panels))
+    missing = sum(p.missing for p in panels)
+    conditions = _Conditions(task, split, limit, seed, replicates, missing, len(panels), only)
     # one object for all systems of a task: what people's side of a metric gives on the draws is computed once
     draws = once_per_task(
-        task, ("draws", split, limit, seed, replicates),
+        task, ("draws", split, limit, only, seed, replicates),
         lambda: item_draws(first.items, f"{task.name}@{task.version}", split, seed, replicates),
     )  # fmt: skip
     scores, kept = [], {}
@@ -128,9 +135,9 @@ def _score(
         "system": system,
         "questions": len(first.questions),
         "samples": len(panels),
-        "missing": conditions.missing,
+        "missing": missing,
         "missing_reasons": _reasons(panels, parsed),
-        "without_explanation": sum(not text for p in panels for text in p.texts("raw")) - conditions.missing,
+        "without_explanation": sum(not text for p in panels for text in p.texts("raw")) - missing,
         "thought": sum(found.thought for found in parsed.values()),
         "skipped": dict(task.skipped),
         "unscored_annotators": [a for a in task.annotators if a not in first.annotators],
@@ -144,12 +151,27 @@ def _score(
     return Scored([row for s, panel in answers for row in _answer_rows(panel, parsed, s)], document)
 
 
-def _parse_all(
-    task: Task, generations: Sequence[Generation], split: str, limit: int | None
-) -> dict[tuple[Pair, int], Parsed]:
+def _chosen(task: Task, split: str, limit: int | None, only: Collection[Pair] | None) -> frozenset[Pair] | None:
+    """The questions of `only` that are asked; None for all of them."""
     if split not in task.splits:
         raise DataError(f"task {task.name} has no split {split!r}; there are {', '.join(task.splits)}")
-    asked = set(task.questions(split, limit))
+    if only is None:
+        return None
+    asked = frozenset(task.questions(split, limit))
+    if not asked & frozenset(only):
+        raise DataError(f"task {task.name}: none of the {len(only)} questions to score is one of {split}")
+    return None if asked <= frozenset(only) else asked & frozenset(only)
+
+
+def _name_of(only: frozenset[Pair] | None) -> str | None:
+    """How a signature names a choice of questions: their number and the start of their hash."""
+    return None if only is None else f"{len(only)}-{sha256_text(repr(sorted(only)))[:8]}"
+
+
+def _parse_all(
+    task: Task, generations: Sequence[Generation], split: str, limit: int | None, only: frozenset[Pair] | None
+) -> dict[tuple[Pair, int], Parsed]:
+    asked = set(task.questions(split, limit)) if only is None else set(only)
     beyond = set(task.questions(split)) - asked
     problems, found = [], {}
     for row in generations:
@@ -175,7 +197,8 @@ def answers_of(
     Rows of other questions, or doubled ones, are a DataError.
     """
     found: dict[int, dict[Pair, Annotation]] = {}
-    for (pair, sample), parsed in _parse_all(task, generations, split, limit).items():
+    chosen = _chosen(task, split, limit, None)
+    for (pair, sample), parsed in _parse_all(task, generations, split, limit, chosen).items():
         annotation = to_annotation(*pair, parsed)
         found.setdefault(sample, {}).update({pair: annotation} if annotation else {})
     return [found[s] for s in sorted(found)] or [{}]
@@ -185,6 +208,7 @@ def _panel(
     task: Task,
     split: str,
     limit: int | None,
+    only: frozenset[Pair] | None,
     embedder: Embedder,
     parsed: Mapping[tuple[Pair, int], Parsed],
     sample: int,
@@ -194,7 +218,7 @@ def _panel(
         annotation = to_annotation(*pair, found) if drawn == sample else None
         if annotation is not None:
             given[pair] = annotation
-    return Answers(task, split, given, embedder, limit)
+    return Answers(task, split, given, embedder, limit, only)
 
 
 def _mean(estimates: Sequence[Estimate]) -> Estimate:

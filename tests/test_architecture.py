@@ -20,15 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # a module imports only from floors below its own; inside a package, from its fellows without a circle
 FLOORS = {
     1: "__init__ types errors text",
-    2: "files lock parallel progress provenance",
+    2: "files lock parallel progress provenance share",
     3: "parse embed stats settings partial plots agreement",
     4: "sources metrics",
     5: "task prompt details",
     6: "profile models score analysis",
     7: "generate compare report attacks submission",
     8: "run",
-    9: "judge audit verify train leaderboard integrations",
-    10: "demo human_study",
+    9: "judge audit verify train leaderboard api card",
+    10: "demo human_study integrations",
     11: "cli",
     12: "__main__",
 }

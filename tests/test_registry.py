@@ -49,11 +49,12 @@ def test_a_metric_is_what_its_printed_name_parses_to(metric: Metric) -> None:
     st.sampled_from(["test", "dev"]),
     st.none() | st.integers(1, 99),
     st.integers(1, 50),
+    st.none() | st.just("12-1a2b3c4d"),
 )
 def test_a_signature_parses_back(
-    metric: Metric, missing: int, seed: int, boot: int, split: str, limit: int | None, samples: int
+    metric: Metric, missing: int, seed: int, boot: int, split: str, limit: int | None, samples: int, only: str | None
 ) -> None:
-    signature = Signature(metric, "varierr@1", missing, "0.1.0", seed, boot, split, limit, samples)
+    signature = Signature(metric, "varierr@1", missing, "0.1.0", seed, boot, split, limit, samples, only)
     assert parse_signature(str(signature)) == signature
 
 

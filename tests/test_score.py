@@ -147,3 +147,39 @@ def test_answers_hold_every_per_answer_score_and_no_text():
         assert set(row) == {"item", "annotator", "sample", "label", "missing", *PER_ANSWER}
         assert row["correct"] == 1.0
         assert not math.isnan(row["rouge_l_raw"])
+
+
+def test_only_the_chosen_questions_count_for_the_system_and_for_people():
+    task = tiny()
+    answers = {("a", "Ann1"): "yes", ("b", "Ann1"): "yes", ("a", "Ann2"): "no"}
+    document = score_task(task, rows(task, answers), ToyEmbedder(), only=answers, metrics=ACCURACY).document
+    # Ann1: right, wrong = 1/2; Ann2: right = 1; mean = 3/4; c and (b, Ann2) are nobody's concern
+    assert values(document, "label_accuracy") == {None: 0.75, "Ann1": 0.5, "Ann2": 1.0}
+    assert (document["questions"], document["missing"]) == (3, 0)
+    signature = parse_signature(document["scores"][0]["signature"])
+    assert signature.only.startswith("3-")
+    assert {s["ceiling"] for s in document["scores"]} == {1.0}
+
+
+def test_another_choice_of_as_many_questions_has_another_signature():
+    task = tiny()
+    answers = {("a", "Ann1"): "yes", ("b", "Ann1"): "yes", ("a", "Ann2"): "no"}
+    found = {
+        score_task(task, rows(task, answers), ToyEmbedder(), only=chosen, metrics=ACCURACY).document["scores"][0][
+            "signature"
+        ]
+        for chosen in (list(answers)[:2], list(answers)[1:])
+    }
+    assert len(found) == 2
+
+
+def test_all_questions_chosen_are_no_choice():
+    task = toy_task()
+    given = rows(task, {pair: task.by_pair[pair][0].label for pair in task.questions("test")})
+    chosen = score_task(task, given, ToyEmbedder(), only=task.questions("test"), replicates=5)
+    assert chosen == score_task(task, given, ToyEmbedder(), replicates=5)
+
+
+def test_a_choice_without_a_question_of_the_split_is_refused():
+    with pytest.raises(DataError, match="none of the 1 questions"):
+        score_task(tiny(), [], ToyEmbedder(), only=[("d", "Ann1")], metrics=ACCURACY)

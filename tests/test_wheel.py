@@ -85,6 +85,8 @@ def test_the_wheel_carries_the_tasks_and_nothing_of_the_tests(wheel):
     tasks = {path.relative_to(ROOT / "tasks").as_posix() for path in (ROOT / "tasks").rglob("*") if path.is_file()}
     assert tasks
     assert {f"hlvbench/_tasks/{name}" for name in tasks} <= names
+    points = zipfile.ZipFile(wheel).read(f"{wheel.name.split('-py3')[0]}.dist-info/entry_points.txt").decode()
+    assert "[inspect_ai]\nhlvbench = hlvbench.integrations.inspect_ai_tasks\n" in points
     tops = {name.split("/")[0] for name in names}
     assert tops == {"hlvbench", f"{wheel.name.split('-py3')[0]}.dist-info"}
 
@@ -92,6 +94,9 @@ def test_the_wheel_carries_the_tasks_and_nothing_of_the_tests(wheel):
 def test_the_installed_copy_lists_the_tasks_far_from_the_checkout(installed, tmp_path):
     where = run(installed / "python", "-c", "import hlvbench; print(hlvbench.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(installed.parent)
+    yamls = Path(run(installed / "hlvbench", "tasks", "--lm-eval-path", cwd=tmp_path).strip())
+    assert yamls.is_relative_to(installed.parent)
+    assert (yamls / "hlv_varierr.yaml").is_file()
     listed = run(installed / "hlvbench", "tasks", cwd=tmp_path)
     assert {"varierr", "r2", "demo"} <= set(re.findall(r"\w+", listed))
 

@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
+from ..share import share_of
 from .options import add_verb, model_options, names_of, out_option, places_of, service_of, settings_of
 
 
 def add(verbs: Any) -> None:
-    add_verb(verbs, "tasks", _tasks, "tasks, versions, splits, annotators, whether their data are at hand", task=False)
+    text = "tasks, versions, splits, annotators, whether their data are at hand"
+    listed = add_verb(verbs, "tasks", _tasks, text, task=False)
+    listed.add_argument("--lm-eval-path", action="store_true", help="only the folder for lm-eval's --include_path")
     fetch = add_verb(verbs, "fetch", _fetch, "download the sources at their pinned revision, verify them", task=False)
     fetch.add_argument("names", nargs="*", metavar="TASK", help="default: every task that has a source to download")
     model_options(add_verb(verbs, "run", _run, "generate + score + report: the main job"))
@@ -26,12 +30,18 @@ def add(verbs: Any) -> None:
     scored.add_argument("place", type=Path, metavar="RUN|FILE", help="a run folder, or a bare generations.jsonl")
     scored.add_argument("--task", help="the one task of a bare file; of a run folder: only this one")
     scored.add_argument("--split", choices=("test", "dev", "train"))
+    scored.add_argument(
+        "--only-answered", action="store_true", help="leave questions without a row out, instead of counting them wrong"
+    )
     out_option(scored)
 
 
 def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..task import describe_tasks
+    from ..task import builtin_tasks_dir, describe_tasks
 
+    if arguments.lm_eval_path:
+        print(builtin_tasks_dir() / "lm_eval")
+        return
     rows = describe_tasks(arguments.data_dir, arguments.tasks_dir)
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
@@ -76,12 +86,20 @@ def _job(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..judge.rank import rank_judge, ranks_judges
-    from ..run import run
+    from ..run import run_share
 
+    share = share_of()
     if ranks_judges(names_of(arguments)):
+        if not share.alone:
+            raise UsageError("tasks that rank judges (NAME/attribution) are asked by one process")
         _show_ranking(rank_judge(settings_of(arguments), **_job(arguments, argv)), arguments)
         return
-    _show(run(settings_of(arguments), **_job(arguments, argv)), arguments)
+    folder = run_share(settings_of(arguments), share, **_job(arguments, argv))
+    if folder is not None:
+        _show(folder, arguments)
+    elif not arguments.quiet:
+        text = f"process {share.rank} of {share.world}: its part is there; the last process to end scores the run"
+        print(text, file=sys.stderr)
 
 
 def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -94,8 +112,10 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         )  # fmt: skip
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
     else:
-        folder = generate(settings_of(arguments), **_job(arguments, argv))
-        print(json.dumps({"run": str(folder)}) if arguments.json else folder)
+        share = share_of()
+        folder = generate(settings_of(arguments), **_job(arguments, argv), share=share)
+        if share.rank == 0:
+            print(json.dumps({"run": str(folder)}) if arguments.json else folder)
 
 
 def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -107,7 +127,7 @@ def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         return
     folder = score(
         arguments.place, task=arguments.task, split=arguments.split, limit=arguments.limit, out=arguments.out,
-        seed=arguments.seed, quiet=arguments.quiet, **places_of(arguments),
+        seed=arguments.seed, only_answered=arguments.only_answered, quiet=arguments.quiet, **places_of(arguments),
     )  # fmt: skip
     _show(folder, arguments)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..share import share_of
 from ..train.config import Config, named_config
 from .options import Merge, add_verb, names_of, pairs, places_of
 
@@ -93,6 +94,7 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     out = train(
         config, arguments.out, **places_of(arguments), device=arguments.device, micro=arguments.micro_batch,
         skip_missing=arguments.skip_missing, quiet=arguments.quiet, command=["hlvbench", *argv],
+        share=share_of(),
     )  # fmt: skip
     print(json.dumps({"adapters": str(out)}) if arguments.json else out)
 

@@ -36,8 +36,8 @@ class Answers:
     """The answers of one system (one sample index) to the questions of one split.
 
     `given` maps (item, annotator) to the parsed answer; a question without one is missing and stays in
-    every denominator. `limit` scores the first items only. N items × K annotators; cells that are not
-    asked are NaN / -1 / None throughout. A system is scored like people: `human` is one more system.
+    every denominator. `limit` scores the first items only, `only` these questions only. N items × K annotators;
+    cells that are not asked are NaN / -1 / None throughout. A system is scored like people: `human` is one more system.
     """
 
     task: Task
@@ -45,6 +45,7 @@ class Answers:
     given: Mapping[Pair, Annotation]
     embedder: Embedder
     limit: int | None = None
+    only: frozenset[Pair] | None = None
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     """Costly arrays that metrics computed of these answers, by metric name and parameters."""
 
@@ -62,7 +63,8 @@ class Answers:
     @cached_property
     def questions(self) -> tuple[Pair, ...]:
         kept = set(self.annotators)
-        return tuple(pair for pair in self.task.questions(self.split, self.limit) if pair[1] in kept)
+        asked = self.task.questions(self.split, self.limit)
+        return tuple(p for p in asked if p[1] in kept and (self.only is None or p in self.only))
 
     @cached_property
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
@@ -143,8 +145,10 @@ class Answers:
         return self._reference("blind", lambda: blind_answers(self.task, self.split))
 
     def _reference(self, name: str, make: Callable[[], Mapping[Pair, Annotation]]) -> Answers:
-        key = (name, self.split, self.embedder.name, self.limit)
-        return once_per_task(self.task, key, lambda: Answers(self.task, self.split, make(), self.embedder, self.limit))
+        key = (name, self.split, self.embedder.name, self.limit, self.only)
+        return once_per_task(
+            self.task, key, lambda: Answers(self.task, self.split, make(), self.embedder, self.limit, self.only)
+        )
 
 
 def once_per_task(task: Task, key: Hashable, make: Callable[[], T]) -> T:

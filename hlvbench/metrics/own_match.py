@@ -78,7 +78,7 @@ def _vectors(answers: Answers, view: str, sim: str) -> tuple[Any, Any, np.ndarra
     if sim == "embed":
         return embeddings(answers, view), answers.embedder.encode(flat).astype(float), first
     grams = _chargrams(answers, view)
-    key = ("record chargrams", answers.split, answers.limit, view)
+    key = ("record chargrams", answers.split, answers.limit, answers.only, view)
     records, place = once_per_task(
         answers.task, key, lambda: (grams.transform(flat), {text: row for row, text in enumerate(flat)})
     )

@@ -13,6 +13,8 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -159,8 +161,27 @@ def _coerce(spec: Spec, key: str, value: Value) -> Value:
         raise MetricError(f"{spec.name}: {key}={value} is not of type {hint.__name__}") from None
 
 
+EXTENSIONS = "hlvbench.metrics"
+"""The entry point group of other packages' metrics: modules that use `metric` when they are imported."""
+
+
+@lru_cache(maxsize=1)
+def load_extensions() -> None:
+    """Register the metrics of installed packages, once; a MetricError names a package that fails to load."""
+    for entry in entry_points(group=EXTENSIONS):
+        try:
+            entry.load()
+        except Exception as error:
+            raise MetricError(
+                f"the metrics {entry.name!r} of an installed package ({entry.value}) cannot be loaded: {error}; "
+                f"repair or uninstall it"
+            ) from error
+
+
 def bind(name: str, **arguments: Value) -> Metric:
     """A metric by name with parameters; defaults fill the rest; anything unknown is an error."""
+    if name not in REGISTRY:
+        load_extensions()
     if name not in REGISTRY:
         raise MetricError(f"no metric {name!r}; there are {', '.join(sorted(REGISTRY))}")
     spec = REGISTRY[name]
@@ -203,6 +224,7 @@ def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
 
     embed: the name of the encoder at hand, bound where a metric takes one; None keeps the default encoder's.
     """
+    load_extensions()
     out = []
     for spec in REGISTRY.values():
         encoder = {"embed": embed} if embed is not None and "embed" in spec.parameters() else {}
@@ -224,11 +246,14 @@ class Signature:
     split: str = "test"
     limit: int | None = None
     samples: int = 1
+    only: str | None = None
+    """Of a score on some questions of the split only: their number and the start of their hash, "12-1a2b3c4d"."""
 
     def __str__(self) -> str:
         parts = [str(self.metric), self.task]
         parts += [f"split:{self.split}"] if self.split != "test" else []
         parts += [f"limit:{self.limit}"] if self.limit is not None else []
+        parts += [f"only:{self.only}"] if self.only is not None else []
         parts += [f"samples:{self.samples}"] if self.samples != 1 else []
         parts += [f"seed:{self.seed}", f"boot:{self.boot}", f"missing:{self.missing}", f"hlvbench:{self.version}"]
         return "|".join(parts)
@@ -240,7 +265,8 @@ def parse_signature(text: str) -> Signature:
     if not rest:
         raise MetricError(f"{text!r} is not a signature: no task")
     kinds: dict[str, Callable[[str], Any]] = {
-        "split": str, "limit": int, "samples": int, "seed": int, "boot": int, "missing": int, "hlvbench": str,
+        "split": str, "limit": int, "only": str, "samples": int,
+        "seed": int, "boot": int, "missing": int, "hlvbench": str,
     }  # fmt: skip
     found: dict[str, Any] = {}
     for part in rest[1:]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..settings import Settings
+from ..share import share_of
 from .adapters import CONFIG, Base, identify
 
 
@@ -91,6 +92,9 @@ def pick_device(asked: str) -> str:
     """The device asked for if it works; "auto" takes the fastest there is."""
     import torch
 
+    if asked in ("auto", "cuda") and torch.cuda.is_available():
+        # of several processes on a machine each takes its own GPU, which is "cuda" to it from here on
+        torch.cuda.set_device(share_of().local % torch.cuda.device_count())
     if asked != "auto":
         try:
             torch.empty(1, device=asked)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 
 from ..embed import load_embedder
-from ..errors import UsageError
+from ..errors import ModelError
 from ..settings import Service, Settings
 from ..types import Task
 from . import Model
+
+Loader = Callable[[str, Settings, Sequence[Task]], Mapping[str, Model]]
+"""(what stands behind the colon, the run's settings, its tasks) -> one model per task name."""
+KINDS = ("reference", "replay", "endpoint", "lm-eval")
+EXTENSIONS = "hlvbench.models"
+_REGISTERED: dict[str, Loader] = {}
 
 
 def open_models(settings: Settings, tasks: Sequence[Task], service: Service | None = None) -> Mapping[str, Model]:
@@ -28,9 +35,36 @@ def open_models(settings: Settings, tasks: Sequence[Task], service: Service | No
 
         return load_endpoints(settings, tasks, service or Service())
     if colon and kind == "lm-eval":
-        raise UsageError(
-            "--model lm-eval: is not in this release; it takes a path, a hub id, endpoint:, reference: or replay:"
-        )
+        from .lm_eval import load_lm_eval
+
+        return load_lm_eval(settings, tasks)
+    loader = _extension(kind) if colon else None
+    if loader is not None:
+        return dict(loader(rest, settings, tasks))
     from .hf import load_hf
 
     return load_hf(settings, tasks)
+
+
+def register_model(kind: str, loader: Loader) -> None:
+    """Make `--model KIND:REST` call `loader(REST, settings, tasks)`; a ModelError where the kind is taken.
+
+    A package does the same for its users by an entry point KIND in the group `hlvbench.models`.
+    """
+    if kind in KINDS or kind in _REGISTERED:
+        raise ModelError(f"a model of the kind {kind!r} is known already; choose another name")
+    _REGISTERED[kind] = loader
+
+
+def _extension(kind: str) -> Loader | None:
+    if kind in _REGISTERED:
+        return _REGISTERED[kind]
+    for entry in entry_points(group=EXTENSIONS, name=kind):
+        try:
+            found: Loader = entry.load()
+        except Exception as error:
+            raise ModelError(
+                f"--model {kind}: of an installed package ({entry.value}) cannot be loaded: {error}"
+            ) from error
+        return found
+    return None

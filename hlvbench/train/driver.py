@@ -6,7 +6,6 @@ An adapter is the unit, so the files do not depend on the number of processes.
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import sys
@@ -25,6 +24,7 @@ from ..metrics.answers import Embedder
 from ..models.adapters import WEIGHTS
 from ..prompt import render_answer
 from ..provenance import provenance
+from ..share import ALONE, Share
 from ..task import load_tasks
 from ..types import Pair, Task
 from .batch import Encoder
@@ -50,10 +50,12 @@ def train(
     skip_missing: bool = False,
     quiet: bool = False,
     command: Sequence[str] = (),
+    share: Share = ALONE,
 ) -> Path:
     """Train the adapters into `out`/<task>/<annotator>/ (shared: `out` itself); returns `out`, resumes by itself.
 
-    micro: rows per pass through the model (None: by device). Errors: UsageError, ModelError, AdapterError for wrong
+    micro: rows per pass through the model (None: by device). share: of several processes with the same arguments each
+    trains its part of the adapters. Errors: UsageError, ModelError, AdapterError for wrong
     input, before anything is trained; RunError where `out` holds other adapters; TrainError.
     """
     config.check()
@@ -61,11 +63,10 @@ def train(
     jobs = _jobs(tasks, config, out, skip_missing, quiet)
     embedder = load_embedder() if _needs_embedder(config) else None
     todo = [job for job in jobs if not _is_done(job, config, quiet)]
-    rank, world = _place()
-    mine = todo[rank::world]
+    mine = todo[share.rank :: share.world]
     if not mine:
         return out
-    bench = Bench(config, _device(device))
+    bench = Bench(config, _device(device, share))
     plan = bench.load_start(tasks) if config.method == "capo" else None
     selectors = {t.name: _selector(t, bench, config, plan, out, embedder, quiet) for t in _tasks_of(mine)}
     for job in mine:
@@ -224,17 +225,12 @@ def _peak_memory(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _place() -> tuple[int, int]:
-    """(rank, number of processes), as launchers tell them."""
-    return int(os.environ.get("RANK", 0)), max(1, int(os.environ.get("WORLD_SIZE", 1)))
-
-
-def _device(asked: str) -> str:
+def _device(asked: str, share: Share) -> str:
     """Each process of a node takes a GPU of its own."""
     import torch
 
-    local = os.environ.get("LOCAL_RANK")
-    return f"cuda:{local}" if asked == "auto" and local is not None and torch.cuda.is_available() else asked
+    several = asked == "auto" and not share.alone and torch.cuda.is_available()
+    return f"cuda:{share.local}" if several else asked
 
 
 def _tasks_of(jobs: Sequence[Job]) -> list[Task]:
