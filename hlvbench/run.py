@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .attacks import SYSTEMS as ATTACKS
+from .attacks import AttackModel
 from .embed import load_embedder
 from .errors import RunError, UsageError, all_problems
 from .files import dump_json, dump_line, read_generations, read_json, sha256_text, write_atomic
@@ -51,7 +53,7 @@ def generate(
     started = time.time()
     tasks = _load(settings, data_dir, tasks_dir)
     claim(folder, settings)
-    models = open_models(settings, tasks)
+    models = _open(settings, tasks)
     write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
     facts: dict[str, Any] = {}
     for task in tasks:
@@ -74,6 +76,17 @@ def generate(
         }
     _write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
+
+
+def _open(settings: Settings, tasks: Sequence[Task]) -> Mapping[str, Model]:
+    """One model per task name; attacks stand on a floor above the other models."""
+    name = settings.model.removeprefix("attack:")
+    if name == settings.model:
+        return open_models(settings, tasks)
+    if name not in ATTACKS:
+        raise UsageError(f"--model {settings.model}: no such attack; there are {', '.join(ATTACKS)}")
+    embedder = load_embedder()
+    return {t.name: AttackModel(name, t, settings.split, embedder, settings.seed) for t in tasks}
 
 
 def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) -> Prompter:
@@ -146,7 +159,7 @@ def dry_run(
     """What a run would ask and about how long it would take, per task; nothing is kept."""
     settings.check()
     tasks = _load(settings, data_dir, tasks_dir)
-    models = open_models(settings, tasks)
+    models = _open(settings, tasks)
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
         for task in tasks:

@@ -12,9 +12,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HlvbenchError, UsageError, all_problems
-from . import main_job, science
+from . import main_job, science, sharing
 
-VERBS = (main_job, science)
+VERBS = (main_job, science, sharing)
 """Modules that add their verbs, in the order of `--help`."""
 
 
