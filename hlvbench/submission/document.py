@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, MetricError
-from ..metrics import REGISTRY, parse_signature
-from ..metrics.index import FACTORS, harmonic_index
+from ..metrics import REGISTRY, bind, parse_signature
+from ..metrics.index import FACTORS, factor_metrics, harmonic_index
 from ..stats import KEPT, decode
 from .intake import hidden
 
@@ -170,24 +170,17 @@ def _replicates(document: Document) -> list[str]:
 
 def by_metric(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """The rows over all annotators of the index and its factors, by the names of `FACTORS` and hlv_index."""
-    out = {}
-    for row in rows:
-        if row["annotator"] is not None:
-            continue
-        metric = parse_signature(row["signature"]).metric
-        bound = dict(metric.arguments)
-        if metric.name == INDEX:
-            out[INDEX] = row
-        for factor, (name, settings) in FACTORS.items():
-            if metric.name == name and all(bound[k] == v for k, v in settings.items()):
-                out[factor] = row
-    return out
+    wanted = {str(metric): name for name, metric in {**factor_metrics(), INDEX: bind(INDEX)}.items()}
+    named = [(row["signature"].partition("|")[0], row) for row in rows if row["annotator"] is None]
+    return {wanted[metric]: row for metric, row in named if metric in wanted}
 
 
 def _index(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The index is the harmonic mean of its factors."""
     found = by_metric(rows)
-    if INDEX not in found or found[INDEX]["value"] is None:
+    if INDEX not in found:
+        return [f"no {INDEX} by this version's encoder: nothing that the row could be ranked by"]
+    if found[INDEX]["value"] is None:
         return []
     absent = [factor for factor in FACTORS if found.get(factor, {"value": None})["value"] is None]
     if absent:
