@@ -41,7 +41,7 @@ def reference(model: str, system: str, description: str) -> Row:
 
 
 def tiny(method: str, *options: str, adapters: str | None = None) -> Row:
-    about = (
+    about = [
         "--authors",
         AUTHORS,
         "--not-distributed",
@@ -49,10 +49,9 @@ def tiny(method: str, *options: str, adapters: str | None = None) -> Row:
         PRETRAINING,
         "--description",
         "A test model of 6.8 million weights, not distributed: it shows that the path works, not what is possible.",
-    )
-    if adapters:
-        about = (*about, "--trained-on", "train", "--method", method)
-    return Row(f"hlv-tiny-{method}", f"hlv-tiny, {method}", options, about, adapters)  # fmt: skip
+    ]
+    about += ["--trained-on", "train", "--method", method] if adapters else []
+    return Row(f"hlv-tiny-{method}", f"hlv-tiny, {method}", options, tuple(about), adapters)  # fmt: skip
 
 
 ROWS = (
