@@ -50,7 +50,7 @@ def _gap(mine: Any, other: Any) -> float:
 def _pairs(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
     """(whose, which, submitted, re-scored) of every number that both have."""
     here, there = _by_metric(given), _by_metric(fresh)
-    for name in here.keys() & there.keys():
+    for name in (n for n in here if n in there):
         for key in _NUMBERS:
             yield name, key, here[name][key], there[name][key]
     yield from _replicate_pairs(given["replicates"]["values"], fresh["replicates"]["values"])
@@ -67,7 +67,7 @@ def _by_metric(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _replicate_pairs(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
-    for name in {*given, *fresh}:
+    for name in sorted({*given, *fresh}):
         if name not in given or name not in fresh:
             yield f"replicates of {name}", "the whole", name in given or None, name in fresh or None
             continue
