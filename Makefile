@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-fast check format bench clean
+.PHONY: help install demo test test-fast check rows format bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,11 +25,15 @@ test: install  ## all tests, two at a time
 test-fast: install  ## the tests that need no model, under two minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow' $(ARGS)
 
-check: install  ## lint, format, types, architecture
+check: install  ## lint, format, types, architecture, leaderboard
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/hlvbench leaderboard --check
+
+rows: install  ## the leaderboard's first rows: run, submit, verify what is missing; needs HLVBENCH_DATA
+	$(BIN)/python benchmarks/rows.py $(ARGS)
 
 format: install  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .

@@ -79,9 +79,10 @@ def test_a_million_rows_are_counted_before_they_are_parsed(tmp_path):
         read_rows(path)
 
 
-@pytest.mark.parametrize("row", [{}, {"item": 1}, {"item": "a", "annotator": "b", "sample": True, "text": "", "finish": "",
-                         "new_tokens": 0, "prompt_sha256": ""}, {"item": "a", "annotator": "b", "sample": 0, "text": None,
-                         "finish": "", "new_tokens": 0, "prompt_sha256": ""}])  # fmt: skip
+ROW = {"item": "a", "annotator": "b", "sample": 0, "text": "", "finish": "", "new_tokens": 0, "prompt_sha256": ""}
+
+
+@pytest.mark.parametrize("row", [{}, {"item": 1}, {**ROW, "sample": True}, {**ROW, "text": None}, {**ROW, "more": ""}])
 def test_rows_with_fields_of_another_type_are_refused(row):
     with pytest.raises(DataError, match="wrong type"):
         to_generations([row])
@@ -108,7 +109,7 @@ def _odd_name(folder):
 
 
 def _bad_bytes(folder):
-    (os.fsencode(folder) and open(os.fsencode(folder) + b"/\xff\xfe.json", "wb")).close()
+    os.close(os.open(os.fsencode(folder) + b"/\xff\xfe.json", os.O_CREAT))
 
 
 def _deep(folder):
@@ -129,7 +130,8 @@ def _huge(folder):
 @pytest.mark.parametrize(
     ("harm", "said"),
     [(_link, "a symbolic link"), (_linked_folder, "a symbolic link"), (_pipe, "neither a file nor a folder"),
-     (_foreign, "no file of a submission"), (_odd_name, "no file of a submission"), (_bad_bytes, "no file of a submission"),
+     (_foreign, "no file of a submission"), (_odd_name, "no file of a submission"),
+     (_bad_bytes, "no file of a submission"),
      (_deep, "folders deeper than"), (_many, "more than 400 entries"), (_huge, "at most 65,536 are read")],
 )  # fmt: skip
 def test_what_is_no_plain_small_file_is_refused_unopened(tmp_path, harm, said):

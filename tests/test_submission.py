@@ -82,7 +82,7 @@ def test_a_number_that_does_not_follow_from_the_text_is_named(tmp_path):
     rows = [dataclasses.replace(r, text="Label: neutral\nExplanation: so it is.") for r in answers("nearest")]
     folder = _with_answers(tmp_path, rows, scored("random-own"))
     found = [str(f) for f in check(folder, desk=ToyDesk()).errors()]
-    assert any("toy/scores.json: label_accuracy(multi=any): value is" in f and "re-scored" in f for f in found)
+    assert any("toy/scores.json: label_accuracy(multi=any), Ann1: value is 0.15, re-scored 0.3" in f for f in found)
 
 
 @pytest.mark.parametrize(("gap", "equal"), [(0.0019, True), (0.0021, False)])
@@ -147,8 +147,8 @@ def test_a_changed_file_no_longer_has_its_hash(tmp_path):
     folder = submission(tmp_path)
     with open(folder / "toy" / "generations.jsonl", "a") as stream:
         stream.write("\n")
-    assert errors(folder) == ["toy/generations.jsonl: its sha256 is not the one in submission.toml: changed after it was "
-                              "submitted"]  # fmt: skip
+    (found,) = errors(folder)
+    assert found.startswith("toy/generations.jsonl: its sha256 is not the one in submission.toml")
 
 
 def test_an_edited_hash_of_an_adapter_is_seen(tmp_path):

@@ -45,7 +45,7 @@ def _columns(others: Sequence[Mapping[str, Any]]) -> list[tuple[Part, str, str, 
         *task_columns,
         ("vs nearest", "paired p", "beats wide2", "up"),
         ("vs guess", "paired p", "beats wide2", "up"),
-        ("date", "", "wide2", "text"),
+        ("date", "", "wide3", "text"),
     ]
 
 
@@ -75,7 +75,7 @@ def _row(row: Mapping[str, Any], system: Mapping[str, Any], by_task: Sequence[Ma
         missing = tag("td", str(row["missing"]), class_="num wide2", data_v=row["missing"])
         cells += [_plain(accuracy, "num wide2"), missing]
     cells += [_against(row["against"].get(name), role) for name in ("nearest", "label-guess")]
-    cells.append(tag("td", system["date"], class_="wide2 date", data_v=system["date"]))
+    cells.append(tag("td", system["date"], class_="wide3 date", data_v=system["date"]))
     return tag(
         "tr", cells, class_=role, data_id=who, data_method=system["method"], data_base=system["base"] or "",
         data_verified="1" if system["verified"] else None, data_role=role, hidden=role == "attack",
@@ -88,7 +88,8 @@ def _who(folder: str, system: Mapping[str, Any]) -> Html:
     about = [part for part in about if part]
     chips = [tag("span", mark, class_="chip warn") for mark in system["marks"]]
     if system["verified"]:
-        chips.insert(0, tag("span", "verified", class_="chip good", title=_verified(system["verified"])))
+        title = _verified(system["verified"])
+        chips.insert(0, tag("span", "✓", tag("span", " verified", class_="unseen"), class_="good", title=title))
     elif system["role"] == "system":
         chips.insert(0, tag("span", "not verified", class_="chip"))
     name = tag("a", name_of(system["system"]), href=f"../submissions/{folder}/", class_="open", data_id=folder)
