@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-fast check format docs bench experiment extensions clean
+.PHONY: help install demo test test-fast check rows format docs bench experiment extensions clean
 SEEDS ?= 1
 
 help:
@@ -26,11 +26,15 @@ test: install  ## all tests, two at a time
 test-fast: install  ## the tests that need no model, under two minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow' $(ARGS)
 
-check: install  ## lint, format, types, architecture
+check: install  ## lint, format, types, architecture, leaderboard
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/hlvbench leaderboard --check
+
+rows: install  ## the leaderboard's first rows: run, submit, verify what is missing; needs HLVBENCH_DATA
+	$(BIN)/python benchmarks/rows.py $(ARGS)
 
 format: install  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -381,3 +382,17 @@ def generations(system: System, attacker: Attacker) -> list[Generation]:
         text = render_answer(task, *system.decide(attacker, pair))
         out.append(Generation(*pair, 0, text, "stop", len(text.split()), ""))
     return out
+
+
+class AttackModel(Reference):
+    """An attack as a model of the main job; it answers every sample alike."""
+
+    def __init__(self, name: str, task: Task, split: str, embedder: Embedder, seed: int = 0) -> None:
+        super().__init__("label-guess", task, split, embedder, seed)
+        self.name, self.attacker = name, Attacker(task, split, embedder, seed)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "attack", "name": self.name, "seed": self.seed}
+
+    def decide(self, pair: Pair, sample: int = 0) -> Answer:
+        return SYSTEMS[self.name].decide(self.attacker, pair)

@@ -123,7 +123,7 @@ def read_run(folder: Path, problems: list[str]) -> Run | None:
         try:
             document = read_json(path)
             name = str(document["task"]).partition("@")[0]
-            parts[name], system = _part(document, facts.get(name)), _short(str(document["system"]))
+            parts[name], system = part_of(document, facts.get(name)), _short(str(document["system"]))
         except HlvbenchError as error:
             problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
@@ -136,7 +136,8 @@ def _short(system: str) -> str:
     return Path(system).name if system.startswith(("/", ".", "~")) else system
 
 
-def _part(document: Mapping[str, Any], data: Mapping[str, str] | None) -> Part:
+def part_of(document: Mapping[str, Any], data: Mapping[str, str] | None) -> Part:
+    """What comparisons need of a scores.json. data: the hashes of what it was scored on, None where unknown."""
     rows = [row for row in document["scores"] if row["annotator"] is None]
     people = {row["annotator"] for row in document["scores"]} - {None}
     if not rows:

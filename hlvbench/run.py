@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .attacks import SYSTEMS as ATTACKS
+from .attacks import AttackModel
 from .embed import load_embedder
 from .errors import RunError, UsageError, all_problems
 from .files import dump_json, dump_line, read_generations, read_json, sha256_text, write_atomic
@@ -58,7 +60,7 @@ def generate(
     started = time.time()
     tasks = _load(settings, data_dir, tasks_dir)
     claim(folder, settings)
-    models = open_models(settings, tasks, service)
+    models = _open(settings, tasks, service)
     write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
     facts: dict[str, Any] = {}
     for task in tasks:
@@ -103,6 +105,17 @@ def _of_answers(folder: Path) -> dict[str, Any]:
         "cut_at_token_limit": sum(r.finish == "length" for r in rows),
         **(finished_facts(folder) or {}),
     }
+
+
+def _open(settings: Settings, tasks: Sequence[Task], service: Service | None) -> Mapping[str, Model]:
+    """One model per task name; attacks stand on a floor above the other models."""
+    name = settings.model.removeprefix("attack:")
+    if name == settings.model:
+        return open_models(settings, tasks, service)
+    if name not in ATTACKS:
+        raise UsageError(f"--model {settings.model}: no such attack; there are {', '.join(ATTACKS)}")
+    embedder = load_embedder()
+    return {t.name: AttackModel(name, t, settings.split, embedder, settings.seed) for t in tasks}
 
 
 def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) -> Prompter:
@@ -180,7 +193,7 @@ def dry_run(
     """What a run would ask and about how long it would take, per task; nothing is kept."""
     settings.check()
     tasks = _load(settings, data_dir, tasks_dir)
-    models = open_models(settings, tasks, service)
+    models = _open(settings, tasks, service)
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
         for task in tasks:

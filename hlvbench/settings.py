@@ -58,7 +58,7 @@ class Settings:
             ("max_new_tokens", self.max_new_tokens, self.max_new_tokens < 1, "1 or more"),
             ("task", ",".join(self.task), not self.task or len(set(self.task)) < len(self.task), "each task once"),
         ) if wrong]  # fmt: skip
-        if self.model.startswith("reference:") and (self.adapter_dir or self.model_map):
+        if self.model.startswith(("reference:", "attack:")) and (self.adapter_dir or self.model_map):
             problems.append("a reference system takes neither --adapter-dir nor --model-map")
         problems += self._endpoint_problems()
         if problems:

@@ -25,8 +25,8 @@ FLOORS = {
     4: "sources metrics",
     5: "task prompt details",
     6: "profile models score analysis",
-    7: "generate compare report attacks submission",
-    8: "run",
+    7: "generate compare report attacks",
+    8: "run submission",
     9: "judge audit verify train leaderboard api card",
     10: "demo human_study integrations",
     11: "cli",
@@ -281,4 +281,18 @@ def test_no_file_holds_dataset_text(data_dir):
     banned = {window for text in texts for window in windows(text)}
     assert len(banned) > 10_000
     found = {name: sorted(hits)[0] for name, text in text_files().items() if (hits := banned & windows(text))}
-    assert found == {}
+    answers = {name for name in found if re.fullmatch(r"submissions/[^/]+/[^/]+/generations\.jsonl", name)}
+    assert {name: hit for name, hit in found.items() if name not in answers} == {}
+    # a model may have memorised what it read: its own text is no copy of ours, but its submission must count it
+    assert [name for name in sorted(answers) if not memorises_as_declared(name, text_files()[name], banned)] == []
+
+
+def memorises_as_declared(name: str, text: str, banned: set[str]) -> bool:
+    """Whether the raw answers of a submission hold dataset text in no more rows than it says, and at most a quarter."""
+    folder, task, _ = name.removeprefix("submissions/").split("/")
+    card = tomllib.loads((ROOT / "submissions" / folder / "submission.toml").read_text("utf-8"))
+    lines = text.splitlines()
+    rows = sum(not banned.isdisjoint(windows(json.loads(line)["text"])) for line in lines)
+    declared = card.get("overlap", {}).get(task, {}).get("dataset_text", 0)
+    # the project counts in the view without punctuation, where a window is a little longer
+    return rows <= 0.25 * len(lines) and (rows == 0 or declared > 0)

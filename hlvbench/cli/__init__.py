@@ -12,9 +12,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HlvbenchError, UsageError, all_problems
-from . import doors, judging, main_job, science, study, train
+from . import doors, judging, main_job, science, sharing, study, train
 
-VERBS = (main_job, science, judging, study, train, doors)
+VERBS = (main_job, science, judging, study, train, sharing, doors)
 """Modules that add their verbs, in the order of `--help`."""
 
 

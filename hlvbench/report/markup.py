@@ -15,7 +15,7 @@ class Html(str):
 
 Part = str | float | None | Iterable["Part"]
 
-_VOID = {"meta", "link", "wbr", "line", "rect", "circle", "path", "polyline"}
+_VOID = {"meta", "link", "wbr", "input", "line", "rect", "circle", "path", "polyline"}
 
 
 def text(value: object) -> Html:

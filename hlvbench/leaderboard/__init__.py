@@ -1,0 +1,39 @@
+"""The static page and tables from submissions/: a pure function of that folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..files import dump_json, write_atomic
+from .board import make_board, read_all
+from .page import page
+from .readme import readme
+
+__all__ = ["build", "make_board", "page", "read_all", "render", "stale"]
+
+
+def render(submissions: Path) -> dict[str, str]:
+    """File name -> content of everything below leaderboard/."""
+    board = make_board(read_all(submissions))
+    return {
+        "index.html": page(board),
+        "leaderboard.json": dump_json(board),
+        "schema.json": (Path(__file__).parent / "schema.json").read_text("utf-8"),
+        "README.md": readme(board),
+    }
+
+
+def build(submissions: Path = Path("submissions"), out: Path = Path("leaderboard")) -> list[Path]:
+    """Write the leaderboard; returns its files. RunError for a broken submission."""
+    files = render(submissions)
+    for name, content in files.items():
+        write_atomic(out / name, content)
+    return [out / name for name in files]
+
+
+def stale(submissions: Path = Path("submissions"), out: Path = Path("leaderboard")) -> list[str]:
+    """The files of `out` that are not, byte for byte, what `build` would write, and those that it would not write."""
+    files = render(submissions)
+    there = {p.name for p in out.iterdir()} if out.is_dir() else set()
+    differing = {n for n, text in files.items() if n not in there or (out / n).read_bytes() != text.encode()}
+    return sorted(differing | (there - files.keys()))

@@ -1,0 +1,132 @@
+// What a row cannot show: one system, task by task, in a panel over the page.
+const panel = document.getElementById("panel");
+let board = null;
+
+// Parsed when first asked for: the tables stand without it.
+function data() {
+  board ??= JSON.parse(document.getElementById("board").textContent);
+  return board;
+}
+
+function tablesOf(id) {
+  const found = [data().overall, ...data().tables].filter((table) => table !== null);
+  return found.map((table) => ({ table, row: table.rows.find((row) => row.submission === id) })).filter(({ row }) => row);
+}
+
+function open(title, ...content) {
+  const close = make("button", { type: "button", class: "close", "aria-label": "close" }, "×");
+  close.addEventListener("click", () => panel.close());
+  panel.setAttribute("aria-label", title);
+  panel.replaceChildren(make("div", { class: "panel-head" }, make("h2", {}, make("bdi", {}, title)), close),
+    make("div", { class: "panel-body" }, ...content));
+  if (!panel.open) panel.showModal();
+  panel.scrollTop = 0;
+}
+panel.addEventListener("click", (event) => {
+  if (event.target === panel) panel.close();
+});
+
+// A link that leads anywhere else than to an https page is shown as its text.
+function link(url, text) {
+  return /^https:\/\//.test(url) ? make("a", { href: url, rel: "noopener noreferrer nofollow" }, text) : make("span", {}, text);
+}
+
+function showSystem(id) {
+  const system = data().systems[id];
+  const parts = tablesOf(id).filter(({ table }) => table.id !== "overall");
+  open(system.system, facts(id, system), ...parts.map(({ table, row }) => onTask(table, row)), reproduce(id, system));
+}
+
+function facts(id, system) {
+  const training = system.training;
+  const rows = [
+    ["Method", system.role === "system" ? system.method : `${system.role}, unranked${system.recipe ? ` (recipe ${system.recipe})` : ""}`],
+    ["Base model", system.base && `${system.base}${system.revision ? ` @ ${system.revision}` : ""}${system.distributed === false ? ", not distributed" : ""}`],
+    ["Authors", system.authors.join(", ")],
+    ["Submitted", system.date],
+    ["Verified", system.verified ? `${system.verified.date}, hlvbench ${system.verified.hlvbench}, largest difference ${system.verified.largest_difference}` : "not yet"],
+    ["Trained on", system.role === "system" && (training.splits.length ? `${training.splits.join(", ")}: ${training.annotators}` : "no record of these tasks")],
+    ["Training note", training.note],
+    ["Answers that equal a train record", Object.entries(system.overlap).map(([task, o]) => `${o.train_copies} of ${o.answers} (${task})`).join(", ")],
+    ["Marks", system.marks.join(", ")],
+    ["Cost", Object.entries(system.cost).map(([key, value]) => `${key} ${value}`).join(", ")],
+  ];
+  const list = make("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([term, value]) =>
+    make("div", {}, make("dt", {}, term), make("dd", {}, make("bdi", {}, value)))));
+  const links = Object.entries(system.links).map(([kind, url]) => [link(url, kind), " "]);
+  return make("div", {}, system.description ? make("p", { class: "prose" }, make("bdi", {}, system.description)) : null, list,
+    make("p", { class: "note" }, links, make("a", { href: `../submissions/${id}/` }, "files of this submission")));
+}
+
+function onTask(table, row) {
+  const note = make("p", { class: "note" }, `${row.questions} questions, ${row.missing} missing or unreadable answers. `, against(row));
+  const judges = row.judges.map((judge) => [judge.judge, shown(judge.accuracy) + ends(judge.low, judge.high), shown(judge.floor),
+    shown(judge.ceiling), String(judge.unreadable), String(judge.n)]);
+  return make("section", {}, make("h3", {}, table.title, " ", make("code", {}, table.task)), note, factors(table, row),
+    make("div", { class: "charts" }, curves(row)), swap(row),
+    judges.length ? grid("Attribution by judges", ["judge", "accuracy", "floor", "human", "unreadable", "n"], judges) : null,
+    people(row));
+}
+
+function against(row) {
+  return Object.entries(row.against).map(([name, found]) => {
+    const said = found.beats ? "beats" : found.p < 0.05 ? "is behind" : "does not beat";
+    return `It ${said} ${name}: ${shown(found.difference)}${ends(found.low, found.high)}, paired p ${smallP(found.p)}. `;
+  });
+}
+
+function factors(table, row) {
+  const all = { hlv_index: row.index, ...row.factors };
+  const rows = Object.entries(all).map(([name, score]) => [
+    name === "hlv_index" ? name : [name, make("small", {}, table.metrics[name] ?? "")],
+    score.value === null ? make("td", {}, `– ${score.note}`) : shown(score.value) + ends(score.low, score.high),
+    make("td", { class: "drawn" }, score.value === null ? "" : bar(score, Math.min(0, score.low ?? 0), Math.max(1, score.high ?? 1))),
+  ]);
+  return grid("The index and its factors", ["", "value [95 % interval]", "chance 0, people 1"], rows, { class: "factors" });
+}
+
+function curves(row) {
+  const titles = { "imitation, norm": "Imitation score by group size", "confidence, norm": "Confidence by group size" };
+  return Object.entries(titles).map(([key, title]) => {
+    const sizes = Object.entries(row.curves[key] ?? {});
+    if (!sizes.some(([, score]) => score[0] !== null)) return null;
+    const line = (name, style, pick) => ({ name, style, points: sizes.map(([, score]) => pick(score)) });
+    return lineChart(title, sizes.map(([m]) => `@${m}`), [
+      line("chance", "chance", (score) => [score[3]]), line("people", "human", (score) => [score[4]]),
+      line("system", "system", (score) => score.slice(0, 3)),
+    ]);
+  });
+}
+
+function swap(row) {
+  if (!row.swap) return null;
+  const cells = [...row.swap.system, ...row.swap.people].flat().filter((value) => value !== null);
+  const about = `${row.swap.view} view, groups of ${row.swap.m}`;
+  const top = Math.max(...cells) || 1;
+  return make("div", {}, make("h4", {}, "Swap matrix"),
+    make("p", { class: "note" }, "Row: the annotator that answers were given as; column: the one a probe takes for their writer. Imitation is a dark diagonal."),
+    make("div", { class: "pair" }, heat(`System, ${about}`, row.annotators, row.swap.system, top),
+      heat(`People, ${about}`, row.annotators, row.swap.people, top)));
+}
+
+function people(row) {
+  const rows = row.scores.map((score) => [
+    make("code", {}, score.metric), score.value === null ? `– ${score.note}` : shown(score.value) + ends(score.low, score.high),
+    ...row.annotators.map((_, at) => (score.by ? shown(score.by[at], 2) : "")), shown(score.floor, 2), shown(score.ceiling, 2),
+  ]);
+  const signatures = row.scores.map((score) => `${score.metric}|${row.conditions}`).join("\n");
+  return make("div", {}, make("h4", {}, "By annotator"),
+    grid("Scores of each annotator", ["metric", "all", ...row.annotators, "floor", "human"], rows, { class: "scores" }),
+    make("details", {}, make("summary", {}, "signatures"), make("pre", {}, signatures)));
+}
+
+function reproduce(id, system) {
+  const commands = [...system.commands, `hlvbench check submissions/${id}`].join("\n");
+  return make("section", {}, make("h3", {}, "Reproduce"), make("pre", {}, commands),
+    make("details", {}, make("summary", {}, "BibTeX"), make("pre", {}, bibtex(id, system))));
+}
+
+function bibtex(id, system) {
+  const plain = (text) => text.replace(/\\/g, "/").replace(/[{}]/g, "").replace(/([&%$#_])/g, "\\$1").replace(/[~^]/g, " ");
+  return `@misc{hlvbench:${id},\n  title = {${plain(system.system)}},\n  author = {${system.authors.map((a) => `{${plain(a)}}`).join(" and ")}},\n  year = {${system.date.slice(0, 4)}},\n  note = {hlvbench submission ${plain(id)}}\n}`;
+}

@@ -1,0 +1,116 @@
+// Elements and charts; text only ever enters as text.
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, attributes, children) {
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) node.setAttribute(key, value === true ? "" : value);
+  }
+  node.append(...children.flat(3).filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+function make(name, attributes = {}, ...children) {
+  return fill(document.createElement(name), attributes, children);
+}
+
+function shape(name, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, name), attributes, children);
+}
+
+function shown(value, digits = 3) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  const text = value.toFixed(digits);
+  return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
+}
+
+function ends(low, high) {
+  return low === null || low === undefined ? "" : ` [${shown(low)}, ${shown(high)}]`;
+}
+
+function smallP(p) {
+  return p < 0.001 ? "<.001" : p.toFixed(3).replace(/^0/, "");
+}
+
+// A table in a box that scrolls by itself; the first cell of a row is its head.
+function grid(caption, head, rows, attributes = {}) {
+  const cell = (value, first) => {
+    if (value instanceof HTMLTableCellElement) return value;
+    return first ? make("th", { scope: "row" }, value) : make("td", { class: "num" }, value);
+  };
+  const columns = head.map((title, at) => make("th", { scope: "col", class: at ? "num" : null }, title));
+  const body = rows.map((row) => make("tr", {}, row.map((value, at) => cell(value, at === 0))));
+  const table = make("table", attributes, make("caption", {}, caption), make("thead", {}, make("tr", {}, columns)),
+    make("tbody", {}, body));
+  return make("div", { class: "scroll", role: "group", "aria-label": caption, tabindex: "0" }, table);
+}
+
+// Value, interval, floor and people on one line from `least` to `most`.
+function bar(score, least, most) {
+  const x = (value) => 8 + Math.min(1, Math.max(0, (value - least) / (most - least || 1))) * 164;
+  const parts = [shape("line", { class: "axis", x1: 8, x2: 172, y1: 12, y2: 12 })];
+  if (least < 0 && most > 0) parts.push(shape("line", { class: "zero", x1: x(0), x2: x(0), y1: 3, y2: 21 }));
+  if (score.floor !== null && score.floor !== undefined) {
+    const at = x(score.floor);
+    parts.push(shape("path", { class: "floor", d: `M${at - 4} 4H${at + 4}L${at} 12Z` }));
+  }
+  if (score.ceiling !== null && score.ceiling !== undefined) {
+    parts.push(shape("rect", { class: "human", x: x(score.ceiling) - 4.5, y: 7.5, width: 9, height: 9 }));
+  }
+  if (score.low !== null && score.low !== undefined) {
+    const [a, b] = [x(score.low), x(score.high)];
+    parts.push(shape("rect", { class: "band", x: a - 0.5, y: 8, width: b - a + 1, height: 8, rx: 2 }));
+  }
+  parts.push(shape("circle", { class: "dot", cx: x(score.value), cy: 12, r: 4 }));
+  const label = `${shown(score.value)}${ends(score.low, score.high)}`;
+  return shape("svg", { viewBox: "0 0 180 24", class: "bar", role: "img", "aria-label": label }, parts);
+}
+
+// lines: [{name, style, points: [[value, low, high], ...]}] over evenly spaced ticks.
+function lineChart(title, ticks, lines) {
+  const all = lines.flatMap((line) => line.points.flat()).filter((value) => value !== null);
+  const low = Math.min(0, ...all), high = Math.max(1, ...all);
+  const x = (at) => 54 + (318 * at) / Math.max(1, ticks.length - 1);
+  const y = (value) => 14 + (194 * (high - value)) / (high - low);
+  const parts = [];
+  for (let level = Math.ceil(low / 0.25) * 0.25; level <= high + 1e-9; level += 0.25) {
+    parts.push(shape("line", { class: "grid", x1: 42, x2: 386, y1: y(level), y2: y(level) }));
+    parts.push(shape("text", { class: "tick", x: 36, y: y(level) + 4, "text-anchor": "end" }, shown(level, 2)));
+  }
+  ticks.forEach((tick, at) => {
+    parts.push(shape("text", { class: "tick", x: x(at), y: 226, "text-anchor": "middle" }, tick));
+  });
+  parts.push(shape("text", { class: "tick", x: 214, y: 244, "text-anchor": "middle" }, "answers per group (m)"));
+  for (const line of lines) {
+    const known = line.points.map(([value], at) => [value, at]).filter(([value]) => value !== null);
+    const points = known.map(([value, at]) => `${x(at)},${y(value)}`).join(" ");
+    parts.push(shape("polyline", { class: `line ${line.style}`, points }));
+    line.points.forEach(([value, least, most], at) => {
+      if (value !== null && least !== null && least !== undefined) {
+        parts.push(shape("path", { class: `whisker ${line.style}`, d: `M${x(at)} ${y(least)}V${y(most)}` }));
+      }
+      if (value !== null && line.style !== "chance" && line.style !== "human") {
+        parts.push(shape("circle", { class: `mark ${line.style}`, cx: x(at), cy: y(value), r: 4 }));
+      }
+    });
+  }
+  const said = lines.map((line) => `${line.name}: ${line.points.map(([v], at) => `${ticks[at]} ${shown(v)}`).join(", ")}`);
+  const drawn = shape("svg", { viewBox: "0 0 400 252", class: "chart", role: "img", "aria-label": `${title}. ${said.join("; ")}` }, parts);
+  const legend = lines.map((line) => [
+    shape("svg", { viewBox: "0 0 30 16", class: "key", "aria-hidden": "true" },
+      shape("line", { class: `line ${line.style}`, x1: 0, x2: 30, y1: 8, y2: 8 })),
+    ` ${line.name} `,
+  ]);
+  return make("figure", {}, make("figcaption", {}, title), drawn, make("p", { class: "note" }, legend));
+}
+
+// A matrix of shares, shaded from 0 to `top`.
+function heat(caption, names, cells, top) {
+  const rows = cells.map((row, at) => [
+    names[at],
+    ...row.map((value) => make("td", {
+      class: value === null ? "heat" : `heat h${Math.max(0, Math.min(10, Math.round((10 * value) / top)))}`,
+    }, shown(value, 2).replace(/^0\./, "."))),
+  ]);
+  const table = grid(caption, ["↓ given, judged →", ...names], rows, { class: "heatmap" });
+  return make("figure", {}, make("figcaption", {}, caption), table);
+}

@@ -1,0 +1,41 @@
+"""leaderboard/README.md: the tables for those who read the repository and not the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..metrics.index import FACTORS
+from ..report.markdown import plain
+from ..report.rows import number
+
+
+def readme(board: Mapping[str, Any]) -> str:
+    """The current tables as Markdown."""
+    lines = [
+        "# Leaderboard", "",
+        "Made from `submissions/` by `hlvbench leaderboard`; do not edit. `index.html` is the page, `leaderboard.json` "
+        "its numbers, `schema.json` what they mean.", "",
+    ]  # fmt: skip
+    tables = [*([board["overall"]] if board["overall"] else []), *(t for t in board["tables"] if t["current"])]
+    for table in tables:
+        lines += [f"## {plain(table['title'])}", "", f"`{table['task']}`", "", *_rows(table, board["systems"]), ""]
+    return "\n".join(lines)
+
+
+def _rows(table: Mapping[str, Any], systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = [f"| rank | system | hlv_index | {' | '.join(FACTORS)} | verified | submission |",
+             "|---:|---|---:|" + "---:|" * len(FACTORS) + "---|---|"]  # fmt: skip
+    for row in table["rows"]:
+        system = systems[row["submission"]]
+        if system["role"] == "attack":
+            continue
+        index = row["index"]
+        span = f" [{number(index['low'])}, {number(index['high'])}]" if index["low"] is not None else ""
+        factors = [number(row["factors"].get(f, {"value": None})["value"], 2) for f in FACTORS]
+        verified = system["verified"]["date"] if system["verified"] else "no"
+        name = plain(system["system"]) + (f" ({', '.join(system['marks'])})" if system["marks"] else "")
+        rank = row["rank"] or system["role"]
+        lines.append(f"| {rank} | {name} | {number(index['value'])}{span} | {' | '.join(factors)} | {verified} | "
+                     f"[{row['submission']}](../submissions/{row['submission']}) |")  # fmt: skip
+    return lines

@@ -1,0 +1,98 @@
+"""Submissions of a toy task: sound ones to build pages from, and to break."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import hashlib
+import json
+from dataclasses import asdict
+from functools import cache
+
+from hlvbench.files import dump_json, dump_line
+from hlvbench.metrics.reduce import EMBED
+from hlvbench.models import Query
+from hlvbench.models.reference import Reference
+from hlvbench.score import score_task
+from hlvbench.submission.card import to_toml
+from hlvbench.types import Generation
+from tests.toy import ToyEmbedder, toy_task
+
+DAY = datetime.date(2026, 5, 27)
+
+
+class NamedEmbedder(ToyEmbedder):
+    """Bags of words under the name of the default encoder, which a leaderboard asks for."""
+
+    name = EMBED
+
+
+@cache
+def answers(model):
+    """What a reference answers to the toy task, as rows of generations.jsonl."""
+    task = toy_task()
+    system = Reference(model, task, "test", NamedEmbedder())
+    rows = []
+    for item, annotator in task.questions("test"):
+        (found,) = system.answer([Query(item, annotator, 0, "")])
+        rows.append(Generation(item, annotator, 0, **vars(found), prompt_sha256="0" * 64))
+    return tuple(rows)
+
+
+@cache
+def scored(model):
+    return score_task(toy_task(), answers(model), NamedEmbedder(), system=model, per_answer=False).document
+
+
+def sha(text):
+    return hashlib.sha256(text if isinstance(text, bytes) else text.encode()).hexdigest()
+
+
+def submission(root, name="one", model="nearest", task="toy", date=DAY, document=None, files=None, **card):
+    """Write a sound submission with the answers of a reference as if they were a system's own; returns its folder.
+
+    files: more files, or other content (None: none) for one. card: other or more keys of submission.toml.
+    """
+    document = copy.deepcopy(document or scored(model))
+    document["task"] = document["task"].replace("toy@", f"{task}@")
+    text = json.dumps(document).replace("|toy@", f"|{task}@")
+    settings = {"model": "org/base", "task": [task], "prompt": "base", "split": "test", "limit": None, "seed": 0}
+    rows = "".join(dump_line(asdict(row)) for row in answers(model))
+    facts = {"data_sha256": {}, "generations_sha256": sha(rows), "model": {"kind": "transformers"}}
+    made = {
+        "README.md": f"# {name}\n",
+        "settings.json": dump_json(settings),
+        "manifest.json": dump_json({"settings": settings, "tasks": {task: facts}}),
+        f"{task}/generations.jsonl": rows,
+        f"{task}/scores.json": text,
+        **(files or {}),
+    }
+    made = {path: content for path, content in made.items() if content is not None}
+    about = {
+        "format": 1, "name": name, "date": date, "system": f"System {name}", "method": "base", "authors": ["A. Body"],
+        "base": {"name": "org/base"}, "training": {"annotators": "none", "splits": [], "lewidi": False},
+        "generations": {task: sha(rows)}, "reproduce": {"commands": ["hlvbench run --model org/base"]},
+        "files": {p: sha(c) for p, c in made.items() if p != "README.md"},
+    }  # fmt: skip
+    about |= card
+    folder = root / f"{about['date']:%Y%m%d}_{name}"
+    for path, content in {**made, "submission.toml": to_toml(about)}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def reference(root, name):
+    """A recipe submission of a reference."""
+    model = f"reference:{name}"
+    settings = {"model": model, "task": ["toy"], "prompt": "base", "split": "test", "limit": None, "seed": 0}
+    digest = sha(name)
+    facts = {"data_sha256": {}, "generations_sha256": digest, "model": {"kind": "reference"}}
+    files = {
+        "settings.json": dump_json(settings),
+        "manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}}),
+        "toy/generations.jsonl": None,
+    }
+    return submission(
+        root, name, name, files=files, method="reference", recipe=model, seed=0, generations={"toy": digest}
+    )

@@ -1,0 +1,209 @@
+"""The page in a real Chromium: it sorts, filters, compares and shows, on any screen, and nothing from outside runs."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import datetime
+import io
+
+import pytest
+
+from hlvbench.compare import compare
+from hlvbench.leaderboard import make_board, page, read_all
+from tests.boards import reference, submission
+from tests.test_report import chromium, visit  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.slow
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&</td></script><b>"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(submissions/, index.html) of two systems and two references."""
+    root = tmp_path_factory.mktemp("page")
+    place = root / "submissions"
+    place.mkdir()
+    submission(place, "alpha", "random-own", date=datetime.date(2026, 1, 2))
+    submission(place, "beta", "label-guess", date=datetime.date(2026, 3, 4), base={"name": "org/other"})
+    reference(place, "human")
+    reference(place, "nearest")
+    path = root / "index.html"
+    path.write_text(page(make_board(read_all(place))), "utf-8")
+    return place, path
+
+
+def names(tab):
+    rows = tab.query_selector_all("section.tab:not([hidden]) table.board tbody tr")
+    return [row.query_selector("a.open").inner_text() for row in rows if row.is_visible()]
+
+
+def test_it_loads_one_file_sorts_and_filters(visit, made):  # noqa: F811
+    tab, trouble, asked = visit(made[1])
+    assert asked == [made[1].as_uri()]
+    index = [float(c.get_attribute("data-v")) for c in tab.query_selector_all("tbody td.index")]
+    assert index == sorted(index, reverse=True)
+    button = tab.query_selector("th.who[data-sort] button")
+    for direction, reverse in (("ascending", False), ("descending", True)):
+        button.focus()
+        tab.keyboard.press("Enter")
+        assert tab.query_selector("th.who[data-sort]").get_attribute("aria-sort") == direction
+        assert names(tab) == sorted(names(tab), reverse=reverse)
+    tab.fill("#find", "beta")
+    assert names(tab) == ["System beta"]
+    assert "1 of 4 rows" in tab.inner_text("#said")
+    tab.fill("#find", "")
+    tab.uncheck("#floors")
+    assert sorted(names(tab)) == ["System alpha", "System beta"]
+    tab.select_option("#base", "org/other")
+    assert names(tab) == ["System beta"]
+    tab.check("#verified")
+    assert names(tab) == []
+    assert tab.is_visible("section.tab:not([hidden]) .none")
+    assert trouble == []
+
+
+def test_two_systems_are_compared_as_the_command_does(visit, made):  # noqa: F811
+    place, path = made
+    tab, trouble, _ = visit(path)
+    for name in ("alpha", "beta"):
+        tab.check(f"tr[data-id$=_{name}] input.pick")
+    tab.click("#compare")
+    shown = {
+        cell.get_attribute("data-metric"): [
+            float(cell.get_attribute(f"data-{k}")) for k in ("difference", "low", "high", "p")
+        ]
+        for cell in tab.query_selector_all("#compared td[data-metric]")
+    }
+    found = compare([place / "20260102_alpha", place / "20260304_beta"])["tasks"]["toy"]["metrics"]
+    told = {name: [table["pairs"][0][k] for k in ("difference", "low", "high", "p")] for name, table in found.items()}
+    assert shown.keys() == told.keys()
+    assert "hlv_index" in shown
+    for name, values in told.items():
+        assert shown[name] == pytest.approx(values, abs=1e-9)
+    assert trouble == []
+
+
+def test_the_normal_tail_of_the_script_is_that_of_the_program(visit, made):  # noqa: F811
+    import math
+
+    from hlvbench.leaderboard.page import script_of
+
+    tab, _, _ = visit(made[1])
+    source = script_of()
+    body = source[source.index("function erfc") : source.index("// difference_p of stats.py")]
+    points = [0.0, 0.1, 0.7, 1.5, 1.99, 2.0, 2.5, 3.5, 5.0]
+    # playwright's own evaluation is not held to the page's policy
+    found = tab.evaluate(f"(points) => {{ {body} return points.map(erfc); }}", points)
+    assert found == pytest.approx([math.erfc(x) for x in points], rel=1e-9)
+
+
+def test_a_system_is_shown_and_closed_by_keyboard(visit, made):  # noqa: F811
+    tab, trouble, _ = visit(made[1])
+    tab.focus("tr[data-id$=_beta] a.open")
+    tab.keyboard.press("Enter")
+    panel = tab.query_selector("dialog[open]")
+    assert panel.get_attribute("aria-label") == "System beta"
+    text = panel.inner_text()
+    assert all(f"Ann{k}" in text for k in (1, 2, 3, 4))
+    assert "hlvbench run --model org/base" in text
+    assert len(panel.query_selector_all("svg.chart")) == 2
+    assert len(panel.query_selector_all("table.heatmap")) == 2
+    panel.query_selector("summary").click()
+    assert "label_kappa|toy@1|seed:0|boot:1000" in panel.inner_text()
+    tab.keyboard.press("Escape")
+    assert tab.query_selector("dialog[open]") is None
+    assert tab.evaluate("document.activeElement.textContent") == "System beta"
+    assert trouble == []
+
+
+def test_the_csv_holds_the_rows_that_are_shown_and_no_formula(visit, made, tmp_path):  # noqa: F811
+    board = make_board(read_all(made[0]))
+    board["systems"]["20260304_beta"]["system"] = '=HYPERLINK("x"), "y"'
+    path = tmp_path / "index.html"
+    path.write_text(page(board), "utf-8")
+    tab, _, _ = visit(path)
+    tab.uncheck("#floors")
+    with tab.expect_download() as download:
+        tab.click("#csv")
+    rows = list(csv.DictReader(io.StringIO(open(download.value.path(), newline="").read())))  # noqa: SIM115
+    assert {r["submission"] for r in rows} == {"20260102_alpha", "20260304_beta"}
+    assert next(r["system"] for r in rows if r["submission"].endswith("beta")) == '\'=HYPERLINK("x"), "y"'
+    assert all(float(r["hlv_index"]) >= 0 for r in rows)
+
+
+def test_no_text_of_a_submission_runs_or_becomes_markup(visit, made, tmp_path):  # noqa: F811
+    board = copy.deepcopy(make_board(read_all(made[0])))
+    for system in board["systems"].values():
+        system.update(
+            system=EVIL, authors=[EVIL], description=EVIL, base=EVIL, marks=[EVIL], commands=[EVIL], method=EVIL
+        )
+        system["links"] = {"paper": "javascript:alert(3)", EVIL: "https://example.org/"}
+        system["training"]["note"] = EVIL
+    for table in board["tables"]:
+        table["title"] = EVIL
+        for row in table["rows"]:
+            row["annotators"] = [EVIL] * len(row["annotators"])
+            row["judges"] = [
+                {
+                    "judge": EVIL,
+                    "accuracy": 0.5,
+                    "low": 0.4,
+                    "high": 0.6,
+                    "ceiling": 1,
+                    "floor": 0,
+                    "unreadable": 0,
+                    "n": 5,
+                }
+            ]
+    path = tmp_path / "index.html"
+    path.write_text(page(board), "utf-8")
+    tab, trouble, asked = visit(path)
+    tab.click("a.open")
+    tab.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    tab.keyboard.press("Escape")
+    tab.click("#compare")
+    assert trouble == []
+    assert asked == [path.as_uri()]
+    assert tab.query_selector_all("img") == []
+    assert tab.evaluate("document.scripts.length") == 2
+    assert tab.evaluate("[...document.links].filter((a) => a.protocol === 'javascript:').length") == 0
+    # the policy alone stops what would get past the escaping
+    tab.evaluate(
+        "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s)"
+    )
+    assert tab.evaluate("window.ran") is None
+    assert any("Content Security Policy" in said for said in trouble)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (390, "dark"), (820, "light"), (1400, "dark")])
+def test_no_screen_scrolls_sideways_and_dark_is_dark(visit, made, width, scheme):  # noqa: F811
+    tab, trouble, _ = visit(made[1], width, color_scheme=scheme)
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    tab.click("a.open")
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    body = tab.query_selector("dialog .panel-body")
+    assert body.evaluate("(node) => node.scrollWidth <= node.clientWidth")
+    shade = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = max(int(part) for part in shade.removeprefix("rgb(").removesuffix(")").split(","))
+    assert (light < 64) is (scheme == "dark")
+    assert trouble == []
+
+
+def test_without_script_all_tables_are_readable_and_links_lead_to_the_files(visit, made):  # noqa: F811
+    tab, trouble, _ = visit(made[1], java_script_enabled=False)
+    assert [s.is_visible() for s in tab.query_selector_all("section.tab")] == [True]
+    assert not tab.is_visible(".tools")
+    link = tab.query_selector("tr[data-id$=_beta] a").get_attribute("href")
+    assert (made[0].parent / "leaderboard" / link).resolve() == (made[0] / "20260304_beta").resolve()
+    assert trouble == []
+
+
+def test_on_paper_tables_stand_and_controls_do_not(visit, made):  # noqa: F811
+    # A4 less the usual margins of 1 cm: 190 mm at 96 dots per inch
+    tab, _, _ = visit(made[1], 718, color_scheme="dark")
+    tab.emulate_media(media="print")
+    assert tab.evaluate("document.documentElement.scrollWidth") == 718
+    assert not tab.is_visible(".tools")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.is_visible("table.board")
