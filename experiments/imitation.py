@@ -23,6 +23,8 @@ from hlvbench.files import read_json, write_atomic
 TASKS = ("varierr", "r2")
 PROMPTS = ("base", "icl", "vp", "vp-icl")
 METHODS = ("sft", "capo")
+SHARP = "imitation_score(view=norm,reduce=self"
+"""NIS of single answers, which does not saturate; runs keep no replicates of it, so it has no paired difference."""
 COLUMNS = {
     "label κ": "label_kappa",
     "grounding": "grounding_skill",
@@ -90,8 +92,21 @@ def of_seeds(given: argparse.Namespace, method: str, task: str, metric: str) -> 
     return [read(given, method, seed).parts[task].values[metric].estimate for seed in range(given.seeds)]
 
 
+def single_answers(given: argparse.Namespace, system: str, task: str) -> str:
+    """NIS@1 as the runs print it, the mean over seeds."""
+    values = []
+    for seed in range(given.seeds if system in METHODS else 1):
+        document = read_json(folder(given.out, system, seed) / task / "scores.json")
+        values += [
+            row["value"] for row in document["scores"]
+            if row["metric"] == "imitation_score@1" and row["annotator"] is None and row["signature"].startswith(SHARP)
+        ]  # fmt: skip
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
 def table(given: argparse.Namespace, task: str, found: Mapping[str, Mapping[str, Value]]) -> str:
-    lines = [f"| {task} | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
+    lines = [f"| {task} | " + " | ".join(COLUMNS) + " | NIS@1 |", "|---|" + "---:|" * (len(COLUMNS) + 1)]
     for system, values in found.items():
         cells = []
         for metric in COLUMNS.values():
@@ -101,7 +116,7 @@ def table(given: argparse.Namespace, task: str, found: Mapping[str, Mapping[str,
             if system in METHODS and given.seeds > 1:
                 spread = f" ± {statistics.stdev(of_seeds(given, system, task, metric)):.3f}"
             cells.append(f"{value.estimate:.3f}{spread} [{low:.3f}, {high:.3f}]")
-        lines.append(f"| {system} | " + " | ".join(cells) + " |")
+        lines.append(f"| {system} | " + " | ".join([*cells, single_answers(given, system, task)]) + " |")
     return "\n".join(lines)
 
 

@@ -376,3 +376,15 @@ def test_the_recorded_settings_hold_no_option_of_another_method() -> None:
     assert "beta" not in to_toml(Config("sft", "m"))
     capo = tomllib.loads(to_toml(Config("capo", "m", start="runs/sft")))
     assert (capo["lr"], capo["epochs"], capo["beta"], capo["tau"], capo["from"]) == (1e-5, 2.0, 0.1, 1, "runs/sft")
+
+
+@pytest.mark.slow
+def test_half_precision_trains_adapters_of_full_precision(base: Path, tasks_dir: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    settings = config(base, dtype="bfloat16", epochs=4, annotator=("Ann1",), gradient_checkpointing=True)
+    folder = train(settings, tmp_path / "half", tasks_dir=tasks_dir, quiet=True, device="cpu") / "toy" / "Ann1"
+    assert read_json(folder / "manifest.json")["base"]["dtype"] == "bfloat16"
+    assert {str(t.dtype) for t in load_file(folder / "adapter_model.safetensors").values()} == {"torch.float32"}
+    losses = [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0]
