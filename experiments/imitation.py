@@ -141,7 +141,7 @@ def kept(given: argparse.Namespace) -> str:
     """Which checkpoint CAPO kept, per annotator and seed: the step, and dev's product before and after."""
     lines = ["| annotator | kept step of all (dev product: start → kept), per seed |", "|---|---|"]
     for task in TASKS:
-        for place in sorted((adapters(given.out, "capo", 0) / task).iterdir()):
+        for place in sorted(p.parent for p in (adapters(given.out, "capo", 0) / task).glob("*/manifest.json")):
             cells = []
             for seed in range(given.seeds):
                 facts: dict[str, Any] = read_json(
@@ -150,8 +150,7 @@ def kept(given: argparse.Namespace) -> str:
                 points = {p["step"]: p["product"] for p in facts["checkpoints"]}
                 at = facts["kept_step"]
                 cells.append(f"{at}/{facts['steps']} ({points[0] or 0:.3f} → {points[at] or 0:.3f})")
-            if not place.name.startswith("."):
-                lines.append(f"| {task}/{place.name} | " + ", ".join(cells) + " |")
+            lines.append(f"| {task}/{place.name} | " + ", ".join(cells) + " |")
     return "\n".join(lines)
 
 
