@@ -132,9 +132,13 @@ def differences(found: Mapping[str, Mapping[str, Value]], items: int) -> str:
         low, high = sorted((sign * pair["low"], sign * pair["high"]))
         lines.append(
             f"| {first} − {second} | {metric} | {sign * pair['difference']:.3f} [{low:.3f}, {high:.3f}] | "
-            f"{pair['p']:.3f} | {pair['p_holm']:.3f} |"
+            f"{_small(pair['p'])} | {_small(pair['p_holm'])} |"
         )
     return "\n".join(lines)
+
+
+def _small(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def kept(given: argparse.Namespace) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hlvbench.files import read_json
 from hlvbench.train.config import Config
 from hlvbench.train.driver import train
 from tests.tiny import tiny_model
@@ -80,9 +81,10 @@ def test_two_processes_share_the_adapters_and_give_the_same_bytes(base: Path, ta
     words = [
         "train", "sft", "--model", str(base), "--task", "toy", "--tasks-dir", str(tasks_dir), "--out",
         str(tmp_path / "two"), "--epochs", "1", "--batch", "5", "--lr", "1e-2", "--rank", "4",
-        "--max-new-tokens", "6", "-q",
+        "--max-new-tokens", "6", "--device", "cpu", "-q",
     ]  # fmt: skip
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    # without a GPU the launcher starts several processes under --multi_gpu alone
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     process = subprocess.run(
         [sys.executable, *launch, "-m", "hlvbench", *words], cwd=HERE, timeout=300, capture_output=True, text=True,
@@ -91,3 +93,5 @@ def test_two_processes_share_the_adapters_and_give_the_same_bytes(base: Path, ta
     assert process.returncode == 0, process.stderr[-3000:]
     for annotator in TASK.annotators:
         assert content(tmp_path / "two" / "toy" / annotator) == content(one / "toy" / annotator)
+    trained_by = [read_json(tmp_path / "two" / "toy" / a / "manifest.json")["process"] for a in TASK.annotators]
+    assert trained_by == [[0, 2], [1, 2], [0, 2]]

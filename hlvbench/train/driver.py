@@ -80,7 +80,7 @@ def train(
                 job, bench, config, start=start, selector=selectors[job.task.name], embedder=embedder, micro=micro,
                 quiet=quiet,
             )  # fmt: skip
-            _finish(job, config, bench, facts, command, time.time() - began)
+            _finish(job, config, bench, facts, command, time.time() - began, share)
     return out
 
 
@@ -187,8 +187,9 @@ def _selector(
 
 
 def _finish(
-    job: Job, config: Config, bench: Bench, facts: Mapping[str, Any], command: Sequence[str], seconds: float
-) -> None:
+    job: Job, config: Config, bench: Bench, facts: Mapping[str, Any], command: Sequence[str], seconds: float,
+    share: Share,
+) -> None:  # fmt: skip
     """The manifest, then the work folder becomes the adapter's: where that exists it is complete."""
     write_atomic(job.work / MANIFEST, dump_json({
         "command": list(command),
@@ -198,6 +199,7 @@ def _finish(
         "settings": {k: v for k, v in asdict(config.resolved()).items() if k not in ("model", "start")},
         "train_items": len(train_items(job.task, config)),
         **facts,
+        "process": [share.rank, share.world],
         "wall_seconds": round(seconds, 1),
         "peak_memory_bytes": _peak_memory(bench.device),
     }))  # fmt: skip
