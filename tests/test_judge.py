@@ -24,11 +24,13 @@ from hlvbench.judge.settings import JudgeSettings
 from hlvbench.judge.stylometric import Stylometric
 from hlvbench.judge.verdict import judged, lines
 from hlvbench.metrics import bind, parse_signature
+from hlvbench.report import refresh_report
 from hlvbench.run import generate
 from hlvbench.settings import Service, Settings
 from hlvbench.stats import every_item_once
 from hlvbench.types import Annotation, Generation
 from tests.chat_server import ChatServer, Reply, chat_server, failed, said
+from tests.test_report import document
 from tests.test_run import ragged
 from tests.toy import toy_task
 
@@ -334,13 +336,14 @@ def test_several_judges_stand_in_one_table_with_their_agreement(run: Path, capsy
     assert -1 <= found["alpha"]["people"] <= 1
 
 
-def test_the_report_of_a_scored_run_lists_its_judges(tmp_path: Path) -> None:
-    words = ["--task", "demo", "--limit", "2", "--model", "reference:human", "--out", tmp_path / "r", "-q"]
-    assert hlvbench("run", *words) == 0
-    assert "Judges on these answers" not in (tmp_path / "r" / "report.md").read_text()
-    assert hlvbench("judge", tmp_path / "r", "-q") == 0
+def test_the_report_of_a_scored_run_lists_its_judges(run: Path) -> None:
+    scores = {**document(), "task": "demo@1"}
+    (run / "demo" / "scores.json").write_text(json.dumps(scores))
+    refresh_report(run)
+    assert "Judges on these answers" not in (run / "report.md").read_text()
+    assert hlvbench("judge", run, "-q") == 0
     for name in ("report.md", "report.html"):
-        text = (tmp_path / "r" / name).read_text()
+        text = (run / name).read_text()
         assert "Judges on these answers" in text
         assert "stylometric" in text
 

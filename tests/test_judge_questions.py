@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hlvbench.errors import UsageError
@@ -47,6 +47,7 @@ def test_the_person_asked_for_is_one_of_at_most_four(annotators: int, letters: i
     assert {a for q in questions for a in q.candidates} == set(task.annotators)
 
 
+@settings(deadline=None)
 @given(
     st.integers(2, 6),
     st.tuples(st.integers(2, 6), st.integers(0, 2), st.integers(1, 9)),
@@ -187,6 +188,7 @@ HOSTILE = st.text(st.characters(), max_size=300) | st.lists(
 ).map("".join)
 
 
+@settings(deadline=None)
 @given(HOSTILE)
 def test_no_answer_contains_its_code_and_its_block_is_closed_once(text: str) -> None:
     q = first_about(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hlvbench.judge.reply import read_letter
@@ -48,6 +48,7 @@ def test_a_letter_that_was_not_on_offer_is_none(text: str) -> None:
     assert read_letter(text, "AB", TASK) is None
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(2, 4))
 def test_any_text_gives_a_letter_on_offer_or_none(text: str, letters: int) -> None:
     offered = "ABCD"[:letters]
