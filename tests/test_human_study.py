@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -52,10 +53,23 @@ def runs(demo, tmp_path_factory):
     ]
 
 
-def study(runs, out, **options):
-    chosen = {"samples": 8, "raters": 2, "repeats": 2, "shots": 2, **options}
-    export_study(runs, out, **chosen)
-    return json.loads((out / "key.json").read_text())
+SMALL = {"samples": 8, "raters": 2, "repeats": 2, "shots": 2}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Export a study into `out` and give its key; one that was exported before is copied."""
+    made = {}
+
+    def export(runs, out, **options):
+        asked = (tuple(runs), tuple(sorted(options.items())))
+        if asked not in made:
+            made[asked] = tmp_path_factory.mktemp("study") / "s"
+            export_study(runs, made[asked], **{**SMALL, **options})
+        shutil.copytree(made[asked], out)
+        return json.loads((out / "key.json").read_text())
+
+    return export
 
 
 def ratings(key, sheet, values) -> dict:
@@ -138,21 +152,21 @@ def sheet_of(path: Path) -> dict:
     return json.loads(source[1])
 
 
-def test_sheets_are_blind_and_the_same_call_writes_the_same_files(runs, tmp_path):
+def test_sheets_are_blind_and_the_same_call_writes_the_same_files(study, runs, tmp_path):
     key = study(runs, tmp_path / "s")
     for path in (tmp_path / "s" / "for-raters").iterdir():
         content = path.read_text("utf-8")
         assert "secret" not in content
         assert "must not be published" in content or path.suffix == ".csv"
     before = {p: p.read_bytes() for p in (tmp_path / "s").rglob("*") if p.is_file()}
-    study(runs, tmp_path / "s")
+    export_study(runs, tmp_path / "s", **SMALL)
     assert before == {p: p.read_bytes() for p in (tmp_path / "s").rglob("*") if p.is_file()}
     assert [s["name"] for s in key["systems"]] == ["people-secret", "model-secret"]
     with pytest.raises(RunError, match="holds another study"):
-        study(runs, tmp_path / "s", seed=1)
+        export_study(runs, tmp_path / "s", **SMALL, seed=1)
 
 
-def test_attribution_is_the_judges_own_question(demo, runs, tmp_path):
+def test_attribution_is_the_judges_own_question(study, demo, runs, tmp_path):
     key = study(runs, tmp_path / "s")
     answers = {pair: demo.by_pair[pair][0] for pair in demo.questions("test")}
     asked = {q.pair: q for q in attribution_questions(demo, "test", answers, shots=2, seed=0).asked}
@@ -177,10 +191,10 @@ def test_attribution_is_the_judges_own_question(demo, runs, tmp_path):
 def test_an_export_into_a_work_tree_that_would_publish_it_is_refused(runs, tmp_path):
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     with pytest.raises(UsageError, match="git work tree"):
-        study(runs, tmp_path / "deep" / "s")
+        export_study(runs, tmp_path / "deep" / "s", **SMALL)
     assert not (tmp_path / "deep").exists()
     (tmp_path / ".gitignore").write_text("/deep/\n")
-    study(runs, tmp_path / "deep" / "s")
+    export_study(runs, tmp_path / "deep" / "s", **SMALL)
     assert (tmp_path / "deep" / "s" / "key.json").exists()
 
 
@@ -193,7 +207,7 @@ def test_what_cannot_be_studied_is_told_all_at_once(runs, tmp_path):
         export_study([runs[0], runs[0]], tmp_path / "s")
 
 
-def test_hostile_texts_are_texts_in_page_and_table(demo, tmp_path):
+def test_hostile_texts_are_texts_in_page_and_table(study, demo, tmp_path):
     evil = [write_run(tmp_path / n, demo, n, lambda r, n=n: f"={n} {EVIL}") for n in ("a", "b")]
     key = study(evil, tmp_path / "s")
     page = (tmp_path / "s" / "for-raters" / f"{key['study']}-1.html").read_text("utf-8")
@@ -223,7 +237,7 @@ def by_csv(out, key, rater, values, delimiter=",", change=lambda rows: None):
     (out / "ratings" / f"{name}.csv").write_text(sink.getvalue(), encoding="utf-8-sig")
 
 
-def test_page_and_table_say_the_same(runs, tmp_path):
+def test_page_and_table_say_the_same(study, runs, tmp_path):
     found = []
     for way in (put, lambda *a: by_csv(*a, delimiter=";")):
         out = tmp_path / str(len(found))
@@ -236,7 +250,7 @@ def test_page_and_table_say_the_same(runs, tmp_path):
     assert found[0] == found[1]
 
 
-def test_tampered_and_mixed_sheets_are_refused_all_problems_at_once(runs, tmp_path):
+def test_tampered_and_mixed_sheets_are_refused_all_problems_at_once(study, runs, tmp_path):
     key, strange = study(runs, tmp_path / "s"), study(runs, tmp_path / "t", seed=5)
 
     def break_it(document):
@@ -274,14 +288,14 @@ def test_tampered_and_mixed_sheets_are_refused_all_problems_at_once(runs, tmp_pa
         (lambda d: d.update(format="?"), "not a page's export"),
     ],
 )
-def test_each_kind_of_tampering_is_named(runs, tmp_path, change, told):
+def test_each_kind_of_tampering_is_named(study, runs, tmp_path, change, told):
     key = study(runs, tmp_path / "s", samples=2, repeats=0)
     put(tmp_path / "s", key, 1, same_for_all, change)
     with pytest.raises(DataError, match=told):
         score_study(tmp_path / "s")
 
 
-def test_a_changed_text_in_a_table_is_seen_and_a_changed_line_break_is_not(runs, tmp_path):
+def test_a_changed_text_in_a_table_is_seen_and_a_changed_line_break_is_not(study, runs, tmp_path):
     key = study(runs, tmp_path / "s", samples=2, repeats=0)
     by_csv(tmp_path / "s", key, 1, same_for_all,
            change=lambda rows: [row.update(texts=row["texts"].replace("\n", "\r\n ")) for row in rows])  # fmt: skip
@@ -294,7 +308,7 @@ def test_a_changed_text_in_a_table_is_seen_and_a_changed_line_break_is_not(runs,
 # --- the numbers
 
 
-def test_the_numbers_are_those_of_hand_arithmetic(runs, tmp_path):
+def test_the_numbers_are_those_of_hand_arithmetic(study, runs, tmp_path):
     out = tmp_path / "s"
     key = study(runs, out, samples=10, repeats=1)
     people, model = (s["name"] for s in key["systems"])
@@ -349,7 +363,7 @@ def test_the_numbers_are_those_of_hand_arithmetic(runs, tmp_path):
     assert json.loads((out / "result.json").read_text()) == json.loads(json.dumps(result))
 
 
-def test_partial_sheets_are_scored_and_counted(runs, tmp_path):
+def test_partial_sheets_are_scored_and_counted(study, runs, tmp_path):
     key = study(runs, tmp_path / "s", samples=4, repeats=0)
     put(tmp_path / "s", key, 2, lambda s: same_for_all(s) if s["part"] == "rating" else {})
     result = score_study(tmp_path / "s", replicates=5)
@@ -359,7 +373,7 @@ def test_partial_sheets_are_scored_and_counted(runs, tmp_path):
     assert all(r["value"] is None for r in result["attribution"])
 
 
-def test_answers_in_the_same_words_need_no_preference(demo, runs, tmp_path):
+def test_answers_in_the_same_words_need_no_preference(study, demo, runs, tmp_path):
     twin = write_run(tmp_path / "twin", demo, "twin", lambda r: r.explanation)
     key = study([runs[0], twin], tmp_path / "s", samples=4, repeats=0)
     put(tmp_path / "s", key, 1, same_for_all)
@@ -367,7 +381,7 @@ def test_answers_in_the_same_words_need_no_preference(demo, runs, tmp_path):
     assert (row["items_same"], row["p"]) == (4, None)
 
 
-def test_judges_of_the_runs_stand_in_the_same_table(demo, tmp_path):
+def test_judges_of_the_runs_stand_in_the_same_table(study, demo, tmp_path):
     run = write_run(tmp_path / "run", demo, "m", lambda r: r.explanation)
     (run / "demo" / "judge").mkdir()
     document = {"judge": "stylometric", "accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 80, "chance": 0.25, "note": ""}
