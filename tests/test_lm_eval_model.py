@@ -9,6 +9,9 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.files import read_generations
+from hlvbench.models.hf import CPU_BATCH
+from hlvbench.models.lm_eval import _defaults
+from hlvbench.settings import Settings
 from tests.test_run import tasks_dir  # noqa: F401
 from tests.tiny import tiny_model
 
@@ -48,6 +51,21 @@ def test_options_that_a_backend_does_not_take_are_named(tasks_dir, tmp_path, cap
     more = ("--adapter-dir", str(tmp_path), "--temperature", "1")
     assert generate("lm-eval:hf,pretrained=x", tasks_dir, tmp_path / "a", *more) == 2
     assert "it does not take --adapter-dir, --temperature" in capsys.readouterr().err
+
+
+def test_a_backend_is_told_what_it_takes_and_nothing_else():
+    class Scheduling:
+        def __init__(self, pretrained, device="cuda", batch_size=1, enable_thinking=True):
+            pass
+
+    class Bare:
+        def __init__(self, base_url, **kwargs):
+            pass
+
+    settings = Settings("lm-eval:x", device="cpu", dtype="float32")
+    assert _defaults("vllm", Scheduling, settings) == {"device": "cpu", "batch_size": "auto", "enable_thinking": False}
+    assert _defaults("hf", Scheduling, settings)["batch_size"] == CPU_BATCH
+    assert _defaults("gguf", Bare, settings) == {}
 
 
 @pytest.mark.slow

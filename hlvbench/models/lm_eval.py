@@ -124,7 +124,7 @@ def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> dict[str, LmEval]
         ) from None
     try:
         kind = get_model(backend)
-        arguments = {**_defaults(kind, settings), **simple_parse_args_string(rest)}
+        arguments = {**_defaults(backend, kind, settings), **simple_parse_args_string(rest)}
         size = arguments.get("batch_size")
         lm = kind.create_from_arg_obj(arguments)
     except Exception as error:  # every backend raises what it likes
@@ -149,13 +149,15 @@ def _check(settings: Settings) -> None:
         )
 
 
-def _defaults(kind: Any, settings: Settings) -> dict[str, Any]:
+def _defaults(backend: str, kind: Any, settings: Settings) -> dict[str, Any]:
     """What `hlvbench run` would choose, as far as the backend's constructor takes it by name."""
     taken = inspect.signature(kind.__init__).parameters
     found: dict[str, Any] = {"enable_thinking": settings.think}
     if "device" in taken:
         found["device"] = pick_device(settings.device)
-        found["batch_size"] = CPU_BATCH if found["device"] == "cpu" else GPU_BATCH
+        own = CPU_BATCH if found["device"] == "cpu" else GPU_BATCH
+        # the other backends schedule by themselves; told a number they would wait for every such batch
+        found["batch_size"] = own if backend.startswith("hf") else "auto"
     if settings.dtype != "auto":
         found["dtype"] = settings.dtype
     elif found.get("device") == "cpu":
