@@ -122,6 +122,21 @@ def test_a_word_of_several_tokens_is_told(tiny: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("task", "questions", "published"), [("varierr", 371, 0.61), ("r2", 400, 0.90)])
+def test_the_stylometric_judge_has_its_published_accuracy_on_people(
+    task: str, questions: int, published: float, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """METRICS.md section 8, norm view, fitted on dev; the standard error of an accuracy of 371 questions is .025."""
+    words = ["run", "--task", f"{task}/attribution", "--model", "stylometric", "--data-dir", data_dir, "--json", "-q"]
+    assert hlvbench(*words, "--out", tmp_path / "r") == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    overall = found["scores"][0]
+    assert overall["n"] == questions
+    assert overall["value"] == pytest.approx(published, abs=0.03)
+    assert "by=style,fit=dev,view=norm" in overall["signature"]
+
+
+@pytest.mark.slow
 def test_a_real_local_model_judges_by_letters_and_by_replies(test_model: str, tmp_path: Path, data_dir: Path) -> None:
     settings = Settings("reference:nearest", task=("r2",), limit=1)
     out = generate(settings, out=tmp_path / "run", data_dir=data_dir, quiet=True)

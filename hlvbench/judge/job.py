@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import ModelError, RunError
 from ..files import dump_json, read_generations, read_json, write_atomic
 from ..generate import collect
+from ..lock import locked
 from ..metrics import Metric, bind, blind_answers
 from ..partial import Place
 from ..run import SETTINGS
@@ -108,28 +109,36 @@ def judge(
     """
     settings = settings.resolved()
     found = subjects(run, data_dir, tasks_dir)
-    limited = budget is not None and settings.judge.startswith("endpoint:")
-    meter = Meter(run, price_needed(settings, prices), float(budget or 0), settings.max_new_tokens) if limited else None
     panel = Panel(settings, [s.task for s in found], service)
-    # people first: whether the judge may judge is known before the rest is paid for
-    todo = [
-        (name, subject, subject.sets(settings)[name]) for name in ("people", "blind", "system") for subject in found
-    ]
+    how = {"batch_size": batch_size, "resume": resume, "quiet": quiet}
+    if budget is None or not settings.judge.startswith("endpoint:"):
+        _ask(panel, settings, found, None, how)
+    else:
+        price = price_needed(settings, prices)
+        with locked(run / ".lock.budget", "another command spends this run's budget"):
+            _ask(panel, settings, found, Meter(run, price, budget, settings.max_new_tokens), how)
+    return rescore(run, found, [settings], replicates)
+
+
+def _ask(
+    panel: Panel, settings: JudgeSettings, found: Sequence[Subject], meter: Meter | None, how: Mapping[str, Any]
+) -> None:
+    """Collect the replies to all three sets of answers."""
+    # people's texts first: the licence is the first thing that a budget buys
+    todo = [(name, one, one.sets(settings)[name]) for name in ("people", "blind", "system") for one in found]
     for position, (name, subject, asked) in enumerate(todo, start=1):
         model = panel.judge(subject.task, subject.split, asked.asked)
         try:
             collect(
                 Metered(model.model, meter) if meter else model,  # type: ignore[attr-defined]
                 queries(subject.task, asked.asked), subject.folder, _about(subject, name),
-                stem=stem(settings, name), batch_size=batch_size, settings=settings.recorded(), resume=resume,
-                quiet=quiet,
+                stem=stem(settings, name), settings=settings.recorded(), **how,
             )  # fmt: skip
         except ModelError as error:
             later = sum(len(asked.asked) for _, _, asked in todo[position:])
             raise type(error)(
                 f"{error} (these were the {name} answers of {subject.task.name}; {later} questions come after them)"
             ) from error
-    return rescore(run, found, [settings], replicates)
 
 
 def _about(subject: Subject, name: str) -> dict[str, Any]:
