@@ -58,7 +58,10 @@ def measure(path: Path, chromium: str) -> dict[str, float]:
             """() => {
               const entry = performance.getEntriesByType("navigation")[0];
               const paint = performance.getEntriesByName("first-contentful-paint")[0];
-              return { "first paint": paint.startTime / 1e3, "loaded": entry.loadEventEnd / 1e3, "drawn": performance.now() / 1e3 };
+              return {
+                "first paint": paint.startTime / 1e3, "loaded": entry.loadEventEnd / 1e3,
+                "drawn": performance.now() / 1e3,
+              };
             }"""
         )
         for what, action in (
@@ -67,7 +70,8 @@ def measure(path: Path, chromium: str) -> dict[str, float]:
             ("compare (parses the data)", "document.getElementById('compare').click()"),
         ):
             found[what] = tab.evaluate(
-                f"() => {{ const at = performance.now(); {action}; document.body.offsetHeight; return (performance.now() - at) / 1e3; }}"
+                f"() => {{ const at = performance.now(); {action}; document.body.offsetHeight; "
+                "return (performance.now() - at) / 1e3; }"
             )
         browser.close()
     return dict(found)
@@ -85,9 +89,8 @@ def main() -> int:
     submissions = many(read_all(Path("submissions")), arguments.count)
     started = time.monotonic()
     source = page(make_board(submissions))
-    print(
-        f"{len(submissions)} submissions, {len(source.encode()) / 1e6:.1f} MB, built in {time.monotonic() - started:.0f} s"
-    )
+    size, seconds = len(source.encode()) / 1e6, time.monotonic() - started
+    print(f"{len(submissions)} submissions, {size:.1f} MB, built in {seconds:.0f} s")
     with tempfile.TemporaryDirectory() as scratch:
         path = arguments.keep or Path(scratch) / "index.html"
         path.write_text(source, "utf-8")
