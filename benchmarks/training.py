@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hlvbench.models.load import identified
 from hlvbench.stats import seeded
 from hlvbench.task import load_task
 from hlvbench.train.batch import Encoder, Example, Pair, forward, micro_batches
@@ -142,7 +143,7 @@ def report(name: str, ours: float, theirs: float, other: str, target: float) -> 
 
 def bench_sft(model: str, steps: int, rounds: int, scratch: Path) -> bool:
     config = Config("sft", model, ("varierr",))
-    bench = Bench(config, "cpu")
+    bench = Bench(config, identified(model, Path(model)), "cpu")
     task = load_task("varierr")
     rows = Encoder(task, bench.decoder, bench.context).examples(task.records_of("train", ANNOTATOR))
     pieces, micro = sft_pieces(rows, config, 8, steps), 8
@@ -165,7 +166,7 @@ def bench_capo(model: str, steps: int, rounds: int, scratch: Path) -> bool:
     start = sft / "varierr" / ANNOTATOR
     per_step = 8
     config = Config("capo", model, ("varierr",), start=str(sft), batch=per_step, select="last")
-    bench, task = Bench(config, "cpu"), load_task("varierr")
+    bench, task = Bench(config, identified(model, Path(model)), "cpu"), load_task("varierr")
     bench.load_start([task])
     made = Encoder(task, bench.decoder, bench.context).pairs(preferences(task, ANNOTATOR, config.policy()))
     chosen = seeded("benchmark").permutation(len(made))[: steps * per_step]

@@ -13,7 +13,7 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.errors import AdapterError, HlvbenchError, RunError, TaskError, UsageError
-from hlvbench.files import read_generations, read_json, sha256_text
+from hlvbench.files import read_generations, read_json, sha256_file, sha256_text
 from hlvbench.models.decode import Decoder
 from hlvbench.models.hf import load_hf
 from hlvbench.models.load import load_tokenizer
@@ -154,7 +154,10 @@ def test_capo_starts_at_its_sft_adapter_and_moves_towards_the_chosen_answers(
     assert log[-1]["correct"] > 0.7
     facts = read_json(out / "toy" / "Ann1" / "manifest.json")
     assert facts["pairs"] == sum(facts["rejected_by"].values()) > 5
-    assert facts["start_sha256"] is not None
+    assert facts["trained_on"]["start"] == sha256_file(sft / "toy" / "Ann1" / "adapter_model.safetensors")
+    other = train(config(base, seed=7), tmp_path / "other", tasks_dir=tasks_dir, quiet=True)
+    with pytest.raises(RunError, match=r"other settings(.|\n)*  start: there"):
+        train(dataclasses.replace(settings, start=str(other)), out, tasks_dir=tasks_dir, quiet=True)
     assert not (out / "toy" / "Ann1" / "ref").exists()
 
 

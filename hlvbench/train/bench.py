@@ -11,10 +11,19 @@ from typing import Any
 from ..errors import ModelError
 from ..files import dump_json, read_json, write_atomic
 from ..models import Completion, Query
-from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, file_problems, find_adapters, local_folder, write_record
+from ..models.adapters import (
+    CONFIG,
+    WEIGHTS,
+    AdapterPlan,
+    Base,
+    file_problems,
+    find_adapters,
+    local_folder,
+    write_record,
+)
 from ..models.decode import Decoder
 from ..models.gate import PROBE, load_adapters
-from ..models.load import identified, load_model, load_tokenizer, pick_device
+from ..models.load import load_model, load_tokenizer, pick_device
 from ..settings import Settings
 from ..types import Task
 from .config import Config
@@ -26,17 +35,16 @@ CPU_MICRO, GPU_MICRO, DEV_BATCH = 8, 4, 32
 class Bench:
     """One base model, the frozen adapters that a training starts from, and the one adapter that is trained.
 
-    device: as `--device`. Raises ModelError or AdapterError for whatever does not fit.
+    base: what `config.model` is (`identified`). device: as `--device`. ModelError or AdapterError for what does not fit.
     """
 
-    def __init__(self, config: Config, device: str = "auto") -> None:
-        self.config = config
+    def __init__(self, config: Config, base: Base, device: str = "auto") -> None:
+        self.config, self.base = config, base
         self.settings = Settings(
             config.model, config.task, revision=config.revision, max_new_tokens=config.max_new_tokens,
             dtype=config.dtype, trust_remote_code=config.trust_remote_code, model_arg=config.model_arg,
         )  # fmt: skip
         self.folder = local_folder(config.model, "--model", config.revision, ModelError)
-        self.base = identified(config.model, self.folder)
         self.device = pick_device(device)
         self.decoder = Decoder(load_tokenizer(self.folder, self.settings), self.settings)
         self.model: Any = load_model(self.folder, self.settings, self.device)

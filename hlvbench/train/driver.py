@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ..embed import load_embedder
-from ..errors import RunError, TaskError, UsageError, all_problems
+from ..errors import ModelError, RunError, TaskError, UsageError, all_problems
 from ..files import dump_json, read_json, sha256_file, write_atomic
 from ..lock import locked
 from ..metrics.answers import Embedder
-from ..models.adapters import WEIGHTS
+from ..models.adapters import WEIGHTS, Base, find_adapters, local_folder
+from ..models.load import identified
 from ..prompt import render_answer
 from ..provenance import provenance
 from ..share import ALONE, Share
@@ -35,7 +36,7 @@ from .methods import Job, preferences_of, records_of, train_items, train_job
 from .pairs import pair_counts
 from .select import Selector, dev_answers, selecting_metric
 
-TOML, MANIFEST, START = "train.toml", "manifest.json", "start"
+TOML, MANIFEST, IDENTITY, START = "train.toml", "manifest.json", "identity.json", "start"
 EXAMPLES = 10
 
 
@@ -61,19 +62,21 @@ def train(
     config.check()
     tasks = load_tasks(config.task, data_dir, tasks_dir)
     jobs = _jobs(tasks, config, out, skip_missing, quiet)
-    embedder = load_embedder() if _needs_embedder(config) else None
-    todo = [job for job in jobs if not _is_done(job, config, quiet)]
-    mine = todo[share.rank :: share.world]
+    base, starts = _origins(config, tasks)
+    # shared out before the finished ones are left aside, which each process sees at another moment
+    shared = jobs[share.rank :: share.world]
+    mine = [job for job in shared if not _is_done(job, config, _identity(job, base, starts), quiet)]
     if not mine:
         return out
-    bench = Bench(config, _device(device, share))
+    embedder = load_embedder() if _needs_embedder(config) else None
+    bench = Bench(config, base, _device(device, share))
     plan = bench.load_start(tasks) if config.method == "capo" else None
     selectors = {t.name: _selector(t, bench, config, plan, out, embedder, quiet) for t in _tasks_of(mine)}
     for job in mine:
         start = plan.folders[job.task.name, job.annotators[0]] if plan else None
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(job.work.with_suffix(".lock"), "another process is training this adapter"):
-            _claim(job, config, bench, start)
+            _claim(job, config, _identity(job, base, starts))
             _say(f"{'/'.join(job.names)}: {config.method}", quiet)
             began = time.time()
             facts = train_job(
@@ -82,6 +85,27 @@ def train(
             )  # fmt: skip
             _finish(job, config, bench, facts, command, time.time() - began, share)
     return out
+
+
+def _origins(config: Config, tasks: Sequence[Task]) -> tuple[Base, Mapping[Pair, Path]]:
+    """What the training goes on from: the base model, and the SFT adapter of each (task, annotator)."""
+    base = identified(config.model, local_folder(config.model, "--model", config.revision, ModelError))
+    if config.method == "sft":
+        return base, {}
+    return base, find_adapters(str(config.start), {t.name: t.annotators for t in tasks}).folders
+
+
+def _identity(job: Job, base: Base, starts: Mapping[Pair, Path]) -> dict[str, Any]:
+    """What an adapter was trained on, beside the settings: data, base model, SFT start."""
+    start = starts.get((job.task.name, job.annotators[0]))
+    weights = start / WEIGHTS if start else None
+    return {
+        "task": f"{job.task.name}@{job.task.version}",
+        **{f"data {name}": digest for name, digest in job.task.data_sha256.items()},
+        "base config": base.config_sha256,
+        "base weights": base.weights_sha256,
+        "start": sha256_file(weights) if weights and weights.exists() else None,
+    }
 
 
 def _needs_embedder(config: Config) -> bool:
@@ -124,39 +148,35 @@ def _lack(job: Job, config: Config) -> str:
     return ""
 
 
-def _is_done(job: Job, config: Config, quiet: bool) -> bool:
-    """Whether the adapter is there, made by these settings; one made by others is an error that names them."""
+def _is_done(job: Job, config: Config, identity: Mapping[str, Any], quiet: bool) -> bool:
+    """Whether the adapter is there, made of the same by these settings; another one is an error that says why."""
     if not (job.folder / WEIGHTS).exists():
         if job.annotator is not None and job.folder.exists():
             raise RunError(f"{job.folder} exists and holds no adapter; choose another --out, or remove it")
         return False
     if not (job.folder / TOML).exists():
         raise RunError(f"{job.folder} holds an adapter that was not trained here; choose another --out")
-    _compare(job.folder, config)
+    _compare(job.folder, config, read_json(job.folder / MANIFEST).get("trained_on", {}), identity)
     _say(f"{job.folder} is there already", quiet)
     return True
 
 
-def _compare(folder: Path, config: Config) -> None:
-    if found := config_differences(read_train_toml(folder / TOML), config):
+def _compare(folder: Path, config: Config, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    differing = config_differences(read_train_toml(folder / TOML), config)
+    differing += [
+        f"{k}: there {there.get(k)}, now {here.get(k)}" for k in {**there, **here} if there.get(k) != here.get(k)
+    ]
+    if differing:
         raise RunError(all_problems(
-            f"{folder} holds a training with other settings; choose another --out, or remove it:", found
+            f"{folder} holds a training with other settings; choose another --out, or remove it:", differing
         ))  # fmt: skip
 
 
-def _claim(job: Job, config: Config, bench: Bench, start: Path | None) -> None:
+def _claim(job: Job, config: Config, identity: Mapping[str, Any]) -> None:
     """Begin a work folder, or make sure that the one there belongs to this training."""
-    identity = {
-        "task": f"{job.task.name}@{job.task.version}",
-        "data_sha256": dict(job.task.data_sha256),
-        "base": {k: v for k, v in vars(bench.base).items() if k != "name"},
-        "start_sha256": sha256_file(start / WEIGHTS) if start else None,
-    }
-    path = job.work / "identity.json"
+    path = job.work / IDENTITY
     if path.exists():
-        _compare(job.work, config)
-        if read_json(path) != identity:
-            raise RunError(f"{job.work} holds a training on other data, another base or another start; remove it")
+        _compare(job.work, config, read_json(path), identity)
         return
     if job.work.exists():
         shutil.rmtree(job.work)
@@ -194,7 +214,7 @@ def _finish(
     write_atomic(job.work / MANIFEST, dump_json({
         "command": list(command),
         **provenance(),
-        **{k: v for k, v in read_json(job.work / "identity.json").items() if k != "base"},
+        "trained_on": read_json(job.work / IDENTITY),
         "base": bench.describe(),
         "settings": {k: v for k, v in asdict(config.resolved()).items() if k not in ("model", "start")},
         "train_items": len(train_items(job.task, config)),
@@ -203,7 +223,7 @@ def _finish(
         "wall_seconds": round(seconds, 1),
         "peak_memory_bytes": _peak_memory(bench.device),
     }))  # fmt: skip
-    for path in [*job.work.glob("checkpoint-*"), *job.work.glob("*.safetensors"), job.work / "identity.json"]:
+    for path in [*job.work.glob("checkpoint-*"), *job.work.glob("*.safetensors"), job.work / IDENTITY]:
         if path.is_dir():
             shutil.rmtree(path)
         elif path.name != WEIGHTS:
@@ -252,7 +272,6 @@ def dry_run(
     {"task/annotator": {"examples" or "pairs", "rejected_by", "too_long", "tokens", "longest", "steps", "shown"}}; the
     examples hold the data's own texts.
     """
-    from ..models.adapters import local_folder
     from ..models.decode import Decoder
     from ..models.load import load_tokenizer
     from ..settings import Settings
