@@ -35,7 +35,7 @@ CPU_MICRO, GPU_MICRO, DEV_BATCH = 8, 4, 32
 class Bench:
     """One base model, the frozen adapters that a training starts from, and the one adapter that is trained.
 
-    base: what `config.model` is (`identified`). device: as `--device`. ModelError or AdapterError for what does not fit.
+    base: what `config.model` is (`identified`). device: as `--device`. ModelError, AdapterError: what does not fit.
     """
 
     def __init__(self, config: Config, base: Base, device: str = "auto") -> None:
