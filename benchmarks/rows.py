@@ -79,8 +79,8 @@ ROWS = (
     tiny("icl", "--prompt", "icl"),
     tiny("vp", "--prompt", "vp"),
     tiny("vp-icl", "--prompt", "vp-icl"),
-    tiny("sft", adapters="sft"),
-    tiny("capo", adapters="capo"),
+    tiny("sft", "--max-new-tokens", "96", adapters="sft"),
+    tiny("capo", "--max-new-tokens", "96", adapters="capo"),
 )  # fmt: skip
 
 

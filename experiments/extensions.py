@@ -4,8 +4,7 @@
 (b) no repeated annotation: CAPO with rejected texts of the nearest other items instead of the same item;
 (c) more annotators: 4, 16 and 64 synthetic ones, an adapter each against one shared adapter with the annotator in
     the prompt, each annotator with 100 train records, every item read by four of them.
-(a) and (b) on both datasets and on the synthetic task `demo`, where the truth is known; (c) on synthetic tasks. One
-seed; what is finished is not done again.
+(a) and (b) on VariErr and on the synthetic task `demo`, where the truth is known; (c) on synthetic tasks. One seed; what is finished is not done again.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from imitation import COLUMNS, adapters, arguments, train_command
 from hlvbench.compare import read_run
 from hlvbench.files import write_atomic
 
+REAL = "varierr"
 SIZES = (25, 50, 100)
 CROWDS = (4, 16, 64)
 RECORDS, READERS = (100, 40, 40), 4
@@ -90,8 +90,8 @@ def few_real(places: Places) -> None:
     given = places.given
     for size in SIZES:
         cut, sft, capo = ("--train-items", str(size)), f"sft-{size}", f"capo-{size}"
-        run_all([train_command(given, "sft", 0, sft, *cut)])
-        run_all([_from(train_command(given, "capo", 0, capo, *cut), adapters(given.out, sft, 0))])
+        run_all([train_command(given, "sft", 0, sft, *cut, tasks=REAL)])
+        run_all([_from(train_command(given, "capo", 0, capo, *cut, tasks=REAL), adapters(given.out, sft, 0))])
         run_all([real_run(places, name) for name in (sft, capo)])
 
 
@@ -101,7 +101,7 @@ def demo_run(places: Places, name: str) -> Command:
 
 def real_run(places: Places, name: str) -> Command:
     given = places.given
-    return scored(places, name, given.model, "varierr,r2", adapters(given.out, name, 0), "--max-new-tokens", "96")
+    return scored(places, name, given.model, REAL, adapters(given.out, name, 0), "--max-new-tokens", "96")
 
 
 def _from(command: Command, start: Path) -> Command:
@@ -118,7 +118,7 @@ def nearest_synthetic(places: Places) -> None:
 
 
 def nearest_real(places: Places) -> None:
-    run_all([train_command(places.given, "capo", 0, "capo-nearest", *NEAREST)])
+    run_all([train_command(places.given, "capo", 0, "capo-nearest", *NEAREST, tasks=REAL)])
     run_all([real_run(places, "capo-nearest")])
 
 
@@ -162,7 +162,7 @@ def rows(places: Places, names: Sequence[tuple[str, str]], task: str) -> list[st
 def report(places: Places) -> str:
     head = ["| task | system | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
     few, near, many = list(head), list(head), list(head)
-    for task in ("varierr", "r2", "demo"):
+    for task in (REAL, "demo"):
         prefix = "demo-" if task == "demo" else ""
         whole = {m: f"demo-{m}-300" if prefix else f"{m}-seed0" for m in ("sft", "capo")}
         for method in ("sft", "capo"):

@@ -53,9 +53,11 @@ def run_command(given: argparse.Namespace, system: str, seed: int) -> Command:
     return Command(tuple(words), given.out / "logs" / f"{place.name}.log")
 
 
-def train_command(given: argparse.Namespace, method: str, seed: int, name: str | None = None, *more: str) -> Command:
+def train_command(
+    given: argparse.Namespace, method: str, seed: int, name: str | None = None, *more: str, tasks: str = ",".join(TASKS)
+) -> Command:
     place = adapters(given.out, name or method, seed)
-    words = ["train", method, "--config", f"hlv-tiny-{method}", "--model", given.model, "--task", ",".join(TASKS)]
+    words = ["train", method, "--config", f"hlv-tiny-{method}", "--model", given.model, "--task", tasks]
     words += ["--seed", str(seed), "--out", str(place), *more]
     words += ["--from", str(adapters(given.out, "sft", seed))] if method == "capo" else []
     return Command(tuple(words), given.out / "logs" / f"train-{name or method}-seed{seed}.log", processes=2)
