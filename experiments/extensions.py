@@ -4,8 +4,8 @@
 (b) no repeated annotation: CAPO with rejected texts of the nearest other items instead of the same item;
 (c) more annotators: 4, 16 and 64 synthetic ones, an adapter each against one shared adapter with the annotator in
     the prompt, each annotator with 100 train records, every item read by four of them.
-(a) and (b) on VariErr and on the synthetic task `demo`, where the truth is known; (c) on synthetic tasks. One seed; what
-is finished is not done again.
+(a) and (b) on VariErr and on the synthetic task `demo`, where the truth is known; (c) on synthetic tasks. One seed;
+what is finished is not done again.
 """
 
 from __future__ import annotations
