@@ -34,7 +34,8 @@ def _rows(table: Mapping[str, Any], systems: Mapping[str, Mapping[str, Any]]) ->
         span = f" [{number(index['low'])}, {number(index['high'])}]" if index["low"] is not None else ""
         factors = [number(row["factors"].get(f, {"value": None})["value"], 2) for f in FACTORS]
         verified = system["verified"]["date"] if system["verified"] else "no"
-        name = plain(system["system"]) + (f" ({', '.join(system['marks'])})" if system["marks"] else "")
+        marks = ", ".join(map(plain, system["marks"]))
+        name = plain(system["system"]) + (f" ({marks})" if marks else "")
         rank = row["rank"] or system["role"]
         lines.append(f"| {rank} | {name} | {number(index['value'])}{span} | {' | '.join(factors)} | {verified} | "
                      f"[{row['submission']}](../submissions/{row['submission']}) |")  # fmt: skip
