@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..report.markup import Html, tag
-from ..report.page import policy
+from ..report.page import page_head
 from .sheet import Sheet
 from .wording import NOT_PUBLIC
 
@@ -15,20 +15,12 @@ _HERE = Path(__file__).parent
 def sheet_page(sheet: Sheet) -> str:
     """The page of a sheet. Its texts stand in a block of JSON that no browser runs and reach the page as text alone."""
     style, script = (_HERE.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
+    head = page_head(
+        f"Rating sheet {sheet.id}", style, script,
         tag("meta", name="robots", content="noindex, nofollow, noarchive"),
         # translated texts would be rated instead of the texts
         tag("meta", name="google", content="notranslate"),
-        tag("title", f"Rating sheet {sheet.id}"),
-        tag("link", rel="icon", href="data:,"),
-        tag("style", Html(style)),
-    )
+    )  # fmt: skip
     header = tag(
         "header",
         tag("p", f"Rating sheet {sheet.id}", class_="kind"),

@@ -22,18 +22,7 @@ def page(
     system = str(documents[0]["system"]) if documents else ""
     style, script = (_HERE.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
     parts = [_task(d, k, items[k] if k < len(items) else ()) for k, d in enumerate(documents)]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{system or 'unnamed system'} – hlvbench report"),
-        # an empty icon: browsers would ask the server for one
-        tag("link", rel="icon", href="data:,"),
-        tag("style", Html(style)),
-    )
+    head = page_head(f"{system or 'unnamed system'} – hlvbench report", style, script)
     body = tag(
         "body",
         tag("a", "Skip to the scores", href="#task-1", class_="skip"),
@@ -46,8 +35,25 @@ def page(
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
+def page_head(title: str, style: str, script: str, *more: Html) -> Html:
+    """The head of a page that is one file and asks for nothing outside; more: tags of its own."""
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        *more,
+        tag("title", title),
+        # an empty icon: browsers would ask the server for one
+        tag("link", rel="icon", href="data:,"),
+        tag("style", Html(style)),
+    )
+
+
 def policy(style: str, script: str) -> str:
-    """Only this file's own style and script; nothing is fetched, sent or framed."""
+    """Only this file's own style and script; nothing is fetched, sent or framed. Blocks of data are never run."""
 
     def digest(source: str) -> str:
         return "'sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() + "'"
