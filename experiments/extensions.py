@@ -64,7 +64,7 @@ class Places:
         return Path(self.out / "logs" / f"{name}.log")
 
 
-def scored(places: Places, name: str, model: str, task: str, adapter_dir: Path, *more: str) -> Command:
+def run_of(places: Places, name: str, model: str, task: str, adapter_dir: Path, *more: str) -> Command:
     words = ["run", "--model", model, "--task", task, "--adapter-dir", str(adapter_dir), "-q", *more]
     return Command((*words, "--out", str(places.run(name))), places.log(name))
 
@@ -97,12 +97,12 @@ def few_real(places: Places) -> None:
 
 
 def demo_run(places: Places, name: str) -> Command:
-    return scored(places, name, places.model, "demo", places.out / "adapters" / name, "--max-new-tokens", "64")
+    return run_of(places, name, places.model, "demo", places.out / "adapters" / name, "--max-new-tokens", "64")
 
 
 def real_run(places: Places, name: str) -> Command:
     given = places.given
-    return scored(places, name, given.model, REAL, adapters(given.out, name, 0), "--max-new-tokens", "96")
+    return run_of(places, name, given.model, REAL, adapters(given.out, name, 0), "--max-new-tokens", "96")
 
 
 def _from(command: Command, start: Path) -> Command:
@@ -133,7 +133,7 @@ def many_annotators(places: Places) -> None:
         run_all([demo_train(places, "sft", f"{task}-each", task, *where)])
         run_all([demo_train(places, "sft", f"{task}-shared", task, *where, "--shared", processes=1)])
         run_all([
-            scored(places, f"{task}-{kind}", places.model, task, _adapters(places, task, kind), *where,
+            run_of(places, f"{task}-{kind}", places.model, task, _adapters(places, task, kind), *where,
                    "--max-new-tokens", "64")
             for kind in ("each", "shared")
         ])  # fmt: skip
@@ -144,18 +144,19 @@ def _adapters(places: Places, task: str, kind: str) -> Path:
 
 
 def rows(places: Places, names: Sequence[tuple[str, str]], task: str) -> list[str]:
-    """(what, run) -> table rows of the run's values on the task, with intervals."""
+    """(what, run) -> table rows of the run's values on the task, with intervals; a run that is not there says so."""
     lines = []
     for what, name in names:
         problems: list[str] = []
-        found = read_run(places.run(name), problems)
-        if found is None:
+        scored = (places.run(name) / task / "scores.json").exists()
+        found = read_run(places.run(name), problems) if scored else None
+        if problems:
             sys.exit("\n".join(problems))
         cells = []
         for metric in COLUMNS.values():
-            value = found.parts[task].values.get(metric)
+            value = found.parts[task].values.get(metric) if found else None
             span = f" [{value.interval[0]:.3f}, {value.interval[1]:.3f}]" if value and value.interval else ""
-            cells.append(f"{value.estimate:.3f}{span}" if value else "–")
+            cells.append(f"{value.estimate:.3f}{span}" if value else "–" if found else "not run")
         lines.append(f"| {task} | {what} | " + " | ".join(cells) + " |")
     return lines
 
