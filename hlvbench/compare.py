@@ -6,6 +6,7 @@ Works from the runs' own files: neither data nor model is needed.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -290,7 +291,7 @@ def _table(values: Mapping[str, Value], name: str, systems: Iterable[str], items
     for number, pair in enumerate(pairs):
         pair["p_holm"] = adjusted[str(number)]
     spec = REGISTRY[name.partition("@")[0]]
-    beaten_by = {s: sum(_beats(pair, s, spec.better == "lower") for pair in pairs) for s in given}
+    beaten_by = Counter(_loser(pair, spec.better == "lower") for pair in pairs if pair["p_holm"] < LEVEL)
     rows = [
         {
             "system": s,
@@ -319,12 +320,10 @@ def _pair(a: str, b: str, first: Value, second: Value, items: int) -> dict[str, 
     }  # fmt: skip
 
 
-def _beats(pair: Mapping[str, Any], loser: str, lower_is_better: bool) -> bool:
-    """Does the other system of the pair beat `loser`?"""
-    if loser not in (pair["a"], pair["b"]) or not pair["p_holm"] < LEVEL:
-        return False
-    ahead = pair["difference"] if loser == pair["b"] else -pair["difference"]
-    return bool(ahead < 0 if lower_is_better else ahead > 0)
+def _loser(pair: Mapping[str, Any], lower_is_better: bool) -> str | None:
+    """The worse system of a pair; None where they are equal."""
+    difference = -pair["difference"] if lower_is_better else pair["difference"]
+    return None if difference == 0 else str(pair["b"] if difference > 0 else pair["a"])
 
 
 def compare_text(result: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -74,15 +74,25 @@ class Spec:
     resamples: bool = True
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
-        found = inspect.signature(self.function).parameters.values()
-        return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        return _parameters(self.function)
 
     def hints(self) -> Mapping[str, Any]:
-        return typing.get_type_hints(self.function)
+        return _hints(self.function)
 
     def variants_for(self, task: Task) -> tuple[Mapping[str, Value], ...]:
         """The parameter settings that a scorecard of `task` prints."""
         return self.variants(task) if callable(self.variants) else self.variants
+
+
+@cache
+def _parameters(function: Callable[..., Estimate]) -> Mapping[str, inspect.Parameter]:
+    found = inspect.signature(function).parameters.values()
+    return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+@cache
+def _hints(function: Callable[..., Estimate]) -> Mapping[str, Any]:
+    return typing.get_type_hints(function)
 
 
 REGISTRY: dict[str, Spec] = {}
