@@ -6,12 +6,13 @@ import copy
 import csv
 import datetime
 import io
+import json
 
 import pytest
 
 from hlvbench.compare import compare
 from hlvbench.leaderboard import make_board, page, read_all
-from tests.boards import reference, submission
+from tests.boards import reference, scored, submission
 from tests.test_report import chromium, visit  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.slow
@@ -31,6 +32,18 @@ def made(tmp_path_factory):
     path = root / "index.html"
     path.write_text(page(make_board(read_all(place))), "utf-8")
     return place, path
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory):
+    """index.html of two tables: a task in two versions, a system in each."""
+    root = tmp_path_factory.mktemp("versions")
+    second = json.loads(json.dumps(scored("nearest")).replace("toy@1", "toy@2"))
+    submission(root, "one")
+    submission(root, "two", document=second)
+    path = root / "index.html"
+    path.write_text(page(make_board(read_all(root))), "utf-8")
+    return path
 
 
 def names(tab):
@@ -117,6 +130,26 @@ def test_a_system_is_shown_and_closed_by_keyboard(visit, made):  # noqa: F811
     assert trouble == []
 
 
+def test_the_panel_shows_every_score_of_the_board(visit, made):  # noqa: F811
+    board = make_board(read_all(made[0]))
+    (table,) = board["tables"]
+    row = next(r for r in table["rows"] if r["submission"] == "20260304_beta")
+    tab, _, _ = visit(made[1])
+    tab.click("tr[data-id$=_beta] a.open")
+    shown = [[cell.inner_text() for cell in r.query_selector_all("th, td")]
+             for r in tab.query_selector_all("dialog table.scores tbody tr")]  # fmt: skip
+
+    def written(value, digits):
+        return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+    assert [r[0] for r in shown] == [s["metric"] for s in row["scores"]]
+    for cells, score in zip(shown, row["scores"], strict=True):
+        value = written(score["value"], 3)
+        assert cells[1].startswith(value) or (score["value"] is None and score["note"] in cells[1])
+        assert cells[-1] == written(score["ceiling"], 2)
+    assert len({r[1] for r in shown}) > 5
+
+
 def test_the_csv_holds_the_rows_that_are_shown_and_no_formula(visit, made, tmp_path):  # noqa: F811
     board = make_board(read_all(made[0]))
     board["systems"]["20260304_beta"]["system"] = '=HYPERLINK("x"), "y"'
@@ -190,9 +223,26 @@ def test_no_screen_scrolls_sideways_and_dark_is_dark(visit, made, width, scheme)
     assert trouble == []
 
 
-def test_without_script_all_tables_are_readable_and_links_lead_to_the_files(visit, made):  # noqa: F811
-    tab, trouble, _ = visit(made[1], java_script_enabled=False)
-    assert [s.is_visible() for s in tab.query_selector_all("section.tab")] == [True]
+def visible_tables(tab):
+    return [section.get_attribute("id") for section in tab.query_selector_all("section.tab") if section.is_visible()]
+
+
+def test_a_tab_shows_its_table_and_paper_all_of_them(visit, versions):  # noqa: F811
+    tab, trouble, _ = visit(versions)
+    first, second = (section.get_attribute("id") for section in tab.query_selector_all("section.tab"))
+    assert visible_tables(tab) == [first]
+    tab.click(f"[data-tab='{second}']")
+    assert visible_tables(tab) == [second]
+    tab.emulate_media(media="print")
+    assert visible_tables(tab) == [first, second]
+    assert trouble == []
+
+
+def test_without_script_all_tables_are_readable_and_links_lead_to_the_files(visit, made, versions):  # noqa: F811
+    tab, trouble, _ = visit(versions, java_script_enabled=False)
+    assert len(visible_tables(tab)) == 2
+    tab, more, _ = visit(made[1], java_script_enabled=False)
+    trouble += more
     assert not tab.is_visible(".tools")
     link = tab.query_selector("tr[data-id$=_beta] a").get_attribute("href")
     assert (made[0].parent / "leaderboard" / link).resolve() == (made[0] / "20260304_beta").resolve()

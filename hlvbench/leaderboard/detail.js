@@ -4,8 +4,19 @@ let board = null;
 
 // Parsed when first asked for: the tables stand without it.
 function data() {
-  board ??= JSON.parse(document.getElementById("board").textContent);
+  board ??= unpacked(JSON.parse(document.getElementById("board").textContent));
   return board;
+}
+
+// A score comes as a list of its values in the order of table.score, its metric as a number in table.names.
+function unpacked(packed) {
+  for (const table of packed.tables) {
+    for (const row of table.rows) {
+      row.scores = row.scores.map((values) => Object.fromEntries(table.score.map((key, at) => [key, values[at]])));
+      for (const score of row.scores) score.metric = table.names[score.metric];
+    }
+  }
+  return packed;
 }
 
 function tablesOf(id) {
