@@ -4,8 +4,8 @@
 (b) no repeated annotation: CAPO with rejected texts of the nearest other items instead of the same item;
 (c) more annotators: 4, 16 and 64 synthetic ones, an adapter each against one shared adapter with the annotator in
     the prompt, each annotator with 100 train records, every item read by four of them.
-(a) and (b) on VariErr and on the synthetic task `demo`, where the truth is known; (c) on synthetic tasks. One seed;
-what is finished is not done again.
+(a) and (b) on both datasets, with --seeds training seeds, and on the synthetic task `demo`, where the truth is known;
+(c) on synthetic tasks. What is finished is not done again.
 """
 
 from __future__ import annotations
@@ -16,12 +16,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from commands import Command, run_all
-from imitation import COLUMNS, adapters, arguments, train_command
+from imitation import (
+    COLUMNS,
+    METHODS,
+    TASKS,
+    arguments,
+    cell,
+    line_of,
+    over_seeds,
+    parts_of,
+    places_of,
+    read,
+    run_command,
+    small,
+    train_command,
+)  # fmt: skip
 
-from hlvbench.compare import read_run
+from hlvbench.compare import compare_values
 from hlvbench.files import write_atomic
 
-REAL = "varierr"
 SIZES = (25, 50, 100)
 CROWDS = (4, 16, 64)
 RECORDS, READERS = (100, 40, 40), 4
@@ -89,26 +102,16 @@ def few_synthetic(places: Places) -> None:
 
 def few_real(places: Places) -> None:
     given = places.given
-    for size in SIZES:
-        cut, sft, capo = ("--train-items", str(size)), f"sft-{size}", f"capo-{size}"
-        run_all([train_command(given, "sft", 0, sft, *cut, tasks=REAL)])
-        run_all([_from(train_command(given, "capo", 0, capo, *cut, tasks=REAL), adapters(given.out, sft, 0))])
-        run_all([real_run(places, name) for name in (sft, capo)])
+    for seed in range(given.seeds):
+        for size in SIZES:
+            cut, sft, capo = ("--train-items", str(size)), f"sft-{size}", f"capo-{size}"
+            run_all([train_command(given, "sft", seed, sft, *cut)])
+            run_all([train_command(given, "capo", seed, capo, *cut, start=sft)])
+            run_all([run_command(given, name, seed) for name in (sft, capo)])
 
 
 def demo_run(places: Places, name: str) -> Command:
     return run_of(places, name, places.model, "demo", places.out / "adapters" / name, "--max-new-tokens", "64")
-
-
-def real_run(places: Places, name: str) -> Command:
-    given = places.given
-    return run_of(places, name, given.model, REAL, adapters(given.out, name, 0), "--max-new-tokens", "96")
-
-
-def _from(command: Command, start: Path) -> Command:
-    words = list(command.words)
-    words[words.index("--from") + 1] = str(start)
-    return Command(tuple(words), command.log, command.processes)
 
 
 def nearest_synthetic(places: Places) -> None:
@@ -119,8 +122,9 @@ def nearest_synthetic(places: Places) -> None:
 
 
 def nearest_real(places: Places) -> None:
-    run_all([train_command(places.given, "capo", 0, "capo-nearest", *NEAREST, tasks=REAL)])
-    run_all([real_run(places, "capo-nearest")])
+    for seed in range(places.given.seeds):
+        run_all([train_command(places.given, "capo", seed, "capo-nearest", *NEAREST)])
+        run_all([run_command(places.given, "capo-nearest", seed)])
 
 
 def many_annotators(places: Places) -> None:
@@ -143,40 +147,60 @@ def _adapters(places: Places, task: str, kind: str) -> Path:
     return Path(places.out / "adapters" / f"{task}-{kind}")
 
 
-def rows(places: Places, names: Sequence[tuple[str, str]], task: str) -> list[str]:
-    """(what, run) -> table rows of the run's values on the task, with intervals; a run that is not there says so."""
+def runs_of(places: Places, system: str, task: str) -> list[Path]:
+    """The runs behind a row: of real data one per training seed, of synthetic ones one."""
+    return places_of(places.given, system) if task in TASKS else [places.run(system)]
+
+
+def is_there(runs: Sequence[Path], task: str) -> bool:
+    return all((run / task / "scores.json").exists() for run in runs)
+
+
+def rows(places: Places, systems: Sequence[tuple[str, str]], task: str) -> list[str]:
+    """(what, system) -> table rows of its values on the task; a run that is not there says so."""
     lines = []
-    for what, name in names:
-        problems: list[str] = []
-        scored = (places.run(name) / task / "scores.json").exists()
-        found = read_run(places.run(name), problems) if scored else None
-        if problems:
-            sys.exit("\n".join(problems))
-        cells = []
-        for metric in COLUMNS.values():
-            value = found.parts[task].values.get(metric) if found else None
-            span = f" [{value.interval[0]:.3f}, {value.interval[1]:.3f}]" if value and value.interval else ""
-            cells.append(f"{value.estimate:.3f}{span}" if value else "–" if found else "not run")
+    for what, system in systems:
+        runs, cells = runs_of(places, system, task), ["not run"] * len(COLUMNS)
+        if is_there(runs, task):
+            parts = parts_of(runs, task)
+            cells = [cell(parts, metric) for metric in COLUMNS.values()]
         lines.append(f"| {task} | {what} | " + " | ".join(cells) + " |")
     return lines
 
 
+def gain(places: Places, what: str, systems: tuple[str, str], task: str) -> str:
+    """A table row: CAPO less SFT, (capo, sft), paired on shared replicates, p not adjusted."""
+    runs = [runs_of(places, system, task) for system in systems]
+    if not all(is_there(r, task) for r in runs):
+        return f"| {task} | {what} | " + " | ".join(["not run"] * len(COLUMNS)) + " |"
+    both = dict(zip(METHODS[::-1], (over_seeds(parts_of(r, task)) for r in runs), strict=True))
+    compared = compare_values(both, read(runs[0][0]).parts[task].items)["metrics"]
+    cells = []
+    for metric in COLUMNS.values():
+        (pair,) = compared[metric]["pairs"]
+        _, difference, low, high = line_of(pair, "capo", "sft")
+        cells.append(f"{difference:.3f} [{low:.3f}, {high:.3f}], p {small(pair['p'])}")
+    return f"| {task} | {what} | " + " | ".join(cells) + " |"
+
+
 def report(places: Places) -> str:
     head = ["| task | system | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
-    few, near, many = list(head), list(head), list(head)
-    for task in (REAL, "demo"):
-        prefix = "demo-" if task == "demo" else ""
-        whole = {m: f"demo-{m}-300" if prefix else f"{m}-seed0" for m in ("sft", "capo")}
-        for method in ("sft", "capo"):
-            names = [(f"{method}, {size} items", f"{prefix}{method}-{size}") for size in SIZES]
-            few += rows(places, [*names, (f"{method}, 300 items", whole[method])], task)
+    few, gains, near, many = list(head), list(head), list(head), list(head)
+    for task in (*TASKS, "demo"):
+        prefix, whole = ("", "") if task in TASKS else ("demo-", "-300")
+        of = {m: {**{n: f"{prefix}{m}-{n}" for n in SIZES}, 300: f"{prefix}{m}{whole}"} for m in METHODS}
+        for method in METHODS:
+            few += rows(places, [(f"{method}, {n} items", name) for n, name in of[method].items()], task)
+        gains += [gain(places, f"{n} items", (of["capo"][n], of["sft"][n]), task) for n in (*SIZES, 300)]
         near += rows(places, [
-            ("sft", whole["sft"]), ("capo, same item", whole["capo"]), ("capo, nearest item", f"{prefix}capo-nearest"),
+            ("sft", of["sft"][300]), ("capo, same item", of["capo"][300]),
+            ("capo, nearest item", f"{prefix}capo-nearest"),
         ], task)  # fmt: skip
     for count in CROWDS:
-        names = [(f"{count} annotators, {kind}", f"crowd{count}-{kind}") for kind in ("each", "shared")]
-        many += rows(places, names, f"crowd{count}")
-    parts = {"Fewer shared items": few, "Rejected texts of the nearest items": near, "More annotators": many}
+        systems = [(f"{count} annotators, {kind}", f"crowd{count}-{kind}") for kind in ("each", "shared")]
+        many += rows(places, systems, f"crowd{count}")
+    parts = {"Fewer shared items": few, "Fewer shared items: capo less sft, paired": gains,
+             "Rejected texts of the nearest items": near, "More annotators": many}  # fmt: skip
     return "\n\n".join(f"**{title}**\n\n" + "\n".join(lines) for title, lines in parts.items()) + "\n"
 
 

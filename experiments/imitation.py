@@ -54,12 +54,13 @@ def run_command(given: argparse.Namespace, system: str, seed: int) -> Command:
 
 
 def train_command(
-    given: argparse.Namespace, method: str, seed: int, name: str | None = None, *more: str, tasks: str = ",".join(TASKS)
+    given: argparse.Namespace, method: str, seed: int, name: str | None = None, *more: str, start: str = "sft"
 ) -> Command:
+    """Both tasks' adapters by the method; CAPO goes on from those that are named `start`."""
     place = adapters(given.out, name or method, seed)
-    words = ["train", method, "--config", f"hlv-tiny-{method}", "--model", given.model, "--task", tasks]
+    words = ["train", method, "--config", f"hlv-tiny-{method}", "--model", given.model, "--task", ",".join(TASKS)]
     words += ["--seed", str(seed), "--out", str(place), *more]
-    words += ["--from", str(adapters(given.out, "sft", seed))] if method == "capo" else []
+    words += ["--from", str(adapters(given.out, start, seed))] if method == "capo" else []
     return Command(tuple(words), given.out / "logs" / f"train-{name or method}-seed{seed}.log", processes=2)
 
 
@@ -74,31 +75,43 @@ def do_everything(given: argparse.Namespace) -> None:
         run_all([run_command(given, method, seed) for method in METHODS])
 
 
-def read(given: argparse.Namespace, system: str, seed: int) -> Run:
+def read(place: Path) -> Run:
     problems: list[str] = []
-    found = read_run(folder(given.out, system, seed), problems)
+    found = read_run(place, problems)
     if found is None:
         sys.exit("\n".join(problems))
     return found
 
 
-def systems(given: argparse.Namespace, task: str) -> dict[str, dict[str, Value]]:
-    """System -> its kept values: for trained ones the mean over seeds, replicate by replicate."""
-    found = {p: dict(read(given, p, 0).parts[task].values) for p in PROMPTS}
-    for method in METHODS:
-        found[method] = mean_values([read(given, method, seed).parts[task].values for seed in range(given.seeds)])
-    return found
+def parts_of(places: Sequence[Path], task: str) -> list[Mapping[str, Value]]:
+    """The kept values on the task of every run: one run per training seed."""
+    return [read(place).parts[task].values for place in places]
 
 
-def of_seeds(given: argparse.Namespace, method: str, task: str, metric: str) -> list[float]:
-    return [read(given, method, seed).parts[task].values[metric].estimate for seed in range(given.seeds)]
+def places_of(given: argparse.Namespace, system: str) -> list[Path]:
+    return [folder(given.out, system, seed) for seed in range(1 if system in PROMPTS else given.seeds)]
+
+
+def over_seeds(parts: Sequence[Mapping[str, Value]]) -> Mapping[str, Value]:
+    """The mean over seeds, replicate by replicate; a single run keeps its own interval, of all its replicates."""
+    return parts[0] if len(parts) == 1 else mean_values(parts)
+
+
+def cell(parts: Sequence[Mapping[str, Value]], metric: str) -> str:
+    """Mean over the seeds ± their standard deviation [interval over items]."""
+    value = over_seeds(parts).get(metric)
+    if value is None:
+        return "–"
+    spread = f" ± {statistics.stdev(p[metric].estimate for p in parts):.3f}" if len(parts) > 1 else ""
+    ends = f" [{value.interval[0]:.3f}, {value.interval[1]:.3f}]" if value.interval else ""
+    return f"{value.estimate:.3f}{spread}{ends}"
 
 
 def single_answers(given: argparse.Namespace, system: str, task: str) -> str:
     """NIS@1 as the runs print it, the mean over seeds."""
     values = []
-    for seed in range(given.seeds if system in METHODS else 1):
-        document = read_json(folder(given.out, system, seed) / task / "scores.json")
+    for place in places_of(given, system):
+        document = read_json(place / task / "scores.json")
         values += [
             row["value"] for row in document["scores"]
             if row["metric"] == "imitation_score@1" and row["annotator"] is None and row["signature"].startswith(SHARP)
@@ -107,19 +120,19 @@ def single_answers(given: argparse.Namespace, system: str, task: str) -> str:
     return f"{statistics.mean(values):.3f}{spread}"
 
 
-def table(given: argparse.Namespace, task: str, found: Mapping[str, Mapping[str, Value]]) -> str:
+def table(given: argparse.Namespace, task: str, found: Mapping[str, Sequence[Mapping[str, Value]]]) -> str:
     lines = [f"| {task} | " + " | ".join(COLUMNS) + " | NIS@1 |", "|---|" + "---:|" * (len(COLUMNS) + 1)]
-    for system, values in found.items():
-        cells = []
-        for metric in COLUMNS.values():
-            value = values[metric]
-            low, high = value.interval or (value.estimate, value.estimate)
-            spread = ""
-            if system in METHODS and given.seeds > 1:
-                spread = f" ± {statistics.stdev(of_seeds(given, system, task, metric)):.3f}"
-            cells.append(f"{value.estimate:.3f}{spread} [{low:.3f}, {high:.3f}]")
+    for system, parts in found.items():
+        cells = [cell(parts, metric) for metric in COLUMNS.values()]
         lines.append(f"| {system} | " + " | ".join([*cells, single_answers(given, system, task)]) + " |")
     return "\n".join(lines)
+
+
+def line_of(pair: Mapping[str, Any], first: str, second: str) -> tuple[str, float, float, float]:
+    """(name, difference, low, high) of first less second, whichever way round the pair was compared."""
+    sign = 1.0 if pair["a"] == first else -1.0
+    low, high = sorted((sign * pair["low"], sign * pair["high"]))
+    return f"{first} − {second}", sign * pair["difference"], low, high
 
 
 def differences(found: Mapping[str, Mapping[str, Value]], items: int) -> str:
@@ -130,16 +143,15 @@ def differences(found: Mapping[str, Mapping[str, Value]], items: int) -> str:
     lines = ["| difference | metric | value [95 % interval] | p | Holm p |", "|---|---|---:|---:|---:|"]
     for first, second, metric in wanted:
         (pair,) = (p for p in compared[metric]["pairs"] if {p["a"], p["b"]} == {first, second})
-        sign = 1.0 if pair["a"] == first else -1.0
-        low, high = sorted((sign * pair["low"], sign * pair["high"]))
+        name, difference, low, high = line_of(pair, first, second)
         lines.append(
-            f"| {first} − {second} | {metric} | {sign * pair['difference']:.3f} [{low:.3f}, {high:.3f}] | "
-            f"{_small(pair['p'])} | {_small(pair['p_holm'])} |"
+            f"| {name} | {metric} | {difference:.3f} [{low:.3f}, {high:.3f}] | {small(pair['p'])} | "
+            f"{small(pair['p_holm'])} |"
         )
     return "\n".join(lines)
 
 
-def _small(p: float) -> str:
+def small(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
@@ -161,11 +173,12 @@ def kept(given: argparse.Namespace) -> str:
 
 
 def report(given: argparse.Namespace) -> str:
-    parts = []
+    blocks = []
     for task in TASKS:
-        found = systems(given, task)
-        parts += [table(given, task, found), differences(found, read(given, "base", 0).parts[task].items)]
-    return "\n\n".join([*parts, kept(given)]) + "\n"
+        found = {system: parts_of(places_of(given, system), task) for system in (*PROMPTS, *METHODS)}
+        items = read(places_of(given, "base")[0]).parts[task].items
+        blocks += [table(given, task, found), differences({s: over_seeds(p) for s, p in found.items()}, items)]
+    return "\n\n".join([*blocks, kept(given)]) + "\n"
 
 
 def arguments(description: str | None, words: Sequence[str] | None = None) -> argparse.ArgumentParser:
