@@ -9,10 +9,12 @@ import tomllib
 
 import pytest
 
+from hlvbench import __version__
 from hlvbench.cli import main
 from hlvbench.errors import RunError, UsageError
-from hlvbench.files import dump_json
+from hlvbench.files import dump_json, generation_lines
 from hlvbench.run import run
+from hlvbench.score import score_task
 from hlvbench.settings import Settings
 from hlvbench.submission import About, Desk, Findings, check, read_submission, submit
 from hlvbench.submission.answers import Asked, answer_problems
@@ -24,7 +26,7 @@ from hlvbench.submission.intake import local_path
 from hlvbench.submission.recipe import regenerate
 from hlvbench.submission.rescore import compare_documents
 from hlvbench.types import Generation
-from tests.boards import NamedEmbedder, answers, scored, submission
+from tests.boards import NamedEmbedder, answers, scored, sha, submission
 from tests.toy import toy_task
 
 
@@ -65,11 +67,27 @@ def test_the_same_text_gets_the_same_scores_and_is_recorded_as_verified(tmp_path
     assert errors(folder) == []
 
 
-def _with_answers(root, rows, document=None):
-    from hlvbench.files import generation_lines
-    from hlvbench.score import score_task
-    from tests.boards import sha
+def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
+    rows = [dataclasses.replace(r, text=f"Label: neutral\nExplanation: word{k} and word{k + 1}.") for k, r in
+            enumerate(answers("nearest"))]  # fmt: skip
+    newest = score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).document
+    older = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", "|hlvbench:0.0.9"))
+    row = next(s for s in older["scores"] if s["metric"] == "rouge_l" and s["annotator"] is None)
+    row.update(value=0.5, low=0.4, high=0.6)
+    folder = _with_answers(tmp_path, rows, older)
+    told = check(folder, desk=ToyDesk())
+    assert told.errors() == []
+    assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
+    assert check(folder, desk=ToyDesk(), write=True).errors() == []
+    assert json.loads((folder / "toy" / "scores.json").read_text()) == json.loads(dump_json(newest))
+    card = tomllib.loads((folder / "submission.toml").read_text())
+    assert card["verified"]["hlvbench"] == __version__
+    assert card["verified"]["largest_difference"] == 0.0
+    assert errors(folder) == []
+    assert "re-scored: all" in "\n".join(map(str, check(folder, desk=ToyDesk())))
 
+
+def _with_answers(root, rows, document=None):
     text = generation_lines(rows)
     document = document or score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).document
     settings = {"model": "org/base", "task": ["toy"], "prompt": "base", "split": "test", "limit": None, "seed": 0}
