@@ -265,7 +265,8 @@ def score(
         )  # fmt: skip
         _write_scores(target / name, scored)
         documents.append(scored.document)
-    write_report(target, documents)
+    # of a run the report shows every task, one that was not scored this time, too
+    write_report(target, read_scores(target) if target == place else documents)
     return target
 
 

@@ -1,6 +1,7 @@
 """The main job end to end, as a user runs it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,17 @@ def test_a_rescored_run_is_byte_identical(tasks_dir, tmp_path):
     (out / "mine" / "scores.json").unlink()
     assert hlvbench("score", out, "--tasks-dir", tasks_dir, "-q") == 0
     assert (out / "mine" / "scores.json").read_bytes() == before
+
+
+def test_scoring_one_task_again_leaves_the_other_in_the_report(tasks_dir, tmp_path):
+    shutil.copytree(tasks_dir / "mine", tasks_dir / "yours")
+    path = tasks_dir / "yours" / "task.toml"
+    path.write_text(path.read_text().replace('name = "mine"', 'name = "yours"'))
+    out = run(Settings("reference:echo", task=("mine", "yours")), out=tmp_path / "two", tasks_dir=tasks_dir, quiet=True)
+    before = (out / "report.md").read_text()
+    assert hlvbench("score", out, "--task", "yours", "--tasks-dir", tasks_dir, "-q") == 0
+    assert (out / "report.md").read_text() == before
+    assert "mine@2" in before
 
 
 def test_a_bare_file_of_three_columns_is_scored(tasks_dir, tmp_path, capsys):
@@ -190,6 +202,7 @@ def test_a_folder_of_other_settings_is_refused_and_the_difference_named(tasks_di
         (["run", "--task", "mine,mine", "--model", "reference:human"], "each task once"),
         (["run", "--task", "mine", "--model", "reference:human", "--adapter-dir", "x"], "neither --adapter-dir"),
         (["score", "/no/such/run"], "no such run folder"),
+        (["compare", "a", "b", "--table", "--json"], "give one of them"),
         (["score", ".", "--task", "mine"], "no run folder"),
         (["run", "--config", "/no/such.toml", "--model", "reference:human"], "no such file"),
     ],

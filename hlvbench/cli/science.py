@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from .options import add_verb, out_option, tasks_of
 
 
@@ -30,6 +31,8 @@ def _compare(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..run import read_scores
 
     if arguments.table:
+        if arguments.json:
+            raise UsageError("--table prints Markdown and --json everything; give one of them")
         print(side_by_side({str(run): read_scores(run) for run in arguments.runs}))
         return
     found = compare(arguments.runs)
