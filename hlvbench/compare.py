@@ -271,7 +271,8 @@ def compare_values(systems: Mapping[str, Mapping[str, Value]], items: int) -> di
 
     {"resolution": p, "metrics": {name: {"metric", "better", "systems": [{"system", "value", "low", "high", "rank"}],
     "pairs": [{"a", "b", "difference", "low", "high", "p", "p_holm", "beyond_resolution"}]}}}. Holm's adjustment is
-    over all pairs of a metric. rank = 1 + number of systems that beat it (better, p_holm < .05); only for hlv_index.
+    over all pairs of a metric. The interval holds 0 wherever the test (p, not adjusted) does not reject it.
+    rank = 1 + number of systems that beat it (better, p_holm < .05); only for hlv_index.
     """
     order = dict.fromkeys(name for values in systems.values() for name in values)
     metrics = sorted(order, key=lambda name: name != INDEX)
@@ -314,10 +315,11 @@ def _pair(a: str, b: str, first: Value, second: Value, items: int) -> dict[str, 
     difference, replicates = first.estimate - second.estimate, first.replicates - second.replicates
     found = interval(difference, replicates)
     p, beyond = difference_p(difference, replicates, items)
-    return {
-        "a": a, "b": b, "difference": difference, "low": found.low if found else None,
-        "high": found.high if found else None, "p": p, "beyond_resolution": beyond,
-    }  # fmt: skip
+    low, high = (found.low, found.high) if found else (None, None)
+    if found and p >= LEVEL:
+        # recentring moves replicates in which both are clipped at 0 off their place; the test counts them as ties
+        low, high = min(found.low, 0.0), max(found.high, 0.0)
+    return {"a": a, "b": b, "difference": difference, "low": low, "high": high, "p": p, "beyond_resolution": beyond}
 
 
 def _loser(pair: Mapping[str, Any], lower_is_better: bool) -> str | None:

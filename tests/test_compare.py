@@ -96,6 +96,17 @@ def test_replicates_are_recentred_on_the_estimate(tmp_path):
     assert pair["low"] == pytest.approx(0.05 - 0.285, abs=1e-4)
 
 
+def test_where_both_are_mostly_clipped_at_nought_the_interval_holds_nought(tmp_path):
+    # 60 % of the replicates are (0, 0): p = 2 (120 + 1) / 201, cut to 1. The others differ by .02 to .06, mean of all
+    # .016; recentred on .05, the interval would begin at 0 + (.05 - .016) = .034
+    some = np.where(np.arange(200) % 5 < 3, 0.0, 0.04 + 0.02 * np.sin(np.arange(200)))
+    a, b = simple(tmp_path / "a", 0.05, some), simple(tmp_path / "b", 0.0, np.zeros(200))
+    (pair,) = index_of(compare([a, b]))["pairs"]
+    assert pair["p"] == 1.0
+    assert pair["low"] == 0.0
+    assert pair["high"] > 0.05
+
+
 def test_holm_is_over_all_pairs_of_a_metric(tmp_path):
     folders = [simple(tmp_path / n, v, v + SPREAD * s) for n, v, s in (("a", 0.5, 1), ("b", 0.3, 0), ("c", 0.28, 2))]
     pairs = index_of(compare(folders))["pairs"]

@@ -7,10 +7,13 @@ import csv
 import datetime
 import io
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from hlvbench.compare import compare
+from hlvbench import leaderboard
+from hlvbench.compare import Value, compare, compare_values
 from hlvbench.leaderboard import make_board, page, read_all
 from tests.boards import reference, scored, submission
 from tests.test_report import chromium, visit  # noqa: F401  (fixtures)
@@ -95,6 +98,30 @@ def test_two_systems_are_compared_as_the_command_does(visit, made):  # noqa: F81
     for name, values in told.items():
         assert shown[name] == pytest.approx(values, abs=1e-9)
     assert trouble == []
+
+
+def test_the_script_compares_clipped_and_ordinary_values_as_the_program_does(visit, made):  # noqa: F811
+    rng = np.random.default_rng(0)
+    cases = [
+        (0.05, np.where(np.arange(200) % 5 < 3, 0.0, 0.05)), (-0.05, np.where(np.arange(200) % 5 < 3, 0.0, -0.05)),
+        (0.2, rng.normal(0.2, 0.01, 200)), (0.02, rng.normal(0.3, 0.01, 200)), (0.0, np.zeros(200)),
+    ]  # fmt: skip
+    told = []
+    for estimate, values in cases:
+        pair = compare_values({"a": {"own_gain": Value("own_gain", estimate, values, None)},
+                               "b": {"own_gain": Value("own_gain", 0.0, np.zeros(200), None)}}, 100)  # fmt: skip
+        told.append([pair["metrics"]["own_gain"]["pairs"][0][k] for k in ("difference", "low", "high", "p")])
+    source = (Path(leaderboard.__file__).parent / "stats.js").read_text()
+    given = [{"estimate": estimate, "values": values.tolist()} for estimate, values in cases]
+    tab, _, _ = visit(made[1])
+    zero = "{ estimate: 0, values: Array(200).fill(0) }"
+    found = tab.evaluate(
+        f"(cases) => {{ {source} return cases.map((one) => paired(one, {zero}, 100))"
+        ".map((p) => [p.difference, p.low, p.high, p.p]); }",
+        given,
+    )
+    for shown, expected in zip(found, told, strict=True):
+        assert shown == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_normal_tail_of_the_script_is_that_of_the_program(visit, made):  # noqa: F811

@@ -71,6 +71,9 @@ function differenceP(difference, values, items) {
 function paired(first, second, items) {
   const difference = first.estimate - second.estimate;
   const values = first.values.map((value, at) => value - second.values[at]);
-  const [low, high] = interval(difference, values) ?? [null, null];
-  return { difference, low, high, ...differenceP(difference, values, items) };
+  let [low, high] = interval(difference, values) ?? [null, null];
+  const { p, beyond } = differenceP(difference, values, items);
+  // wherever the test does not reject 0, the interval holds it
+  if (low !== null && p >= 0.05) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
+  return { difference, low, high, p, beyond };
 }
