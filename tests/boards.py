@@ -6,6 +6,7 @@ import copy
 import datetime
 import hashlib
 import json
+import tomllib
 from dataclasses import asdict
 from functools import cache
 
@@ -14,6 +15,7 @@ from hlvbench.metrics.reduce import EMBED
 from hlvbench.models import Query
 from hlvbench.models.reference import Reference
 from hlvbench.score import score_task
+from hlvbench.submission import Desk, Findings, read_submission
 from hlvbench.submission.card import to_toml
 from hlvbench.types import Generation
 from tests.toy import ToyEmbedder, toy_task
@@ -82,8 +84,8 @@ def submission(root, name="one", model="nearest", task="toy", date=DAY, document
     return folder
 
 
-def reference(root, name):
-    """A recipe submission of a reference."""
+def reference(root, name, **card):
+    """A recipe submission of a reference. card: other keys of submission.toml, `document` another scores.json."""
     model = f"reference:{name}"
     settings = {"model": model, "task": ["toy"], "prompt": "base", "split": "test", "limit": None, "seed": 0}
     digest = sha(name)
@@ -93,6 +95,33 @@ def reference(root, name):
         "manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}}),
         "toy/generations.jsonl": None,
     }
-    return submission(
-        root, name, name, files=files, method="reference", recipe=model, seed=0, generations={"toy": digest}
-    )
+    about = {"method": "reference", "recipe": model, "seed": 0, "generations": {"toy": digest}}
+    return submission(root, card.pop("folder", name), name, files=files, **{**about, **card})
+
+
+class ToyDesk(Desk):
+    """The desk of someone who has the toy task's data."""
+
+    def __init__(self, task=None):
+        super().__init__()
+        self._tasks = {"toy": task or toy_task()}
+        self._embedder = NamedEmbedder()
+
+
+def errors(folder):
+    findings = Findings()
+    read_submission(folder, findings)
+    return [f"{f.where}: {f.text}" for f in findings.errors()]
+
+
+def edit(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(dump_json(value))
+
+
+def rewritten(folder, change):
+    """The card changed, and written again."""
+    card = tomllib.loads((folder / "submission.toml").read_text())
+    change(card)
+    (folder / "submission.toml").write_text(to_toml(card))

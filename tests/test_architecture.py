@@ -26,11 +26,12 @@ FLOORS = {
     5: "task prompt details",
     6: "profile models score analysis",
     7: "generate compare report attacks",
-    8: "run submission",
-    9: "judge audit verify train leaderboard api card",
-    10: "demo human_study integrations",
-    11: "cli",
-    12: "__main__",
+    8: "run",
+    9: "judge audit verify train api card",
+    10: "demo human_study integrations submission",
+    11: "leaderboard",
+    12: "cli",
+    13: "__main__",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 

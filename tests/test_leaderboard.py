@@ -7,6 +7,7 @@ import datetime
 import html
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,16 @@ def test_ranks_and_differences_are_those_of_compare(board, place):
     sign = 1 if found["a"].startswith("label") else -1
     assert mine["difference"] == pytest.approx(sign * found["difference"])
     assert mine["p"] == pytest.approx(found["p"])
+
+
+def test_of_two_rows_of_one_reference_the_first_counts(place, board, tmp_path):
+    shutil.copytree(place, tmp_path / "s")
+    # a later `nearest` that has people's scores would be beaten by nobody
+    reference(tmp_path / "s", "nearest", folder="again", date=datetime.date(2026, 8, 1), document=scored("human"))
+    (table,) = make_board(read_all(tmp_path / "s"))["tables"]
+    for name in ("old", "new"):
+        before, after = (row_of(t, name)["against"]["nearest"] for t in (board["tables"][0], table))
+        assert before == after
 
 
 def test_the_history_keeps_the_best_value_so_far(board):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import json
 import tomllib
 
 import pytest
 
-from hlvbench import __version__
 from hlvbench.cli import main
 from hlvbench.errors import RunError, UsageError
-from hlvbench.files import dump_json, generation_lines
+from hlvbench.files import dump_json
 from hlvbench.run import run
-from hlvbench.score import score_task
 from hlvbench.settings import Settings
-from hlvbench.submission import About, Desk, Findings, check, read_submission, submit
+from hlvbench.submission import About, Findings, submit
 from hlvbench.submission.answers import Asked, answer_problems
 from hlvbench.submission.card import card_problems, role, to_toml, without_paths
 from hlvbench.submission.check import judge_overlap
@@ -24,103 +23,34 @@ from hlvbench.submission.copies import Originals, Overlap, stretches
 from hlvbench.submission.document import document_problems
 from hlvbench.submission.intake import local_path
 from hlvbench.submission.recipe import regenerate
-from hlvbench.submission.rescore import compare_documents
 from hlvbench.types import Generation
-from tests.boards import NamedEmbedder, answers, scored, sha, submission
+from tests.boards import NamedEmbedder, answers, edit, errors, scored, submission
 from tests.toy import toy_task
-
-
-class ToyDesk(Desk):
-    """The desk of someone who has the toy task's data."""
-
-    def __init__(self, task=None):
-        super().__init__()
-        self._tasks = {"toy": task or toy_task()}
-        self._embedder = NamedEmbedder()
-
-
-def errors(folder):
-    findings = Findings()
-    read_submission(folder, findings)
-    return [f"{f.where}: {f.text}" for f in findings.errors()]
-
-
-def edit(path, change):
-    value = json.loads(path.read_text())
-    change(value)
-    path.write_text(dump_json(value))
 
 
 def test_a_sound_submission_has_no_error(tmp_path):
     assert errors(submission(tmp_path)) == []
 
 
-def test_the_same_text_gets_the_same_scores_and_is_recorded_as_verified(tmp_path):
-    # the answers of label-guess are train texts, which the copy check would refuse; random words are nobody's
-    rows = [dataclasses.replace(r, text=f"Label: neutral\nExplanation: word{k} and word{k + 1}.") for k, r in
-            enumerate(answers("nearest"))]  # fmt: skip
-    folder = _with_answers(tmp_path, rows)
-    findings = check(folder, desk=ToyDesk(), write=True)
-    assert findings.errors() == []
-    card = tomllib.loads((folder / "submission.toml").read_text())
-    assert card["verified"]["largest_difference"] == 0.0
-    assert errors(folder) == []
+@pytest.mark.parametrize("model", ["endpoint:nearest", "endpoint:human", "org/reference:human"])
+def test_no_system_passes_for_a_reference(tmp_path, model):
+    settings = {"model": model, "task": ["toy"], "prompt": "base", "split": "test", "limit": None, "seed": 0}
+    facts = {"data_sha256": {}, "generations_sha256": "", "model": {}}
+    files = {"settings.json": dump_json(settings),
+             "manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}})}  # fmt: skip
+    found = errors(submission(tmp_path, files=files, method="reference"))
+    assert any("reference is the method of reference: and attack: models" in error for error in found)
+    assert role({"method": "reference"}, model) == "system"
 
 
-def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
-    rows = [dataclasses.replace(r, text=f"Label: neutral\nExplanation: word{k} and word{k + 1}.") for k, r in
-            enumerate(answers("nearest"))]  # fmt: skip
-    newest = score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).document
-    older = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", "|hlvbench:0.0.9"))
-    row = next(s for s in older["scores"] if s["metric"] == "rouge_l" and s["annotator"] is None)
-    row.update(value=0.5, low=0.4, high=0.6)
-    folder = _with_answers(tmp_path, rows, older)
-    told = check(folder, desk=ToyDesk())
-    assert told.errors() == []
-    assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
-    assert check(folder, desk=ToyDesk(), write=True).errors() == []
-    assert json.loads((folder / "toy" / "scores.json").read_text()) == json.loads(dump_json(newest))
-    card = tomllib.loads((folder / "submission.toml").read_text())
-    assert card["verified"]["hlvbench"] == __version__
-    assert card["verified"]["largest_difference"] == 0.0
-    assert errors(folder) == []
-    assert "re-scored: all" in "\n".join(map(str, check(folder, desk=ToyDesk())))
-
-
-def _with_answers(root, rows, document=None):
-    text = generation_lines(rows)
-    document = document or score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).document
-    settings = {"model": "org/base", "task": ["toy"], "prompt": "base", "split": "test", "limit": None, "seed": 0}
-    facts = {"data_sha256": {}, "generations_sha256": sha(text), "model": {}}
-    files = {"toy/generations.jsonl": text, "manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}})}
-    return submission(root, document=document, files=files, generations={"toy": sha(text)})
-
-
-def test_a_number_that_does_not_follow_from_the_text_is_named(tmp_path):
-    rows = [dataclasses.replace(r, text="Label: neutral\nExplanation: so it is.") for r in answers("nearest")]
-    folder = _with_answers(tmp_path, rows, scored("random-own"))
-    found = [str(f) for f in check(folder, desk=ToyDesk()).errors()]
-    assert any("toy/scores.json: label_accuracy(multi=any), Ann1: value is 0.15, re-scored 0.3" in f for f in found)
-
-
-@pytest.mark.parametrize(("gap", "equal"), [(0.0019, True), (0.0021, False)])
-def test_two_thousandths_are_equal_and_more_is_not(gap, equal):
-    given, fresh = copy.deepcopy(scored("nearest")), scored("nearest")
-    row = next(s for s in given["scores"] if s["value"] is not None and s["metric"] == "rouge_l")
-    row["value"] += gap
-    found = compare_documents(given, fresh)
-    assert (found.problems == ()) is equal
-    assert found.largest == pytest.approx(gap)
-    assert found.whose.startswith("rouge_l(view=raw)")
-
-
-def test_a_forged_replicate_or_swap_matrix_is_a_difference_too():
-    given = copy.deepcopy(scored("nearest"))
-    given["replicates"]["values"]["label_kappa"]["offset"] += 0.01
-    given["details"]["swap"][0]["system"][0][0] += 0.01
-    found = " ".join(compare_documents(given, scored("nearest")).problems)
-    assert "replicates of label_kappa" in found
-    assert "details.swap[0].system[0][0]" in found
+def test_the_method_is_the_one_that_its_training_configuration_tells(tmp_path):
+    files = {"train/toy/Ann1.toml": "rank = 16\nlr = 1e-3\n"}
+    train = {"annotators": "all", "splits": ["train"], "lewidi": False}
+    assert errors(submission(tmp_path, "one", files=files, method="sft", training=train)) == []
+    (said,) = errors(submission(tmp_path, "two", files=files, method="capo", training=train))
+    assert "method is capo, but the configurations in train/ say sft" in said
+    (said,) = errors(submission(tmp_path, "three", files=files, method="sft", training={**train, "splits": []}))
+    assert "sft without a split that it read" in said
 
 
 @pytest.mark.parametrize(
@@ -174,13 +104,14 @@ def test_an_edited_hash_of_an_adapter_is_seen(tmp_path):
     assert any("adapters: the hashes of toy" in e for e in errors(submission(tmp_path, adapters=adapters)))
 
 
-ASKED = Asked({"a": "test", "b": "test", "c": "dev"}, ("Ann1", "Ann2"), {("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1")})
+ASKED = Asked({"a": "test", "b": "test", "c": "dev"}, ("Ann1", "Ann2"), [("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1")])
 
 
 @pytest.mark.parametrize(
     ("pairs", "said"),
     [
         ([("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1")], None),
+        ([("a", "Ann1"), ("b", "Ann1"), ("a", "Ann2")], "row 2 is item 'b', 'Ann1', sample 0, item 'a', 'Ann2'"),
         ([("a", "Ann1"), ("a", "Ann2")], "'b', 'Ann1', sample 0 has no row"),
         ([("a", "Ann1"), ("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1")], "stands 2 times"),
         ([("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1"), ("c", "Ann1")], "an item of the dev split"),
@@ -268,17 +199,6 @@ def test_a_wrong_count_of_memorised_answers_is_an_error():
     assert len(findings.errors()) == 1
 
 
-def test_disclosing_contamination_marks_and_does_not_refuse(tmp_path):
-    training = {"annotators": "all", "splits": ["train", "dev"], "lewidi": True, "contaminated": True}
-    rows = [dataclasses.replace(r, text="Label: neutral\nExplanation: so it is.") for r in answers("nearest")]
-    folder = _with_answers(tmp_path, rows)
-    card = tomllib.loads((folder / "submission.toml").read_text())
-    (folder / "submission.toml").write_text(to_toml({**card, "training": training}))
-    findings = check(folder, desk=ToyDesk(), rescore=False)
-    assert findings.errors() == []
-    assert [f.text.split(":")[0] for f in findings if f.level == "WARN"] == ["disclosed", "disclosed"]
-
-
 def test_a_recipe_is_made_again_and_carries_no_text():
     task = toy_task()
     again = regenerate("reference:nearest", task, NamedEmbedder())
@@ -300,7 +220,8 @@ def test_local_paths_are_cut_to_names_and_found_if_left():
     machine = "/" + "home/me"
     given = {"model": f"{machine}/models/m-7b", "words": [f"--model={machine}/m/", f"Ann1={machine}/x,Ann2=~/y/z"]}
     assert without_paths(given) == {"model": "m-7b", "words": ["--model=m", "Ann1=x,Ann2=z"]}
-    for text in (f"{machine}/x", "~/x", "C:\\me", "../up", "file:/etc", "a (" + "/" + "tmp/x y)"):
+    windows = ("C:/" + "Users/jane/x", "d:/secret", "\\\\server\\jane")
+    for text in (*windows, f"{machine}/x", "~/x", "C:\\me", "../up", "file:/etc", "a (" + "/" + "tmp/x y)"):
         assert local_path(text)
     for text in ("org/name", "https://example.org/a/b", "and/or", "varierr@1, 4/5", "…", "a...b"):
         assert not local_path(text)
@@ -362,10 +283,22 @@ def test_what_a_person_must_say_is_asked_for_at_once(demo_run, tmp_path):
     edit(demo_run / "settings.json", lambda s: s.update(model="org/m", adapter_dir="adapters"))
     try:
         with pytest.raises(UsageError) as told:
-            submit(demo_run, name="Not A Slug", about=About(method="magic"), root=tmp_path)
+            submit(
+                demo_run,
+                name="Not A Slug",
+                about=About(
+                    method="magic",
+                    links={"foo": "https://a.org/"},
+                    trained_on=["weekends"],
+                    usd=float("nan"),
+                    date=datetime.date(2098, 1, 1),
+                ),
+                root=tmp_path,
+            )
     finally:
         edit(demo_run / "settings.json", lambda s: s.update(model="reference:majority", adapter_dir=None))
-    assert all(word in str(told.value) for word in ("--name", "--authors", "--method", "--trained-on"))
+    words = ("--name", "--authors", "--method", "--trained-on", "--link foo", "--usd nan", "--date 2098-01-01")
+    assert all(word in str(told.value) for word in words)
 
 
 @pytest.mark.slow

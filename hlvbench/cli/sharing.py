@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from .options import Merge, add_verb, out_option, pairs
 
 
@@ -19,6 +20,7 @@ def add(verbs: Any) -> None:
     checked = add_verb(verbs, "check", _check, text, task=False)
     checked.add_argument("places", nargs="+", type=Path, metavar="DIR", help="submission folders")
     checked.add_argument("--write", action="store_true", help="record [verified] in submission.toml if all is well")
+    checked.add_argument("--new", action="store_true", help="of a submitter: a [verified] of one's own is an error")
     checked.add_argument("--no-rescore", action="store_true", help="leave out scoring again, which takes a while")
     board = add_verb(verbs, "leaderboard", _leaderboard, "submissions/ -> leaderboard/", task=False)
     board.add_argument("--check", action="store_true", help="write nothing; 1 if leaderboard/ is not up to date")
@@ -46,7 +48,7 @@ def _submit_options(parser: argparse.ArgumentParser) -> None:
     add("--hardware", help="(default: the run's device)")
     add("--hours", type=float, help="of work of that hardware (default: the run's wall time)")
     add("--usd", type=float, help="what it cost")
-    add("--date", type=datetime.date.fromisoformat, metavar="YYYY-MM-DD", help="(default: today)")
+    add("--date", type=_day, metavar="YYYY-MM-DD", help="(default: today)")
     out_option(parser)
 
 
@@ -57,6 +59,7 @@ def words(text: str) -> tuple[str, ...]:
 def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..submission import About, Desk, submit
 
+    _whole_only(arguments)
     about = About(
         authors=arguments.authors, system=arguments.system, method=arguments.method, description=arguments.description,
         links=arguments.link, trained_on=arguments.trained_on, annotators=arguments.annotators,
@@ -74,14 +77,29 @@ def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     print(json.dumps({"submission": str(folder)}) if arguments.json else folder)
 
 
+def _whole_only(arguments: argparse.Namespace) -> None:
+    """These verbs share the common options, but rows are the whole test split under seed 0."""
+    given = [f"--{name} {getattr(arguments, name)}" for name in ("limit", "seed") if getattr(arguments, name)]
+    if given:
+        raise UsageError(f"{', '.join(given)}: a submission is the whole test split, seed 0; leave it out")
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a date like 2026-05-27 was expected, got {text!r}") from None
+
+
 def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from ..submission import Desk, check
 
+    _whole_only(arguments)
     desk, failed, told = Desk(arguments.data_dir, arguments.tasks_dir), False, []
     for place in arguments.places:
         if not arguments.quiet:
             print(f"checking {place}", file=sys.stderr, flush=True)
-        findings = check(place, desk=desk, write=arguments.write, rescore=not arguments.no_rescore)
+        findings = check(place, desk=desk, write=arguments.write, rescore=not arguments.no_rescore, new=arguments.new)
         failed |= bool(findings.errors())
         told.append({"submission": str(place), "findings": [vars(f) for f in findings]})
         if not arguments.json:

@@ -188,6 +188,20 @@ def rescore(
     return documents
 
 
+def again(subject: Subject, settings: JudgeSettings, replicates: int = REPLICATES) -> dict[str, Any]:
+    """`<judge>.json` made anew from the replies in `subject.folder`; a DataError where they are not to these answers.
+
+    The stylometric judge, which needs nobody, is asked anew.
+    """
+    if settings.judge == STYLOMETRIC:
+        for place in (Place(subject.folder, stem(settings, name)) for name in SETS):
+            for path in (place.finished, place.plan):
+                path.unlink(missing_ok=True)
+        how = {"batch_size": "auto", "resume": True, "quiet": True}
+        _ask(Panel(settings, [subject.task], None), settings, [subject], None, how)
+    return _scored(subject, settings, replicates)
+
+
 def judges_of(folder: Path) -> Iterator[JudgeSettings]:
     """The judges whose replies to all questions are in RUN/<task>/judge/."""
     for path in sorted(folder.glob("*.plan.json")):

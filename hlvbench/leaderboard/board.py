@@ -99,7 +99,7 @@ def _system(s: Submission) -> dict[str, Any]:
         "date": card["date"].isoformat(),
         "method": card["method"],
         "role": role(card, str(s.settings["model"])),
-        "reference": str(s.settings["model"]).partition(":")[2] if card["method"] == "reference" else None,
+        "reference": _reference(str(s.settings["model"])) if card["method"] == "reference" else None,
         "authors": list(card["authors"]),
         "description": card.get("description", ""),
         "links": dict(card.get("links", {})),
@@ -115,6 +115,11 @@ def _system(s: Submission) -> dict[str, Any]:
         "overlap": {task: dict(counts) for task, counts in card.get("overlap", {}).items()},
         "verified": None if verified is None else {**verified, "date": verified["date"].isoformat()},
     }  # fmt: skip
+
+
+def _reference(model: str) -> str | None:
+    kind, _, name = model.partition(":")
+    return name if kind == "reference" else None
 
 
 def _marks(card: Mapping[str, Any]) -> list[str]:
@@ -151,7 +156,11 @@ def _ordered(
 ) -> list[dict[str, Any]]:
     """The rows by their index, each with its rank group and the comparison with the references."""
     ranks = rank_groups(parts, [n for n in rows if systems[n]["role"] == "system"])
-    references = {a: n for a in AGAINST for n in rows if systems[n]["reference"] == a}
+    references: dict[str, str] = {}
+    for name in rows:  # by folder, so by date: of two rows of one reference the first counts
+        known = systems[name]["reference"]
+        if known in AGAINST and systems[name]["role"] != "system":
+            references.setdefault(known, name)
     out = [
         {
             "submission": name,

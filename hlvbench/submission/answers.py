@@ -18,7 +18,8 @@ MOST_SAMPLES = 50
 
 @dataclass(frozen=True)
 class Asked:
-    """What may be answered. questions: None without the data, where only items and annotators are known."""
+    """What may be answered. questions: in their order; None without the data, where only items and annotators are
+    known."""
 
     items: Mapping[str, str]
     annotators: Collection[str]
@@ -27,7 +28,7 @@ class Asked:
     @classmethod
     def of(cls, task: Task) -> Asked:
         items = {i: split for split, ids in task.splits.items() for i in ids}
-        return cls(items, task.annotators, set(task.questions("test")))
+        return cls(items, task.annotators, dict.fromkeys(task.questions("test")))
 
     @classmethod
     def without_data(cls, name: str) -> Asked | None:
@@ -80,6 +81,12 @@ def answer_problems(rows: Sequence[Generation], asked: Asked, questions: int, sa
             found.append(f"{_who((*pair, lacking[0]))} has no row; an answer that is missing has an empty text")
     if asked.questions is None and len(counts) != questions * samples:
         found.append(f"{len(counts)} answers to {questions} questions and {samples} samples")
+    if asked.questions is not None and not found:
+        order = [(*pair, sample) for pair in asked.questions for sample in range(samples)]
+        place = next((n for n, (key, wanted) in enumerate(zip(counts, order, strict=True)) if key != wanted), None)
+        if place is not None:
+            found.append(f"row {place + 1} is {_who(list(counts)[place])}, {_who(order[place])} was expected: rows "
+                         "stand in the order of the questions")  # fmt: skip
     return found
 
 

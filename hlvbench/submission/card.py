@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..attacks import SYSTEMS as ATTACKS
+from ..files import sha256_text
 from ..models.reference import SYSTEMS as REFERENCES
 from ..sources.spec import is_name
 from .intake import hidden, local_path, strings
@@ -17,11 +18,13 @@ from .intake import hidden, local_path, strings
 FORMAT = 1
 METHODS = ("base", "icl", "vp", "vp-icl", "sft", "capo", "adapter", "reference", "other")
 """What a row is filtered by. `reference` is never ranked."""
+SPLITS = ("train", "dev", "test")
 LINKS = ("paper", "code", "model", "homepage")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,58}[a-z0-9])?")
 _SHA = re.compile(r"[0-9a-f]{64}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+")
-_PLACE = re.compile(r"""(?<![^\s,=:"'(])(?:(?:~[\w-]*|\.{1,2})?/(?!/)|[A-Za-z]:\\)[^\s,"')]+""")
+_PLACE = re.compile(r"""(?<![^\s,=:"'(])(?:(?:~[\w-]*|\.{1,2})?/(?!/)|[A-Za-z]:[\\/]|\\\\)[^\s,"')]+""")
+_YEARS = (2020, 2099)
 Check = Callable[[Any], str]
 
 
@@ -69,7 +72,15 @@ def _slug(value: Any) -> str:
 
 def _day(value: Any) -> str:
     # a TOML date-time is a date, too, in Python's eyes
-    return "" if type(value) is datetime.date else f"a date without quotes (2026-05-27) was expected, got {value!r:.60}"
+    if type(value) is not datetime.date:
+        return f"a date without quotes (2026-05-27) was expected, got {value!r:.60}"
+    return "" if _YEARS[0] <= value.year <= _YEARS[1] else f"{value}: a year from {_YEARS[0]} to {_YEARS[1]}, please"
+
+
+def in_future(day: datetime.date) -> str:
+    """Why a date cannot stand, by this machine's clock; a day is granted to those east of Greenwich."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    return f"{day} is in the future (today is {today})" if day > today + datetime.timedelta(days=1) else ""
 
 
 def _sha(value: Any) -> str:
@@ -157,7 +168,7 @@ NEEDED: Mapping[str, Check] = {
     "method": _one_of(*METHODS),
     "authors": _list(_line(100), 60, least=1),
     "training": _table(
-        {"annotators": _line(200), "splits": _list(_one_of("train", "dev", "test"), 3), "lewidi": _flag},
+        {"annotators": _line(200), "splits": _list(_one_of(*SPLITS), 3), "lewidi": _flag},
         {"note": _prose(1000), "contaminated": _flag},
     ),
     "generations": _by(is_name, _sha, 40),
@@ -176,7 +187,7 @@ FREE: Mapping[str, Check] = {
     "adapters": _list(_table({"task": _line(64), "annotator": _line(64), "sha256": _sha}), 400),
     "cost": _table({}, {"hardware": _line(120), "hours": _amount, "usd": _amount, "note": _prose(500)}),
     "overlap": _by(is_name, _table({"answers": _whole, "train_copies": _whole, "dataset_text": _whole}), 40),
-    "verified": _table({"date": _day, "hlvbench": _line(40), "largest_difference": _amount}),
+    "verified": _table({"date": _day, "hlvbench": _line(40), "largest_difference": _amount, "card_sha256": _sha}),
 }  # fmt: skip
 ORDER = (
     "format", "name", "date", "system", "method", "recipe", "seed", "authors", "description", "links", "base",
@@ -206,11 +217,29 @@ def folder_name(card: Mapping[str, Any]) -> str:
     return f"{card['date']:%Y%m%d}_{card['name']}"
 
 
+def card_digest(card: Mapping[str, Any]) -> str:
+    """The sha256 of all that a card says, the hashes of the files included, but [verified]: what was verified."""
+    return sha256_text(to_toml({key: value for key, value in card.items() if key != "verified"}))
+
+
+def is_reference(model: str) -> bool:
+    """Whether a run's model is a reference system or an attack: text by rule, which is never ranked."""
+    return model.startswith(("reference:", "attack:"))
+
+
+def trained_by(configuration: Any) -> str:
+    """ "sft" or "capo": which of our trainers a train.toml is of; "" for what another program left."""
+    if not isinstance(configuration, dict):
+        return ""
+    return "capo" if "beta" in configuration else "sft" if "rank" in configuration else ""
+
+
 def role(card: Mapping[str, Any], model: str = "") -> str:
     """ "system" (ranked), "ceiling", "floor" or "attack". model: the run's own, for a reference with plain texts."""
-    kind, _, name = str(card.get("recipe") or model).partition(":")
-    if card.get("method") != "reference":
+    model = str(card.get("recipe") or model)
+    if card.get("method") != "reference" or not is_reference(model):
         return "system"
+    kind, _, name = model.partition(":")
     known = ATTACKS.get(name)
     if known is not None and known.kind == "people":
         return "ceiling"

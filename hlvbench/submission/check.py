@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..embed import load_embedder
-from ..errors import DataError, HlvbenchError
+from ..errors import DataError, HlvbenchError, UsageError
 from ..files import dump_json, generation_lines, sha256_bytes, sha256_text, write_atomic
 from ..metrics.answers import Embedder
 from ..score import score_task
@@ -18,12 +18,13 @@ from ..task import describe_tasks, load_task
 from ..types import Generation, Task
 from . import intake
 from .answers import Asked, answer_problems, to_generations
-from .card import to_toml
+from .card import card_digest, in_future, to_toml
 from .copies import STRETCH, Originals, Overlap
 from .document import EQUAL, version_of
 from .findings import Findings
 from .folder import Submission, read_submission
-from .intake import CARD, GENERATIONS, PROFILES, SCORES
+from .intake import CARD, GENERATIONS, PROFILES, SCORES, SETTINGS
+from .judged import check_judges
 from .recipe import regenerate
 from .rescore import compare_documents
 
@@ -77,25 +78,38 @@ class Desk:
         return self._embedder
 
 
-def check(folder: Path, *, desk: Desk | None = None, write: bool = False, rescore: bool = True) -> Findings:
+def check(
+    folder: Path, *, desk: Desk | None = None, write: bool = False, rescore: bool = True, new: bool = False
+) -> Findings:
     """Everything that is wrong with, or worth knowing about, one submission.
 
     write: where nothing is wrong and everything was scored again, record that as [verified] in submission.toml;
     scores of an older hlvbench are then replaced by those of this one. rescore: False leaves that part out.
+    new: the submitter's own state, in which [verified], a maintainer's record, is an error.
     """
     findings, desk = Findings(), desk or Desk()
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; name a folder of submissions/")
+    if not (folder / CARD).exists() and (folder / SETTINGS).exists():
+        raise UsageError(f"{folder} is a run, not a submission; make one of it: hlvbench submit {folder} --name NAME")
     submission = read_submission(folder, findings)
     if submission is None:
         return findings
+    if why := in_future(submission.card["date"]):
+        findings.error(CARD, f"date: {why}")
+    if new and "verified" in submission.card:
+        findings.error(CARD, "[verified] is what a maintainer writes, by check --write; leave it out")
     answers = {task: _answers(submission, task, desk, findings) for task in submission.documents}
     _quotes(submission, desk, findings)
     _disclosures(submission.card, findings)
     if findings.errors() or not rescore:
         return findings
     done = _rescore(submission, answers, desk, findings)
+    for task, rows in answers.items():
+        check_judges(submission, task, desk.task(task), rows, findings)
     if write:
         _record(submission, done, findings)
-    elif "verified" not in submission.card:
+    elif "verified" not in submission.card and not any("[verified]" in f.text for f in findings):
         findings.warn(CARD, "not verified yet: hlvbench check --write records it")
     return findings
 
@@ -167,8 +181,9 @@ def judge_overlap(found: Overlap, declared: Mapping[str, int] | None, where: str
         findings.warn(where, f"memorised: {found.train_copies} of {found.answers} answers equal a train or dev record, "
                       f"{found.dataset_text} hold a long stretch of dataset text")  # fmt: skip
     told = {"answers": found.answers, "train_copies": found.train_copies, "dataset_text": found.dataset_text}
-    if declared is not None and dict(declared) != told:
-        findings.error(where, f"overlap: {CARD} says {dict(declared)}, counted {told}")
+    if declared != told and (declared or found.train_copies or found.dataset_text):
+        said = f"says {dict(declared)}" if declared else "says nothing"
+        findings.error(where, f"overlap: {CARD} {said}, counted {told}")
 
 
 def _quotes(submission: Submission, desk: Desk, findings: Findings) -> None:
@@ -243,7 +258,10 @@ def _record(submission: Submission, done: Rescored, findings: Findings) -> None:
         text = dump_json(document)
         write_atomic(submission.folder / task / SCORES, text)
         files[f"{task}/{SCORES}"] = sha256_bytes(text.encode())
-    today = datetime.datetime.now(datetime.UTC).date()
-    verified = {"date": today, "hlvbench": __version__, "largest_difference": round(done.largest, 6)}
-    write_atomic(submission.folder / CARD, to_toml({**card, "files": files, "verified": verified}))
+    # of a date that is a day ahead of Greenwich the verification is not before it
+    today = max(datetime.datetime.now(datetime.UTC).date(), card["date"])
+    card = {**card, "files": files}
+    verified = {"date": today, "hlvbench": __version__, "largest_difference": round(done.largest, 6),
+                "card_sha256": card_digest(card)}  # fmt: skip
+    write_atomic(submission.folder / CARD, to_toml({**card, "verified": verified}))
     findings.ok(CARD, f"verified: within {EQUAL} everywhere, recorded")

@@ -13,8 +13,8 @@ from ..sources.download import upstream_of
 from ..sources.spec import is_name
 from ..task import load_spec, task_names
 from . import intake
-from .card import card_problems, folder_name
-from .document import document_problems
+from .card import card_digest, card_problems, folder_name, is_reference, trained_by
+from .document import EQUAL, document_problems, version_of
 from .findings import Findings
 from .intake import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, hidden, local_path, strings
 from .recipe import publishes_dataset_text
@@ -70,9 +70,13 @@ def read_submission(folder: Path, findings: Findings) -> Submission | None:
     if len(findings.errors()) > before:
         return None
     _manifest(manifest, card, settings, tasks, findings)
+    _training(card, parsed, findings)
     judges = {task: _judges(parsed, task, findings) for task in tasks}
     if len(findings.errors()) > before:
         return None
+    if "verified" in card and (why := _not_verified(card, documents)):
+        findings.warn(CARD, f"[verified] does not count: {why}; hlvbench check --write verifies anew")
+        card = {key: value for key, value in card.items() if key != "verified"}
     findings.ok(".", f"{len(files)} files, all as their hashes say; {', '.join(d['task'] for d in documents.values())}")
     return Submission(folder, card, settings, manifest, documents, judges)
 
@@ -142,6 +146,29 @@ def _no_paths(values: Mapping[str, Any], findings: Findings) -> None:
                 findings.error(name, f"{where} holds {char}, which a reader cannot see")
 
 
+def _not_verified(card: Mapping[str, Any], documents: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why the record of a verification is not one of this submission; else empty."""
+    found = card["verified"]
+    if found["card_sha256"] != card_digest(card):
+        return f"{CARD} or a file was changed after it"
+    versions = {version_of(document) for document in documents.values()}
+    if versions != {found["hlvbench"]}:
+        return f"it was done by hlvbench {found['hlvbench']}, the scores are of {', '.join(sorted(versions))}"
+    if found["date"] < card["date"]:
+        return f"its date {found['date']} is before the submission's"
+    return "" if found["largest_difference"] <= EQUAL else f"its largest difference is above {EQUAL}"
+
+
+def _training(card: Mapping[str, Any], parsed: Mapping[str, Any], findings: Findings) -> None:
+    """What the card says of training, held against the configurations that lie beside it."""
+    method, splits = card["method"], card["training"]["splits"]
+    if method in ("sft", "capo") and not splits and not card["training"].get("note"):
+        findings.error(CARD, f"training: {method} without a split that it read; name it, or say in note what was read")
+    told = {trainer for name, v in parsed.items() if name.startswith("train/") and (trainer := trained_by(v))}
+    if told and method in ("sft", "capo") and told != {method}:
+        findings.error(CARD, f"method is {method}, but the configurations in train/ say {', '.join(sorted(told))}")
+
+
 def _settings(settings: Any, card: Mapping[str, Any], findings: Findings) -> list[str]:
     """The tasks; with a finding for settings under which no two rows could be compared."""
     tasks = settings.get("task") if isinstance(settings, dict) else None
@@ -149,12 +176,16 @@ def _settings(settings: Any, card: Mapping[str, Any], findings: Findings) -> lis
         findings.error(SETTINGS, "no settings of a run: task is no list of names")
         return []
     wanted = {"split": "test", "limit": None, "seed": 0}
+    wanted_text = "the whole test split (no --limit), seed 0"
     for key, value in wanted.items():
         if settings.get(key, value) != value:
-            findings.error(SETTINGS, f"{key} is {settings[key]!r:.60}; rows are compared on {key} {value}")
+            findings.error(SETTINGS, f"{key} is {settings[key]!r:.60}; rows are compared on {wanted_text}")
     if not isinstance(settings.get("model"), str):
         findings.error(SETTINGS, "model is missing")
         return []
+    if (card["method"] == "reference") != is_reference(settings["model"]):
+        findings.error(CARD, f"method is {card['method']}, but the run's model is {settings['model']!r:.60}: reference "
+                       "is the method of reference: and attack: models, and of no other")  # fmt: skip
     prompt, method = settings.get("prompt", "base"), card["method"]
     if method in _PROMPTED and (prompt != method or settings.get("adapter_dir") or settings.get("model_map")):
         findings.error(CARD, f"method is {method}, but the run had the prompt {prompt!r:.20}"
@@ -175,8 +206,8 @@ def _texts(
     model = str(settings.get("model"))
     for task in tasks:
         name = f"{task}/{GENERATIONS}"
-        if "recipe" in card and name in files:
-            findings.error(name, "a recipe carries no text: its answers are dataset text")
+        if "recipe" in card and (name in files or any(n.startswith(f"{task}/judge/") for n in files)):
+            findings.error(name, "a recipe carries no text and no judge's replies: its answers are dataset text")
         elif "recipe" not in card and publishes_dataset_text(model):
             findings.error(name, f"{model} answers with dataset text, which is not published: submit it as a recipe")
         elif "recipe" not in card and name not in files:
@@ -222,12 +253,20 @@ def _other_data(task: str, hashes: Mapping[str, Any]) -> list[tuple[str, Any, st
 _JUDGED = {"task": str, "judge": str, "n": int, "unreadable": int}
 
 
+def is_summary(name: str, task: str) -> bool:
+    """Whether a file is what a judge found, beside its replies (.jsonl) and how they were asked for (.plan.json)."""
+    return name.startswith(f"{task}/judge/") and name.endswith(".json") and not name.endswith(".plan.json")
+
+
 def _judges(parsed: Mapping[str, Any], task: str, findings: Findings) -> list[Mapping[str, Any]]:
     """The summaries that judges left, where they have the fields of CLI.md."""
     out = []
-    found = [(n, v) for n, v in parsed.items() if n.startswith(f"{task}/judge/") and n.endswith(".json")]
+    found = [(n, v) for n, v in parsed.items() if is_summary(n, task)]
     for name, value in [(n, one) for n, v in found for one in (v if isinstance(v, list) else [v])]:
         fits = isinstance(value, dict) and all(type(value.get(k)) is kind for k, kind in _JUDGED.items())
+        if fits and value["task"].partition("@")[0] != task:
+            findings.error(name, f"a judge's summary of {value['task']!r:.60}")
+            continue
         ends = [value.get(k) for k in ("accuracy", "low", "high", "ceiling", "floor")] if fits else []
         if not fits or not all(e is None or (isinstance(e, int | float) and 0 <= e <= 1) for e in ends):
             findings.error(

@@ -52,7 +52,7 @@ _JOINERS = "\u200c\u200d"
 _ABSOLUTE = re.compile(
     r"""(?<![\w:/.~-])/(?:[^\s/"'<>]+/)+[^\s/"'<>]*"""  # two parts or more: "and /or" is no path
     r"""|(?<![\w:/.~-])/(?:tmp|home|root|work|data|mnt|srv|opt|var|Users)\b"""
-    r"""|(?<![\w/])~[\w-]*/|(?<!\w)[A-Za-z]:\\|\bfile:/|(?<![\w.])\.\.(?:/|\\|$)"""
+    r"""|(?<![\w/])~[\w-]*/|(?<!\w)[A-Za-z]:[\\/]|\\\\\w|\bfile:/|(?<![\w.])\.\.(?:/|\\|$)"""
 )
 
 

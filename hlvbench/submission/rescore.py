@@ -11,7 +11,10 @@ from ..stats import decode
 from .document import EQUAL
 
 _NUMBERS = ("value", "low", "high", "floor", "ceiling", "n")
-_COUNTS = ("task", "questions", "samples", "missing", "missing_reasons", "without_explanation", "unscored_annotators")
+_COUNTS = (
+    "task", "questions", "samples", "missing", "missing_reasons", "without_explanation", "thought", "skipped",
+    "unscored_annotators",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ def compare_documents(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> Com
     here, there = _by_metric(given), _by_metric(fresh)
     problems += [f"{name} was not submitted" for name in there if name not in here]
     problems += [f"{name} cannot be re-scored" for name in here if name not in there]
+    problems += [
+        f"{name}: its note is {row['note']!r:.80}, re-scored {there[name]['note']!r:.80}"
+        for name, row in here.items() if name in there and row["note"] != there[name]["note"]
+    ]  # fmt: skip
+    if bool(given.get("details")) != bool(fresh.get("details")):
+        problems.append("details are here, and scoring gives none" if given.get("details") else "details are missing")
     largest, whose = 0.0, ""
     for name, key, mine, other in _pairs(given, fresh):
         gap = _gap(mine, other)
@@ -53,6 +62,7 @@ def _pairs(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple
     for name in (n for n in here if n in there):
         for key in _NUMBERS:
             yield name, key, here[name][key], there[name][key]
+    yield from _table_pairs(given["majority"], fresh["majority"], "majority")
     yield from _replicate_pairs(given["replicates"]["values"], fresh["replicates"]["values"])
     if given.get("details") and fresh.get("details"):
         yield from _table_pairs(given["details"], fresh["details"], "details")

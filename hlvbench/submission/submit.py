@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import shlex
 import tempfile
 import tomllib
@@ -18,7 +19,20 @@ from ..report import side_by_side
 from ..report.markdown import plain
 from ..types import Task
 from .answers import to_generations
-from .card import FORMAT, METHODS, SLUG, folder_name, to_toml, toml_lines, without_paths
+from .card import (
+    FORMAT,
+    LINKS,
+    METHODS,
+    SLUG,
+    SPLITS,
+    folder_name,
+    in_future,
+    is_reference,
+    to_toml,
+    toml_lines,
+    trained_by,
+    without_paths,
+)
 from .check import Desk, judge_overlap, quotes_dataset
 from .findings import Findings
 from .folder import read_submission
@@ -99,18 +113,23 @@ def _check_choice(name: str, about: About, settings: Mapping[str, Any]) -> None:
     problems = []
     if not SLUG.fullmatch(name):
         problems.append(f"--name {name!r}: small letters, digits, - and . inside, at most 60 characters")
-    if not about.authors and not _is_reference(settings):
+    if not about.authors and not is_reference(str(settings["model"])):
         problems.append("--authors: who stands behind the system? names, comma-separated")
     if about.method not in (None, *METHODS):
         problems.append(f"--method {about.method}: one of {', '.join(METHODS)}")
+    if strange := sorted(set(about.links) - set(LINKS)):
+        problems.append(f"--link {', '.join(strange)}: one of {', '.join(LINKS)}")
+    if strange := sorted(set(about.trained_on or ()) - {*SPLITS, "none"}):
+        problems.append(f"--trained-on {', '.join(strange)}: {', '.join(SPLITS)}, or none")
+    for option, amount in (("--hours", about.hours), ("--usd", about.usd)):
+        if amount is not None and not (0 <= amount < math.inf):
+            problems.append(f"{option} {amount}: a number from 0")
+    if about.date and (why := in_future(about.date)):
+        problems.append(f"--date {why}")
     if _trained(settings) and about.trained_on is None:
         problems.append("--trained-on: which splits did training read? train (dev or test would mark the row), or none")
     if problems:
         raise UsageError(all_problems("a submission needs more:", problems))
-
-
-def _is_reference(settings: Mapping[str, Any]) -> bool:
-    return str(settings["model"]).startswith(("reference:", "attack:"))
 
 
 def _trained(settings: Mapping[str, Any]) -> bool:
@@ -126,7 +145,7 @@ def _card(
     model = without_paths(str(settings["model"]))
     card: dict[str, Any] = {
         "format": FORMAT, "name": name, "date": about.date or datetime.datetime.now(datetime.UTC).date(),
-        "system": about.system or (model if _is_reference(settings) else f"{model}, {method}"),
+        "system": about.system or (model if is_reference(str(settings["model"])) else f"{model}, {method}"),
         "method": method, "authors": list(about.authors) or ["hlvbench"],
     }  # fmt: skip
     if publishes_dataset_text(str(settings["model"])):
@@ -168,18 +187,16 @@ def _without_out(command: Sequence[str]) -> list[str]:
 
 def _method(settings: Mapping[str, Any]) -> str:
     """sft or capo where the adapters' training configuration says so; else the prompt, or "adapter"."""
-    if _is_reference(settings):
+    if is_reference(str(settings["model"])):
         return "reference"
     if not _trained(settings):
         return str(settings["prompt"])
-    told = {
-        str(read.get("method", read.get("kind"))) for _, read in _training_files(settings) if isinstance(read, dict)
-    }
-    return told.pop() if len(told & {"sft", "capo"}) == len(told) == 1 else "adapter"
+    told = {trainer for _, read in _training_files(settings) if (trainer := trained_by(read))}
+    return told.pop() if len(told) == 1 else "adapter"
 
 
 def _base(described: Mapping[str, Any], model: str, settings: Mapping[str, Any], about: About) -> dict[str, Any]:
-    if _is_reference(settings):
+    if is_reference(str(settings["model"])):
         return {}
     base = {"name": str(without_paths(described.get("name") or model))}
     base |= {k: described[k] for k in ("revision", "config_sha256", "weights_sha256") if described.get(k)}
