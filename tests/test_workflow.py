@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,10 @@ def test_a_sound_pull_request_passes_and_its_page_is_published(pull_request, cap
     assert (ran, trouble) == (["Collect"], "")
     page = (repository / "site" / "leaderboard" / "index.html").read_text()
     assert f'href="../{folder}/"' in page
-    assert (repository / "site" / folder / "README.md").is_file()
+    listed = re.findall('href="([^"]*)"', (repository / "site" / folder / "index.html").read_text())
+    assert "demo/scores.json" in listed
+    assert all((repository / "site" / folder / name).is_file() for name in listed)
+    assert f'href="{folder.name}"' in (repository / "site" / "submissions" / "index.html").read_text()
 
 
 def test_a_number_that_was_changed_stops_it(pull_request):
@@ -119,6 +123,19 @@ def test_a_number_that_was_changed_stops_it(pull_request):
     ran, trouble = perform(repository, "submission.yml", BASE=base)
     assert ran[-1] == "Check what changed, scoring it again"
     assert "ERROR demo/scores.json: rouge_l(view=raw): value is 0.5, re-scored" in trouble
+
+
+def test_only_a_maintainer_brings_a_verified_row(pull_request):
+    repository, base, folder = pull_request
+    assert main(["check", "--write", str(folder)]) == 0
+    assert main(["leaderboard"]) == 0
+    commit(repository)
+    ran, trouble = perform(repository, "submission.yml", BASE=base, WHO="CONTRIBUTOR")
+    assert ran[-1] == "Check what changed, scoring it again"
+    assert "[verified] is what a maintainer writes" in trouble
+    shutil.rmtree(repository.parent / "base")
+    git(repository, "worktree", "prune")
+    assert perform(repository, "submission.yml", BASE=base, WHO="MEMBER")[1] == ""
 
 
 def test_a_page_that_the_submissions_do_not_make_stops_it(pull_request):
