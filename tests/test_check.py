@@ -20,7 +20,7 @@ from hlvbench.score import score_task
 from hlvbench.settings import Settings
 from hlvbench.submission import Findings, check, read_submission
 from hlvbench.submission.card import card_problems, to_toml
-from hlvbench.submission.check import judge_overlap
+from hlvbench.submission.check import judge_counts
 from hlvbench.submission.copies import Overlap
 from hlvbench.submission.rescore import compare_documents
 from tests.boards import NamedEmbedder, ToyDesk, answers, edit, errors, rewritten, scored, sha, submission
@@ -121,13 +121,34 @@ def test_a_verification_counts_for_the_state_that_was_verified(tmp_path, change,
     assert bool(findings.errors()) is (said is None)
 
 
-def test_deleted_counts_of_memorised_text_are_an_error():
+@pytest.mark.parametrize(
+    ("train_copies", "declared", "said"),
+    [
+        (7, {"answers": 100, "train_copies": 7, "dataset_text": 0}, None),
+        (7, {"answers": 100, "train_copies": 0, "dataset_text": 0}, "says {'answers': 100, 'train_copies': 0"),
+        (7, None, "submission.toml says nothing, counted {'answers': 100, 'train_copies': 7"),
+        (0, None, None),
+    ],
+)
+def test_the_counts_of_memorised_text_stand_on_the_card(train_copies, declared, said):
     findings = Findings()
-    judge_overlap(Overlap(100, 0, 0, 7, 0), None, "x", findings)
-    assert "submission.toml says nothing, counted {'answers': 100, 'train_copies': 7" in str(findings.errors()[0])
-    findings = Findings()
-    judge_overlap(Overlap(100, 0, 0, 0, 0), None, "x", findings)
-    assert findings.errors() == []
+    judge_counts(Overlap(100, 0, 0, train_copies, 0), declared, "x", findings)
+    assert [said in f.text for f in findings.errors()] == [True] * (said is not None)
+
+
+@pytest.mark.slow
+def test_equal_sentences_of_synthetic_people_are_no_copies(tmp_path, capsys):
+    # an echo of synthetic inputs would be dataset text anywhere else
+    place = run(Settings(model="reference:echo", task=("demo",)), out=tmp_path / "run", quiet=True,
+                command=["hlvbench", "run"])  # fmt: skip
+    rows = place / "demo" / "generations.jsonl"
+    settings = json.loads((place / "settings.json").read_text()) | {"model": "org/parrot"}
+    (place / "settings.json").write_text(dump_json(settings))
+    edit(place / "manifest.json", lambda m: m.update(settings=settings))
+    words = ["submit", str(place), "--name", "parrot", "--authors", "A", "--date", "2026-05-27", "--out", str(tmp_path)]
+    assert main(words) == 0
+    assert "synthetic" in "".join(map(str, check(tmp_path / "20260527_parrot", rescore=False)))
+    assert rows.read_bytes() == (tmp_path / "20260527_parrot" / "demo" / "generations.jsonl").read_bytes()
 
 
 def test_a_date_in_the_future_is_an_error_by_the_clock_alone(tmp_path):

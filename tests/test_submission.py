@@ -15,7 +15,7 @@ from hlvbench.errors import RunError, UsageError
 from hlvbench.files import dump_json
 from hlvbench.run import run
 from hlvbench.settings import Settings
-from hlvbench.submission import About, Findings, submit
+from hlvbench.submission import About, Desk, Findings, submit
 from hlvbench.submission.answers import Asked, answer_problems
 from hlvbench.submission.card import card_problems, role, to_toml, without_paths
 from hlvbench.submission.check import judge_overlap
@@ -189,14 +189,8 @@ def test_a_stretch_is_sixty_characters_from_the_start_of_a_word():
 )
 def test_a_few_copies_are_told_and_many_refused(overlap, level, said):
     findings = Findings()
-    judge_overlap(overlap, None, "x", findings)
+    judge_overlap(overlap, "x", findings)
     assert any(f.level == level and said in f.text for f in findings)
-
-
-def test_a_wrong_count_of_memorised_answers_is_an_error():
-    findings = Findings()
-    judge_overlap(Overlap(10, 0, 0, 3, 0), {"answers": 10, "train_copies": 0, "dataset_text": 0}, "x", findings)
-    assert len(findings.errors()) == 1
 
 
 def test_a_recipe_is_made_again_and_carries_no_text():
@@ -301,6 +295,13 @@ def test_what_a_person_must_say_is_asked_for_at_once(demo_run, tmp_path):
     assert all(word in str(told.value) for word in words)
 
 
+class PeoplesDesk(Desk):
+    """Takes synthetic texts for people's."""
+
+    def synthetic(self, task):
+        return False
+
+
 @pytest.mark.slow
 def test_a_run_with_the_texts_of_test_records_is_refused(demo_run, tmp_path):
     from hlvbench.task import load_task
@@ -317,7 +318,7 @@ def test_a_run_with_the_texts_of_test_records_is_refused(demo_run, tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     try:
         with pytest.raises(RunError, match="copies of test records"):
-            submit(demo_run, name="thief", about=About(), root=tmp_path)
+            submit(demo_run, name="thief", about=About(), root=tmp_path, desk=PeoplesDesk())
     finally:
         path.write_text(kept)
     assert list(tmp_path.iterdir()) == []

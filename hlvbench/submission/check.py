@@ -14,7 +14,7 @@ from ..errors import DataError, HlvbenchError, UsageError
 from ..files import dump_json, generation_lines, sha256_bytes, sha256_text, write_atomic
 from ..metrics.answers import Embedder
 from ..score import score_task
-from ..task import describe_tasks, load_task
+from ..task import describe_tasks, load_spec, load_task
 from ..types import Generation, Task
 from . import intake
 from .answers import Asked, answer_problems, to_generations
@@ -70,6 +70,17 @@ class Desk:
         if task.name not in self._originals:
             self._originals[task.name] = Originals(task)
         return self._originals[task.name]
+
+    def synthetic(self, task: Task) -> bool:
+        """Whether the task's texts are generated: habits then make equal sentences, and there is no licence to keep."""
+        try:
+            return load_spec(task.name, self.tasks_dir).source == "synthetic"
+        except HlvbenchError:
+            return False
+
+    def quoted(self, path: Path, task: Task) -> bool:
+        """Whether a file must stay behind, because it holds dataset text."""
+        return not self.synthetic(task) and quotes_dataset(path, self.originals(task))
 
     @property
     def embedder(self) -> Embedder:
@@ -139,12 +150,14 @@ def _answers(submission: Submission, task: str, desk: Desk, findings: Findings) 
     if problems:
         return []
     findings.ok(where, f"{len(rows)} answers, each question once")
-    if isinstance(loaded, Task):
-        judge_overlap(
-            desk.originals(loaded).overlap(rows), submission.card.get("overlap", {}).get(task), where, findings
-        )
-        return rows
-    findings.warn(where, f"not compared with people's texts: {loaded}")
+    if not isinstance(loaded, Task):
+        findings.warn(where, f"not compared with people's texts: {loaded}")
+    elif desk.synthetic(loaded):
+        findings.ok(where, "not compared with the records: they are synthetic")
+    else:
+        found = desk.originals(loaded).overlap(rows)
+        judge_overlap(found, where, findings)
+        judge_counts(found, submission.card.get("overlap", {}).get(task), where, findings)
     return rows
 
 
@@ -164,7 +177,7 @@ def _regenerated(
     return rows
 
 
-def judge_overlap(found: Overlap, declared: Mapping[str, int] | None, where: str, findings: Findings) -> None:
+def judge_overlap(found: Overlap, where: str, findings: Findings) -> None:
     """Copies of test records are refused, what was memorised is counted, a republished dataset is refused."""
     copies = found.test_exact + found.test_near
     if found.share(copies) > MOST_COPIES:
@@ -180,10 +193,13 @@ def judge_overlap(found: Overlap, declared: Mapping[str, int] | None, where: str
     elif found.train_copies or found.dataset_text:
         findings.warn(where, f"memorised: {found.train_copies} of {found.answers} answers equal a train or dev record, "
                       f"{found.dataset_text} hold a long stretch of dataset text")  # fmt: skip
-    told = {"answers": found.answers, "train_copies": found.train_copies, "dataset_text": found.dataset_text}
-    if declared != told and (declared or found.train_copies or found.dataset_text):
+
+
+def judge_counts(found: Overlap, declared: Mapping[str, int] | None, where: str, findings: Findings) -> None:
+    """The counts of memorised text are on the card, where there is any."""
+    if declared != found.told and (declared or found.train_copies or found.dataset_text):
         said = f"says {dict(declared)}" if declared else "says nothing"
-        findings.error(where, f"overlap: {CARD} {said}, counted {told}")
+        findings.error(where, f"overlap: {CARD} {said}, counted {found.told}")
 
 
 def _quotes(submission: Submission, desk: Desk, findings: Findings) -> None:
@@ -191,7 +207,7 @@ def _quotes(submission: Submission, desk: Desk, findings: Findings) -> None:
     for name in submission.card["files"]:
         task, _, rest = name.partition("/")
         loaded = desk.task(task) if rest == PROFILES or rest.startswith("judge/") else ""
-        if isinstance(loaded, Task) and quotes_dataset(submission.folder / name, desk.originals(loaded)):
+        if isinstance(loaded, Task) and desk.quoted(submission.folder / name, loaded):
             findings.error(name, f"holds a stretch of {STRETCH} characters or more of dataset text; leave the file out")
 
 

@@ -34,6 +34,11 @@ class Overlap:
     train_copies: int
     dataset_text: int
 
+    @property
+    def told(self) -> dict[str, int]:
+        """What a card says of it."""
+        return {"answers": self.answers, "train_copies": self.train_copies, "dataset_text": self.dataset_text}
+
     def share(self, count: int) -> float:
         return count / max(1, self.answers)
 

@@ -17,6 +17,8 @@ from .intake import hidden
 EQUAL = 0.002
 """Two scores that differ by no more are the same score (another machine's last digits)."""
 MOST_SCORES = 20_000
+LONGEST_NOTE = 10_000
+"""Characters; a note may name every annotator of a large task."""
 _ROUNDING = 2e-6
 INDEX = "hlv_index"
 Document = Mapping[str, Any]
@@ -83,7 +85,8 @@ def _row_problem(row: Any) -> str:
     if not isinstance(row, dict) or row.keys() != _ROW:
         return f"the keys {', '.join(sorted(_ROW))} were expected"
     texts = all(
-        isinstance(row[k], str) and len(row[k]) <= 500 and not hidden(row[k]) for k in ("metric", "signature", "note")
+        isinstance(row[k], str) and len(row[k]) <= most and not hidden(row[k])
+        for k, most in (("metric", 500), ("signature", 500), ("note", LONGEST_NOTE))
     )
     who = row["annotator"]
     if not texts or not (who is None or (isinstance(who, str) and 0 < len(who) <= 64 and not hidden(who))):
@@ -205,7 +208,7 @@ def _details(document: Document, names: Sequence[str]) -> list[str]:
         return ["details: swap: a list was expected"]
     keys = {"view", "m", "system", "people", "note"}
     bad = [t for t in details["swap"] if not isinstance(t, dict) or t.keys() != keys or t["view"] not in ("raw", "norm")
-           or not _is_count(t["m"]) or not isinstance(t["note"], str) or len(t["note"]) > 500
+           or not _is_count(t["m"]) or not isinstance(t["note"], str) or len(t["note"]) > LONGEST_NOTE
            or not all(t[s] is None or _is_matrix(t[s], len(people)) for s in ("system", "people"))]  # fmt: skip
     return ["details: a swap matrix is not K × K shares"] if bad else []
 

@@ -33,7 +33,7 @@ from .card import (
     trained_by,
     without_paths,
 )
-from .check import Desk, judge_overlap, quotes_dataset
+from .check import Desk, judge_overlap
 from .findings import Findings
 from .folder import read_submission
 from .intake import CARD, GENERATIONS, MANIFEST, PROFILES, README, SCORES, SETTINGS
@@ -153,7 +153,7 @@ def _card(
     card |= {"description": about.description} if about.description else {}
     card |= {"links": dict(about.links)} if about.links else {}
     card |= _base(described, model, settings, about)
-    whose = about.annotators or ("each adapter its annotator's own records" if _trained(settings) else "none")
+    whose = about.annotators or _whose(settings)
     card["training"] = {
         "annotators": whose, "splits": [s for s in about.trained_on or () if s != "none"], "lewidi": about.lewidi,
         **({"contaminated": True} if about.contaminated else {}),
@@ -170,6 +170,14 @@ def _card(
         for task in settings["task"] for annotator, digest in facts[task]["model"].get("adapters", {}).items()
     ]  # fmt: skip
     return card | ({"adapters": adapters} if adapters else {})
+
+
+def _whose(settings: Mapping[str, Any]) -> str:
+    """Whose records training read, as far as the adapters tell."""
+    if not _trained(settings):
+        return "none"
+    shared = any(path.startswith("train/shared.") for path, _ in _training_files(settings))
+    return "one adapter, all annotators' records" if shared else "each adapter its annotator's own records"
 
 
 def _without_out(command: Sequence[str]) -> list[str]:
@@ -238,7 +246,7 @@ def _write(
             if not file.is_file():
                 continue
             name = file.relative_to(run).as_posix()
-            if "recipe" in card or (isinstance(loaded, Task) and quotes_dataset(file, desk.originals(loaded))):
+            if "recipe" in card or (isinstance(loaded, Task) and desk.quoted(file, loaded)):
                 findings.warn(name, "left out: it may hold dataset text")
             else:
                 contents[name] = file.read_bytes()
@@ -258,15 +266,16 @@ def _overlap(
     if not isinstance(loaded, Task):
         findings.warn(where, f"not compared with people's texts: {loaded}")
         return {}
+    if desk.synthetic(loaded):
+        return {}
     try:
         rows = to_generations([vars(row) for row in read_generations(run / where)])
     except DataError as error:
         findings.error(where, str(error))
         return {}
     found = desk.originals(loaded).overlap(rows)
-    judge_overlap(found, None, where, findings)
-    told = {"answers": found.answers, "train_copies": found.train_copies, "dataset_text": found.dataset_text}
-    return {"overlap": {**card.get("overlap", {}), task: told}}
+    judge_overlap(found, where, findings)
+    return {"overlap": {**card.get("overlap", {}), task: found.told}}
 
 
 def _readme(card: Mapping[str, Any], documents: Mapping[str, Mapping[str, Any]]) -> str:
