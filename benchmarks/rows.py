@@ -1,6 +1,7 @@
 """The first rows of the leaderboard: references, attacks and hlv-tiny under every prompt.
 
-Runs what is missing, submits what is not yet there, verifies it and builds the page; the same command continues.
+Runs what is missing, has it judged (stylometric), submits what is not yet there, verifies it and builds the page; the
+same command continues.
 Needs HLVBENCH_DATA; HLVBENCH_TEST_MODEL for the rows of hlv-tiny, and its adapters for sft and capo.
 """
 
@@ -102,6 +103,8 @@ def main() -> int:
             run = arguments.runs / row.name
             if not (run / "report.html").exists():
                 _do("run", *_options(row, arguments), "--out", str(run), "--quiet")
+            if row.name.startswith("hlv-tiny"):
+                _do("judge", str(run), "--quiet")
             _do("submit", str(run), "--name", row.name, "--system", row.system, *row.submit)
             there = {p.name.split("_", 1)[1]: p for p in place.glob("[0-9]*_*")}
         if "[verified]" not in (there[row.name] / "submission.toml").read_text("utf-8"):

@@ -93,8 +93,8 @@ class JudgeSettings:
         usual = JudgeSettings(self.judge, base_url=self.base_url).resolved()
         if self == usual:
             return self.shown_name
-        # the address is none of the conditions: another server under the same name is told apart by the plan
-        conditions = json.dumps(asdict(replace(self, base_url=None)), sort_keys=True)
+        # address and folder are none of the conditions: another judge of the same name is told apart by the plan
+        conditions = json.dumps(asdict(replace(self, judge=self.shown_name, base_url=None)), sort_keys=True)
         return f"{self.shown_name}-{sha256_text(conditions)[:8]}"
 
     def stem(self) -> str:

@@ -52,7 +52,10 @@ def read_submission(folder: Path, findings: Findings) -> Submission | None:
     _hashes(files, card, findings)
     _readme(files[README], findings)
     settings, manifest = parsed[SETTINGS], parsed[MANIFEST]
-    _no_paths({n: v for n, v in parsed.items() if n in (SETTINGS, MANIFEST) or n.startswith("train/")}, findings)
+    _no_paths(
+        {n: v for n, v in parsed.items() if n in (SETTINGS, MANIFEST) or n.startswith("train/") or "/judge/" in n},
+        findings,
+    )
     tasks = _settings(settings, card, findings)
     documents = {}
     for task in tasks:

@@ -249,13 +249,18 @@ def _write(
             if "recipe" in card or (isinstance(loaded, Task) and desk.quoted(file, loaded)):
                 findings.warn(name, "left out: it may hold dataset text")
             else:
-                contents[name] = file.read_bytes()
+                contents[name] = _shown(file) if "/judge/" in name else file.read_bytes()
     for name, content in contents.items():
         write_atomic(made / name, content)
     raw = {name: c.encode() if isinstance(c, str) else c for name, c in contents.items()}
     card["files"] = {name: sha256_bytes(raw[name]) for name in sorted(raw)}
     write_atomic(made / README, _readme(card, documents))
     write_atomic(made / CARD, to_toml(card))
+
+
+def _shown(file: Path) -> str | bytes:
+    """A judge's file; what it says of its model's place on this machine is cut to a name."""
+    return dump_json(without_paths(read_json(file))) if file.suffix == ".json" else file.read_bytes()
 
 
 def _overlap(
