@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hlvbench.models.adapters import find_adapters
 from hlvbench.models.load import identified
 from hlvbench.stats import seeded
 from hlvbench.task import load_task
@@ -78,7 +79,7 @@ def our_loop(
     bench: Bench, config: Config, objective: Objective, micro: int, steps: int, folder: Path
 ) -> Callable[[], None]:
     def run() -> None:
-        loop = Loop(bench.weights(), objective, config, folder, ("varierr", ANNOTATOR), micro, "cpu", autocast=False)
+        loop = Loop(bench.weights(), objective, config, folder, ("varierr", ANNOTATOR), micro)
         for _ in range(steps):
             loop._step()
             loop.state.step += 1
@@ -167,7 +168,7 @@ def bench_capo(model: str, steps: int, rounds: int, scratch: Path) -> bool:
     per_step = 8
     config = Config("capo", model, ("varierr",), start=str(sft), batch=per_step, select="last")
     bench, task = Bench(config, identified(model, Path(model)), "cpu"), load_task("varierr")
-    bench.load_start([task])
+    bench.load_start(find_adapters(str(config.start), {task.name: task.annotators}))
     made = Encoder(task, bench.decoder, bench.context).pairs(preferences(task, ANNOTATOR, config.policy()))
     chosen = seeded("benchmark").permutation(len(made))[: steps * per_step]
     pairs = [made[i] for i in chosen]

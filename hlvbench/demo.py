@@ -209,9 +209,7 @@ def train_base(folder: Path, task: Task, config: Config, say: Say, quiet: bool) 
         return sft_loss(*forward(model, [rows[i] for i in positions], tokenizer.pad_token_id)), {}
 
     objective = Objective(rows, loss, lambda row: len(row.answer))
-    loop = Loop(
-        dict(model.named_parameters()), objective, settings, folder, (TASK, "base"), config.batch, "cpu", autocast=False
-    )
+    loop = Loop(dict(model.named_parameters()), objective, settings, folder, (TASK, "base"), config.batch)
     loop.run(lambda state: None, [], quiet)
     (folder / STATE).unlink(missing_ok=True)
     model.save_pretrained(folder)

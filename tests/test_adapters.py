@@ -114,7 +114,7 @@ def test_ref_may_be_an_annotators_name(tmp_path: Path) -> None:
 def test_a_place_that_is_neither_folder_nor_hub_id_says_so(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="no such folder"):
         find_adapters(str(tmp_path / "none"), ONE)
-    with pytest.raises(AdapterError, match="the folder is empty"):
+    with pytest.raises(AdapterError, match="there is no folder in it"):
         find_adapters(str(tmp_path), ONE)
 
 

@@ -47,7 +47,7 @@ def loop_of(
 
     objective = Objective(ROWS, loss or own, lambda row: len(row.answer))
     folder.mkdir(parents=True, exist_ok=True)
-    return Loop(weights(model), objective, config, folder, ("toy", "Ann1"), micro, "cpu", autocast=False)
+    return Loop(weights(model), objective, config, folder, ("toy", "Ann1"), micro)
 
 
 def trained(base: Path, folder: Path, **options: Any) -> tuple[dict[str, Any], State]:
@@ -94,10 +94,11 @@ def test_a_training_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
 def test_the_rate_warms_up_and_falls_to_nearly_nothing(base: Path, tmp_path: Path) -> None:
     _, state = trained(base, tmp_path)
     rates = [row["rate"] for row in state.log]
-    # a tenth of 9 steps is 1: the peak is at the first step's end, then half a cosine over the other 9 of 10
-    assert rates[0] == pytest.approx(1e-2)
-    assert rates == sorted(rates, reverse=True)
-    assert 0 < rates[-1] < 1e-3
+    # a tenth of 9 steps is 1, which has rate 0; then half a cosine over 9 steps, of which the last is not taken:
+    # (1 + cos(7π/9)) / 2 = (1 - .7660) / 2 = .1170
+    assert rates[:2] == pytest.approx([0.0, 1e-2])
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1170e-2, abs=1e-6)
 
 
 @pytest.mark.parametrize("micro", [1, 3, 100])

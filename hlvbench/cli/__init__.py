@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..errors import HlvbenchError, UsageError, all_problems
 from . import doors, judging, main_job, science, sharing, study, train
+from .options import from_toml
 
 VERBS = (main_job, science, judging, study, train, sharing, doors)
 """Modules that add their verbs, in the order of `--help`."""
@@ -37,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None or "--debug" in argv:
+            raise
+        print(f"hlvbench: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("hlvbench: interrupted; the same command continues", file=sys.stderr)
         return 130
@@ -47,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="hlvbench",
         description="Can a model learn how one particular annotator decides and explains?",
         epilog="hlvbench VERB --help tells the options of a verb.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hlvbench {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -72,13 +79,16 @@ def _with_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argpar
     unknown = sorted(set(given) - set(actions))
     if unknown:
         raise UsageError(all_problems(f"{path}: options that `hlvbench {verb}` does not have:", unknown))
+    if verb == "train":
+        train.check_method(path, given, next((a for a in argv if a in train.METHODS), ""))
+    problems = []
     for key, value in given.items():
-        action = actions[key]
-        if action.type is not None and not isinstance(value, Mapping):
-            value = action.type(",".join(map(str, value)) if isinstance(value, list) else str(value))  # type: ignore[operator]
-        if action.choices is not None and value not in action.choices:
-            raise UsageError(f"{path}: {key} = {value!r} is not one of {', '.join(map(str, action.choices))}")
-        action.default, action.required = value, False
+        try:
+            actions[key].default, actions[key].required = from_toml(actions[key], value), False
+        except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
+            problems.append(f"{key.replace('_', '-')} = {value!r:.60}: {error}")
+    if problems:
+        raise UsageError(all_problems(f"{path}: values that do not fit their options:", problems))
     return parser
 
 

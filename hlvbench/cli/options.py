@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from ..settings import PROMPTS, SHOTS, Service, Settings
 def add_verb(
     verbs: Any, name: str, function: Callable[..., int | None], text: str, task: bool = True
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    # an abbreviated option would be taken by the parser and missed by what reads --config before it
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.set_defaults(verb=function)
     common = parser.add_argument_group("common options")
     if task:
@@ -85,11 +86,47 @@ class Merge(argparse.Action):
         setattr(namespace, self.dest, {**getattr(namespace, self.dest), **values})
 
 
+class Collect(argparse.Action):
+    """A list, an entry per use of the option; the first use leaves the default (of a --config file) behind."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        there = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [values] if there is self.default else [*there, values])
+
+
 def pairs(text: str) -> dict[str, str]:
     found = dict(part.partition("=")[::2] for part in text.split(","))
     if not all(found) or not all(found.values()):
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE[,KEY=VALUE...], got {text!r}")
     return found
+
+
+def from_toml(action: argparse.Action, value: Any) -> Any:
+    """The value that a --config file gives an option; ValueError, TypeError or ArgumentTypeError where it is none."""
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise ValueError("true or false was expected")
+        return value
+    if isinstance(value, bool):
+        raise ValueError("the option takes a value, not true or false")
+    if isinstance(action, Collect):
+        entries = value if isinstance(value, list) else [value]
+        if not all(isinstance(entry, str) for entry in entries):
+            raise ValueError("a list of texts was expected")
+        return entries
+    if isinstance(value, Mapping):
+        if action.type is not pairs:
+            raise ValueError("the option takes no table")
+        return {key: str(entry).lower() if isinstance(entry, bool) else str(entry) for key, entry in value.items()}
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    try:
+        made = action.type(text) if callable(action.type) else value
+    except ValueError:
+        kind = {int: "a whole number", float: "a number"}.get(action.type, "another form")  # type: ignore[call-overload]
+        raise ValueError(f"{kind} was expected") from None
+    if action.choices is not None and made not in action.choices:
+        raise ValueError(f"not one of {', '.join(map(str, action.choices))}")
+    return made
 
 
 def batch_size(text: str) -> int | str:

@@ -84,6 +84,15 @@ def _whole_only(arguments: argparse.Namespace) -> None:
         raise UsageError(f"{', '.join(given)}: a submission is the whole test split, seed 0; leave it out")
 
 
+def _each(places: Sequence[Path]) -> list[Path]:
+    """The places, a folder of submissions replaced by what it holds."""
+    found = []
+    for place in places:
+        inside = sorted(p.parent for p in place.glob("*/submission.toml"))
+        found += inside if inside and not (place / "submission.toml").exists() else [place]
+    return found
+
+
 def _day(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(text)
@@ -96,7 +105,7 @@ def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
     _whole_only(arguments)
     desk, failed, told = Desk(arguments.data_dir, arguments.tasks_dir), False, []
-    for place in arguments.places:
+    for place in _each(arguments.places):
         if not arguments.quiet:
             print(f"checking {place}", file=sys.stderr, flush=True)
         findings = check(place, desk=desk, write=arguments.write, rescore=not arguments.no_rescore, new=arguments.new)
@@ -113,15 +122,14 @@ def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 def _leaderboard(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from ..leaderboard import build, stale
 
+    _whole_only(arguments)
     out = arguments.out or Path("leaderboard")
     if arguments.check:
         differing = stale(arguments.submissions, out)
         for name in differing:
-            print(
-                f"{out / name} is not what {arguments.submissions}/ makes; run: hlvbench leaderboard", file=sys.stderr
-            )
+            print(f"{out / name} is not what {arguments.submissions}/ makes; {differing[name]}", file=sys.stderr)
         if arguments.json:
-            print(json.dumps({"stale": differing}))
+            print(json.dumps({"stale": list(differing)}))
         return 1 if differing else 0
     files = build(arguments.submissions, out)
     print(json.dumps([str(f) for f in files]) if arguments.json else "\n".join(map(str, files)))

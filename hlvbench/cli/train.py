@@ -11,10 +11,10 @@ from typing import Any
 
 from ..errors import UsageError
 from ..share import share_of
-from ..train.config import Config, named_config
-from .options import Merge, add_verb, names_of, pairs, places_of
+from ..train.config import METHODS, Config, check_method, named_config
+from .options import Collect, Merge, add_verb, names_of, pairs, places_of
 
-__all__ = ["add", "named_config"]
+__all__ = ["METHODS", "add", "check_method", "named_config"]
 
 
 def add(verbs: Any) -> None:
@@ -22,9 +22,9 @@ def add(verbs: Any) -> None:
     add = parser.add_argument
     add("method", choices=("sft", "capo"))
     add("--model", required=True, help="the base: a path or hub id")
-    add("--out", type=Path, required=True, metavar="DIR", help="adapters go to DIR/<task>/<Ann>/")
+    add("--out", type=Path, metavar="DIR", help="adapters go to DIR/<task>/<Ann>/ (needed but for a dry run)")
     add("--from", dest="start", metavar="SFT_DIR", help="capo: the SFT adapters to start from, and to stay near to")
-    add("--annotator", action="append", default=[], metavar="A", help="only this one; may stand several times")
+    add("--annotator", action=Collect, default=[], metavar="A", help="only this one; may stand several times")
     add("--shared", action="store_true", help="one adapter for all annotators, who are named in the prompt")
     add("--skip-missing", action="store_true", help="leave out annotators without records or pairs")
     add("--dry-run", action="store_true", help="counts and ten examples of what would be learned from; no training")
@@ -91,6 +91,8 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         found = dry_run(config, **places_of(arguments), skip_missing=arguments.skip_missing)
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
         return
+    if arguments.out is None:
+        raise UsageError("--out DIR: where do the adapters go?")
     out = train(
         config, arguments.out, **places_of(arguments), device=arguments.device, micro=arguments.micro_batch,
         skip_missing=arguments.skip_missing, quiet=arguments.quiet, command=["hlvbench", *argv],

@@ -46,17 +46,18 @@ class AdapterPlan:
         if self.problems:
             count = len(self.problems)
             raise AdapterError(all_problems(
-                f"the adapters cannot be used, {count} problem{'s' * (count > 1)}; nothing was generated:",
+                f"the adapters cannot be used, {count} problem{'s' * (count > 1)}; nothing was begun:",
                 self.problems,
             ))  # fmt: skip
 
 
-def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]]) -> AdapterPlan:
+def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: str = "--adapter-dir") -> AdapterPlan:
     """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of CLI.md.
 
-    DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all.
+    DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all. option: what the user
+    named it by.
     """
-    root = local_folder(adapter_dir)
+    root = local_folder(adapter_dir, option)
     below = [p for p in sorted(root.iterdir()) if p.is_dir()]
     plan = AdapterPlan()
     everybody = {a for annotators in tasks.values() for a in annotators}
@@ -74,12 +75,12 @@ def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]]) -> Adapt
     by_annotator = sorted(p.name for p in below if p.name in everybody)
     if by_task or not by_annotator:
         if not by_task and not below:
-            raise AdapterError(f"--adapter-dir {adapter_dir}: {_expected(root, tasks)}; the folder is empty")
+            raise AdapterError(f"{option} {adapter_dir}: {_expected(root, tasks)}; there is no folder in it")
         for name, annotators in tasks.items():
             _take(plan, root / name, name, annotators)
     elif len(tasks) > 1:
         raise AdapterError(
-            f"--adapter-dir {adapter_dir} holds {', '.join(by_annotator)} directly, and {' and '.join(tasks)} are "
+            f"{option} {adapter_dir} holds {', '.join(by_annotator)} directly, and {' and '.join(tasks)} are "
             f"asked: {by_annotator[0]} of one task and of another are different people; name one by --task, or "
             f"sort the adapters into {root}/TASK/ANNOTATOR/"
         )
@@ -185,11 +186,10 @@ def file_problems(folder: Path, speaks_for: Sequence[Pair], base: Base, shared: 
         except DataError as error:
             yield str(error)
     yield from _base_problems(folder, config, record.get("base") or {}, base)
-    if not shared:
-        for task, annotator in speaks_for:
-            for key, asked in (("task", task), ("annotator", annotator)):
-                if record.get(key) not in (None, asked):
-                    yield f"{folder / RECORD} records {key} {record[key]}, but it is asked to speak for {asked}"
+    for task, annotator in dict.fromkeys((task, "everybody") for task, _ in speaks_for) if shared else speaks_for:
+        for key, asked in (("task", task), ("annotator", annotator)):
+            if record.get(key) not in (None, asked):
+                yield f"{folder / RECORD} records {key} {record[key]}, but it is asked to speak for {asked}"
     yield from _weight_problems(folder)
 
 

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..files import dump_json, read_json, write_atomic
+from ..files import dump_json, write_atomic
 from ..models import Completion, Query
-from ..models.adapters import (
-    CONFIG,
-    WEIGHTS,
-    AdapterPlan,
-    Base,
-    file_problems,
-    find_adapters,
-    local_folder,
-    write_record,
-)
+from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, local_folder, write_record
 from ..models.decode import Decoder
 from ..models.gate import PROBE, load_adapters
 from ..models.load import load_model, load_tokenizer, pick_device
 from ..settings import Settings
-from ..types import Task
 from .config import Config
 
-TRAINED = "trained"
+TRAINED, ALL = "trained", "all-linear"
 CPU_MICRO, GPU_MICRO, DEV_BATCH = 8, 4, 32
 
 
@@ -66,28 +56,12 @@ class Bench:
             # the non-reentrant kind needs no input that requires a gradient
             self.model.activation_checkpointing_enable({"use_reentrant": False})
 
-    def load_start(self, tasks: Sequence[Task]) -> AdapterPlan:
-        """Load the adapters below `--from` for all annotators of the tasks, frozen; all problems in one error."""
-        plan = find_adapters(str(self.config.start), {t.name: t.annotators for t in tasks})
-        if plan.shared != self.config.shared:
-            plan.problems.append(
-                f"{self.config.start} holds {'one shared adapter' if plan.shared else 'an adapter per annotator'}: "
-                f"{'add' if plan.shared else 'leave out'} --shared"
-            )
-        folders = list(dict.fromkeys(plan.folders.values()))
-        for folder in folders:
-            asked = [pair for pair, f in plan.folders.items() if f == folder]
-            found = list(file_problems(folder, asked, self.base, plan.shared))
-            if not found and read_json(folder / CONFIG).get("peft_type") != "LORA":
-                found.append(f"{folder}: is no LoRA adapter, and only these are trained here")
-            plan.problems += found
-        if not plan.problems:
-            self.model, self.frozen, problems = load_adapters(
-                self.model, folders, self.decoder.encode(PROBE), self.decoder.tokenizer
-            )
-            plan.problems += problems
+    def load_start(self, plan: AdapterPlan) -> None:
+        """Load the SFT adapters, frozen; all problems in one error."""
+        self.model, self.frozen, plan.problems = load_adapters(
+            self.model, list(dict.fromkeys(plan.folders.values())), self.decoder.encode(PROBE), self.decoder.tokenizer
+        )
         plan.raise_problems()
-        return plan
 
     def add(self, seed: int, start: Path | None = None) -> dict[str, Any]:
         """Put a trainable adapter on the base: a copy of the frozen one in `start`, or a new one from `seed`.
@@ -97,6 +71,7 @@ class Bench:
         import torch
         from peft import LoraConfig, PeftConfig, get_peft_model
 
+        self._check_targets()
         if start is None:
             adapter: Any = LoraConfig(
                 r=self.config.rank, lora_alpha=self.config.alpha, lora_dropout=self.config.resolved().dropout,
@@ -120,6 +95,21 @@ class Bench:
                 self.model.load_adapter(str(start), adapter_name=TRAINED, is_trainable=True, torch_device=self.device)
         self.activate(TRAINED, training=True)
         return self.weights()
+
+    def _check_targets(self) -> None:
+        """ModelError for a layer in --targets that the model does not have: peft leaves such names out."""
+        asked = _targets(self.config.targets)
+        names = [name for name, _ in self.model.named_modules()]
+        absent = [t for t in asked if not any(n == t or n.endswith(f".{t}") for n in names)] if asked != ALL else []
+        if absent:
+            raise ModelError(f"{self.config.model}: --targets {', '.join(absent)}: the model has no such layer")
+
+    def mixed(self) -> Any:
+        """The precision that examples go through the model in: bfloat16 where the base is."""
+        import torch
+
+        half = self.dtype == "bfloat16"
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16) if half else nullcontext()
 
     def weights(self) -> dict[str, Any]:
         """The trained adapter's parameters by name."""
@@ -172,7 +162,7 @@ class Bench:
 
 def _targets(words: str) -> Any:
     """ "all-linear", or the names of layers separated by commas."""
-    return words if words == "all-linear" else [w.strip() for w in words.split(",")]
+    return words if words == ALL else [w.strip() for w in words.split(",")]
 
 
 def _plain(value: Any) -> Any:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,16 +114,17 @@ class Config:
             ("epochs", self.epochs is not None and not 0 < self.epochs <= 1000, "above 0"),
             ("batch", self.batch < 1, "1 or more"),
             ("warmup", not 0 <= self.warmup < 1, "a share of the steps, below 1"),
-            ("weight_decay", self.weight_decay < 0, "0 or more"),
-            ("clip", self.clip <= 0, "above 0"),
+            ("weight_decay", not 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("clip", not 0 < self.clip < math.inf, "above 0"),
             ("train_items", self.train_items is not None and self.train_items < 1, "1 or more"),
+            ("targets", "lm_head" in self.targets, "the output layer is not adapted: it is shared with the input's"),
             ("pairs", self.pairs not in POLICIES, f"one of {', '.join(POLICIES)}"),
             ("tau", self.tau < 0, "0 or more"),
             ("per_item", self.per_item is not None and self.per_item < 1, "1 or more"),
             ("rejected", self.rejected not in SOURCES, f"one of {', '.join(SOURCES)}"),
             ("neighbours", self.neighbours < 1, "1 or more"),
             ("beta", not 0 < self.beta < 100, "above 0"),
-            ("sft_weight", self.sft_weight < 0, "0 or more"),
+            ("sft_weight", not 0 <= self.sft_weight < math.inf, "0 or more"),
             ("checkpoints", self.checkpoints < 1, "1 or more"),
             ("max_new_tokens", self.max_new_tokens < 1, "1 or more"),
             ("task", not self.task or len(set(self.task)) < len(self.task), "each task once"),
@@ -165,6 +167,14 @@ def named_config(name: Path) -> Path:
         known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.toml")))
         raise UsageError(f"--config {name}: no such file, and no such name; there are {known}")
     return own
+
+
+def check_method(path: Path, given: Iterable[str], method: str) -> None:
+    """UsageError for a configuration of the other method, whose rate and epochs would be taken for this one's."""
+    other, foreign = ("sft", _SFT_ONLY) if method == "capo" else ("capo", _CAPO_ONLY)
+    found = sorted(flag(name)[2:] for name in foreign if flag(name)[2:].replace("-", "_") in given)
+    if found:
+        raise UsageError(f"{path} configures {other} ({', '.join(found)}), not {method}")
 
 
 def to_toml(config: Config) -> str:

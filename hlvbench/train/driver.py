@@ -12,29 +12,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..embed import load_embedder
-from ..errors import ModelError, RunError, TaskError, UsageError, all_problems
+from ..errors import RunError, UsageError, all_problems
 from ..files import dump_json, read_json, sha256_file, write_atomic
 from ..lock import locked
 from ..metrics.answers import Embedder
-from ..models.adapters import WEIGHTS, Base, find_adapters, local_folder
-from ..models.load import identified
+from ..models.adapters import WEIGHTS, AdapterPlan, local_folder
 from ..prompt import render_answer
 from ..provenance import provenance
 from ..share import ALONE, Share
 from ..task import load_tasks
-from ..types import Pair, Task
+from ..types import Task
 from .batch import Encoder
 from .bench import Bench, Speakers
-from .config import LAST, PRODUCT, Config, config_differences, read_train_toml, to_toml
+from .config import LAST, Config, config_differences, read_train_toml, to_toml
+from .jobs import Crew, make_crew, say, teachable
 from .loop import steps_of
 from .methods import Job, preferences_of, records_of, train_items, train_job
 from .pairs import pair_counts
-from .select import Selector, dev_answers, selecting_metric
+from .select import Selector, check_selecting, dev_answers, only
 
 TOML, MANIFEST, IDENTITY, START = "train.toml", "manifest.json", "identity.json", "start"
 EXAMPLES = 10
@@ -60,44 +60,47 @@ def train(
     input, before anything is trained; RunError where `out` holds other adapters; TrainError.
     """
     config.check()
+    if micro is not None and micro < 1:
+        raise UsageError(f"--micro-batch {micro}: 1 or more")
     tasks = load_tasks(config.task, data_dir, tasks_dir)
-    jobs = _jobs(tasks, config, out, skip_missing, quiet)
-    base, starts = _origins(config, tasks)
+    embedder = load_embedder() if _needs_embedder(config) else None
+    crew = make_crew(tasks, config, out, embedder, skip_missing, quiet)
     # shared out before the finished ones are left aside, which each process sees at another moment
-    shared = jobs[share.rank :: share.world]
-    mine = [job for job in shared if not _is_done(job, config, _identity(job, base, starts), quiet)]
+    shared = crew.jobs[share.rank :: share.world]
+    mine = [job for job in shared if not _is_done(job, config, _identity(job, crew), quiet)]
     if not mine:
         return out
-    embedder = load_embedder() if _needs_embedder(config) else None
-    bench = Bench(config, base, _device(device, share))
-    plan = bench.load_start(tasks) if config.method == "capo" else None
-    selectors = {t.name: _selector(t, bench, config, plan, out, embedder, quiet) for t in _tasks_of(mine)}
     for job in mine:
-        start = plan.folders[job.task.name, job.annotators[0]] if plan else None
+        if (job.work / IDENTITY).exists():
+            _compare(job.work, config, read_json(job.work / IDENTITY), _identity(job, crew))
+    bench = Bench(config, crew.base, _device(device, share))
+    if crew.starts:
+        bench.load_start(crew.starts)
+    mine = teachable(mine, bench, config, embedder, skip_missing, quiet)
+    selectors = {t.name: _selector(t, bench, config, crew.starts, out, embedder, quiet) for t in _tasks_of(mine)}
+    for job in mine:
+        start = crew.starts.folders[job.task.name, job.annotators[0]] if crew.starts else None
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(job.work.with_suffix(".lock"), "another process is training this adapter"):
-            _claim(job, config, _identity(job, base, starts))
-            _say(f"{'/'.join(job.names)}: {config.method}", quiet)
+            # another command may have made it since
+            if _is_done(job, config, _identity(job, crew), quiet):
+                continue
+            _claim(job, config, _identity(job, crew))
+            say(f"{'/'.join(job.names)}: {config.method}", quiet)
             began = time.time()
             facts = train_job(
                 job, bench, config, start=start, selector=selectors[job.task.name], embedder=embedder, micro=micro,
                 quiet=quiet,
             )  # fmt: skip
             _finish(job, config, bench, facts, command, time.time() - began, share)
+            if config.method == "capo":
+                say(f"{'/'.join(job.names)}: kept step {facts['kept_step']} of {facts['steps']}", quiet)
     return out
 
 
-def _origins(config: Config, tasks: Sequence[Task]) -> tuple[Base, Mapping[Pair, Path]]:
-    """What the training goes on from: the base model, and the SFT adapter of each (task, annotator)."""
-    base = identified(config.model, local_folder(config.model, "--model", config.revision, ModelError))
-    if config.method == "sft":
-        return base, {}
-    return base, find_adapters(str(config.start), {t.name: t.annotators for t in tasks}).folders
-
-
-def _identity(job: Job, base: Base, starts: Mapping[Pair, Path]) -> dict[str, Any]:
+def _identity(job: Job, crew: Crew) -> dict[str, Any]:
     """What an adapter was trained on, beside the settings: data, base model, SFT start."""
-    start = starts.get((job.task.name, job.annotators[0]))
+    start, base = crew.starts.folders.get((job.task.name, job.annotators[0])) if crew.starts else None, crew.base
     weights = start / WEIGHTS if start else None
     return {
         "task": f"{job.task.name}@{job.task.version}",
@@ -112,42 +115,6 @@ def _needs_embedder(config: Config) -> bool:
     return config.method == "capo" and (config.select != LAST or config.rejected == "nearest")
 
 
-def _jobs(tasks: Sequence[Task], config: Config, out: Path, skip_missing: bool, quiet: bool) -> list[Job]:
-    """One job per adapter; annotators that cannot be trained are named, all at once, or skipped on request."""
-    if config.shared:
-        return [Job(tasks[0], None, out)]
-    unknown = [a for a in config.annotator if not any(a in t.annotators for t in tasks)]
-    if unknown:
-        known = "; ".join(f"{t.name}: {', '.join(t.annotators)}" for t in tasks)
-        raise UsageError(f"--annotator {', '.join(unknown)}: no such annotator; there are {known}")
-    jobs, lacking = [], []
-    for task in tasks:
-        for annotator in task.annotators:
-            if config.annotator and annotator not in config.annotator:
-                continue
-            job = Job(task, annotator, out / task.name / annotator)
-            why = _lack(job, config)
-            jobs += [job] * (not why)
-            lacking += [f"{task.name}: annotator {annotator} {why}"] * bool(why)
-    if lacking and not skip_missing:
-        raise TaskError(all_problems("these annotators cannot be trained (--skip-missing leaves them out):", lacking))
-    for line in lacking:
-        _say(f"skipped: {line}", quiet)
-    if not jobs:
-        raise TaskError(all_problems("nobody is left to train:", lacking))
-    return jobs
-
-
-def _lack(job: Job, config: Config) -> str:
-    """Why there is nothing to learn from, or "". Pairs with the nearest items are only counted when they are made."""
-    if not records_of(job, config):
-        return "has no train record"
-    counted = config if config.rejected == "same" else replace(config, rejected="same", pairs="all")
-    if config.method == "capo" and not preferences_of(job, counted):
-        return f"shares no train item with another annotator under --pairs {config.pairs}"
-    return ""
-
-
 def _is_done(job: Job, config: Config, identity: Mapping[str, Any], quiet: bool) -> bool:
     """Whether the adapter is there, made of the same by these settings; another one is an error that says why."""
     if not (job.folder / WEIGHTS).exists():
@@ -157,7 +124,7 @@ def _is_done(job: Job, config: Config, identity: Mapping[str, Any], quiet: bool)
     if not (job.folder / TOML).exists():
         raise RunError(f"{job.folder} holds an adapter that was not trained here; choose another --out")
     _compare(job.folder, config, read_json(job.folder / MANIFEST).get("trained_on", {}), identity)
-    _say(f"{job.folder} is there already", quiet)
+    say(f"{job.folder} is there already", quiet)
     return True
 
 
@@ -186,23 +153,25 @@ def _claim(job: Job, config: Config, identity: Mapping[str, Any]) -> None:
 
 
 def _selector(
-    task: Task, bench: Bench, config: Config, plan: Any, out: Path, embedder: Embedder | None, quiet: bool
-) -> Selector | None:
+    task: Task, bench: Bench, config: Config, starts: AdapterPlan | None, out: Path, embedder: Embedder | None,
+    quiet: bool,
+) -> Selector | None:  # fmt: skip
     """What scores checkpoints on dev; the SFT start's dev answers are generated once for all processes."""
-    if config.method == "sft" or config.select == LAST:
+    if starts is None or config.select == LAST:
         return None
-    if not task.splits.get("dev"):
-        raise TaskError(f"{task.name} has no dev items to choose a checkpoint by; use --select {LAST}")
     assert embedder is not None
-    if config.select != PRODUCT:
-        selecting_metric(config.select, embedder.name)
-    adapters: Mapping[Pair, Path] = plan.folders
-    voices = {a: bench.frozen[adapters[task.name, a]] for a in task.annotators}
-    facts = {"adapters": {a: sha256_file(adapters[task.name, a] / WEIGHTS) for a in task.annotators}}
+    voices = {a: bench.frozen[f] for (name, a), f in starts.folders.items() if name == task.name}
+    task = task if len(voices) == len(task.annotators) else only(task, voices)
+    check_selecting(task, embedder, config.select)
+    facts = {"adapters": {a: sha256_file(starts.folders[task.name, a] / WEIGHTS) for a in voices}}
     folder = (out if config.shared else out / task.name) / f".{START}"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock.start", wait=True):
-        start = dev_answers(task, Speakers(bench, voices, facts), folder, task.annotators, quiet)
+        try:
+            start = dev_answers(task, Speakers(bench, voices, facts), folder, tuple(voices), quiet)
+        except RunError as error:
+            why = "holds dev answers of other settings; remove it, or choose another --out"
+            raise RunError(f"{folder} {why}") from error
     return Selector(task, embedder, start, config.select)
 
 
@@ -223,19 +192,26 @@ def _finish(
         "wall_seconds": round(seconds, 1),
         "peak_memory_bytes": _peak_memory(bench.device),
     }))  # fmt: skip
-    for path in [*job.work.glob("checkpoint-*"), *job.work.glob("*.safetensors"), job.work / IDENTITY]:
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != WEIGHTS:
-            path.unlink()
     if job.annotator is not None:
+        # first of all: what is killed from here on is a finished adapter with some files too many
         job.work.rename(job.folder)
+        _clear(job.folder)
         return
+    _clear(job.work)
     # a shared adapter's folder is `out` itself; its weights come last, for where they are it is complete
     job.folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(job.work.iterdir(), key=lambda p: (p.name == WEIGHTS, p.name)):
         path.rename(job.folder / path.name)
     job.work.rmdir()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what only an unfinished training needs."""
+    for path in [*folder.glob("checkpoint-*"), *folder.glob("*.safetensors"), folder / IDENTITY]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != WEIGHTS:
+            path.unlink()
 
 
 def _peak_memory(device: str) -> int:
@@ -259,11 +235,6 @@ def _tasks_of(jobs: Sequence[Job]) -> list[Task]:
     return list({job.task.name: job.task for job in jobs}.values())
 
 
-def _say(text: str, quiet: bool) -> None:
-    if not quiet:
-        print(text, file=sys.stderr, flush=True)
-
-
 def dry_run(
     config: Config, *, data_dir: Path | None = None, tasks_dir: Path | None = None, skip_missing: bool = False
 ) -> dict[str, Any]:
@@ -278,13 +249,14 @@ def dry_run(
 
     config.check()
     tasks = load_tasks(config.task, data_dir, tasks_dir)
+    embedder = load_embedder() if config.rejected == "nearest" else None
+    with tempfile.TemporaryDirectory() as scratch:
+        jobs = make_crew(tasks, config, Path(scratch), embedder, skip_missing, quiet=False).jobs
     settings = Settings(config.model, config.task, trust_remote_code=config.trust_remote_code)
     folder = local_folder(config.model, "--model", config.revision)
     decoder = Decoder(load_tokenizer(folder, settings), settings)
-    embedder = load_embedder() if config.rejected == "nearest" else None
-    positions = read_json(folder / "config.json").get("max_position_embeddings")
-    with tempfile.TemporaryDirectory() as scratch:
-        jobs = _jobs(tasks, config, Path(scratch), skip_missing, quiet=True)
+    described = read_json(folder / "config.json")
+    positions = described.get("text_config", described).get("max_position_embeddings")
     found = {}
     for job in jobs:
         encoder = Encoder(job.task, decoder, positions)

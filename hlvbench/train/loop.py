@@ -75,24 +75,24 @@ def rows_of_step(step: int, rows: int, config: Config, names: Sequence[str]) -> 
 class Loop:
     """One training of the bench's trained adapter, in `folder`; `names` (task, who) seed it.
 
-    micro: rows per pass through the model, halved where memory does not suffice.
+    micro: rows per pass through the model, halved where memory does not suffice. mixed: the precision of the pass.
     """
 
     def __init__(
         self, weights: Mapping[str, Any], objective: Objective, config: Config, folder: Path, names: Sequence[str],
-        micro: int, device: str, autocast: bool,
+        micro: int, mixed: Callable[[], Any] = nullcontext,
     ) -> None:  # fmt: skip
         import torch
         from transformers import get_cosine_schedule_with_warmup
 
         self.weights, self.objective, self.config = dict(weights), objective, config.resolved()
         self.folder, self.names, self.micro = folder, tuple(names), micro
-        self.device, self.autocast = device, autocast
+        self.mixed = mixed
         self.total = steps_of(len(objective.rows), config)
         self.optimizer = torch.optim.AdamW(
             list(self.weights.values()), lr=self.config.rate, weight_decay=config.weight_decay
         )
-        warm = round(self.total * config.warmup)
+        warm = min(round(self.total * config.warmup), self.total - 1)
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, warm, self.total + 1)
         self.state = State()
         self._saved = time.monotonic()
@@ -142,9 +142,9 @@ class Loop:
                 f"step {step + 1} of {self.total}; the weights before it are kept in {self.folder}/last-good. "
                 f"Lower --lr, or use --dtype float32"
             )
+        row = {"step": step + 1, "rate": self.schedule.get_last_lr()[0], "norm": float(norm)}
         self.optimizer.step()
         self.schedule.step()
-        row = {"step": step + 1, "rate": self.schedule.get_last_lr()[0], "norm": float(norm)}
         return {**row, **{k: round(v, 6) for k, v in sums.items()}}, sum(rows[i].tokens for i in chosen)
 
     def _accumulate(self, step: int, chosen: Sequence[int], total: float) -> dict[str, float]:
@@ -160,8 +160,7 @@ class Loop:
             failure = False
             try:
                 for piece in micro_batches([rows[i] for i in chosen], self.micro):
-                    mixed = torch.autocast(self.device, torch.bfloat16) if self.autocast else nullcontext()
-                    with mixed:
+                    with self.mixed():
                         loss, stats = self.objective.loss([chosen[i] for i in piece])
                     (loss / total).backward()
                     for key, value in {"loss": loss.detach(), **stats}.items():
@@ -190,14 +189,17 @@ class Loop:
 
     def _resume(self) -> None:
         import torch
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         path = self.folder / STATE
         if not path.exists():
             return
-        with safe_open(path, framework="pt") as stream:
-            facts = json.loads(stream.metadata()["state"])
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118  (no mapping)
+        try:
+            with safe_open(path, framework="pt") as stream:
+                facts = json.loads(stream.metadata()["state"])
+                tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118  (no mapping)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise TrainError(f"{path} cannot be read ({error}); remove {self.folder} to start anew") from error
         self.micro = min(self.micro, facts.pop("micro"))
         self.state = State(**facts)
         with torch.no_grad():

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..files import write_atomic
 from ..metrics.answers import Embedder
+from ..models.load import free_memory, is_out_of_memory
 from ..stats import seeded
 from ..types import Annotation, Task
 from .batch import Encoder, Pair, forward, micro_batches
@@ -82,14 +83,10 @@ def train_job(
         else:
             objective, facts = _capo_objective(job, bench, config, encoder, start, embedder)
         if not objective.rows:
-            raise TrainError(
-                f"{'/'.join(job.names)}: nothing to learn from: all {encoder.too_long} examples are longer than the "
-                f"{bench.context} positions of {config.model}"
-            )
+            raise TrainError(f"{'/'.join(job.names)}: no example or pair that fits {config.model}; see --dry-run")
         loop = Loop(
             weights, objective, config, job.work, job.names,
-            micro or (CPU_MICRO if bench.device == "cpu" else GPU_MICRO), bench.device.split(":")[0],
-            autocast=bench.dtype == "bfloat16",
+            micro or (CPU_MICRO if bench.device == "cpu" else GPU_MICRO), bench.mixed,
         )  # fmt: skip
         last = loop.total
         at = (
@@ -159,13 +156,32 @@ def _reference(job: Job, bench: Bench, rows: Sequence[Pair], start: Path | None)
         return kept
     assert start is not None
     flat = [e for pair in rows for e in (pair.chosen, pair.rejected)]
-    out = torch.zeros(len(flat))
+    size, out = CPU_MICRO * 2, None
     with torch.no_grad(), bench.speaking(bench.frozen[start]) as model:
-        for piece in micro_batches(flat, CPU_MICRO * 2):
-            logps, mask = forward(model, [flat[i] for i in piece], bench.decoder.pad)
-            out[piece] = answer_logps(logps, mask).cpu()
+        while out is None:
+            try:
+                out = _frozen_logps(model, bench, flat, size)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or size == 1:
+                    raise
+                size //= 2
+                free_memory()
     write_atomic(path, save({"logps": out.view(-1, 2)}))
-    return out.view(-1, 2).tolist()
+    made: list[list[float]] = out.view(-1, 2).tolist()
+    return made
+
+
+def _frozen_logps(model: Any, bench: Bench, flat: Sequence[Any], size: int) -> Any:
+    """(examples,): in the precision in which the policy's are computed, or the two would differ from the first step."""
+    import torch
+
+    out = torch.zeros(len(flat))
+    for piece in micro_batches(flat, size):
+        with bench.mixed():
+            logps, mask = forward(model, [flat[i] for i in piece], bench.decoder.pad)
+            found = answer_logps(logps, mask)
+        out[piece] = found.float().cpu()
+    return out
 
 
 def _checkpoint(job: Job, bench: Bench, selector: Selector | None, state: State) -> None:

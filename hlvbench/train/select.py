@@ -95,6 +95,23 @@ class Selector:
         return int(np.argmax(values))
 
 
+def check_selecting(task: Task, embedder: Embedder, select: str) -> None:
+    """UsageError where dev cannot give what checkpoints are chosen by, told from people's own dev records."""
+    if not task.splits.get("dev"):
+        raise UsageError(f"{task.name} has no dev items to choose a checkpoint by; use --select {LAST}")
+    own = {pair: task.by_pair[pair][0] for pair in task.questions("dev")}
+    people = tuple(dict.fromkeys(annotator for _, annotator in own))
+    try:
+        found = Selector(task, embedder, own, select).score(own, people)
+    except MetricError as error:
+        raise UsageError(f"--select {select}: {error}") from None
+    if found["product" if select == PRODUCT else select] is None:
+        raise UsageError(
+            f"--select {select} cannot be given on the dev split of {task.name} ({len(own)} questions): choose by "
+            f"another metric, or --select {LAST}"
+        )
+
+
 def selecting_metric(words: str, embed: str) -> Metric:
     """The metric that `--select` names, with the encoder at hand; higher must be better."""
     try:

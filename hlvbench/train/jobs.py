@@ -1,0 +1,148 @@
+"""Who is trained, and whether there is something to learn for everybody: what is lacking is told before it starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import AdapterError, ModelError, RunError, TaskError, UsageError, all_problems
+from ..files import read_json
+from ..metrics.answers import Embedder
+from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, file_problems, find_adapters, local_folder
+from ..models.load import identified
+from ..types import Task
+from .batch import Encoder
+from .bench import Bench
+from .config import LAST, Config
+from .methods import Job, preferences_of, records_of
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The jobs of a training; for capo the SFT adapters of everybody whose voice is needed."""
+
+    jobs: list[Job]
+    base: Base
+    starts: AdapterPlan | None
+
+
+def make_crew(
+    tasks: Sequence[Task], config: Config, out: Path, embedder: Embedder | None, skip_missing: bool, quiet: bool
+) -> Crew:
+    """One job per adapter. Annotators that cannot be trained are named, all at once, or skipped on request.
+
+    embedder: needed where rejected texts come from nearest items.
+    """
+    base = identified(config.model, local_folder(config.model, "--model", config.revision, ModelError))
+    asked = _asked(tasks, config, out)
+    lacking = {job.names: why for job in asked if (why := _lack(job, config, embedder))}
+    jobs = _left(asked, lacking, skip_missing, quiet)
+    if config.method == "sft":
+        return Crew(jobs, base, None)
+    starts = _starts(tasks, jobs, config, base, lenient=skip_missing)
+    lacking = {j.names: "has no SFT adapter" for j in jobs if not config.shared and j.names not in starts.folders}
+    return Crew(_left(jobs, lacking, skip_missing, quiet), base, starts)
+
+
+def _left(jobs: Sequence[Job], lacking: Mapping[tuple[str, str], str], skip_missing: bool, quiet: bool) -> list[Job]:
+    told = [f"{task}: annotator {who} {why}" for (task, who), why in lacking.items()]
+    if told and not skip_missing:
+        raise TaskError(all_problems("these annotators cannot be trained (--skip-missing leaves them out):", told))
+    for line in told:
+        say(f"skipped: {line}", quiet)
+    left = [job for job in jobs if job.names not in lacking]
+    if not left:
+        raise TaskError(all_problems("nobody is left to train:", told))
+    return left
+
+
+def _asked(tasks: Sequence[Task], config: Config, out: Path) -> list[Job]:
+    """The jobs that the settings name; RunError where the folder holds adapters of the other shape."""
+    if config.shared:
+        place = out if out.name not in ("", "..") else out.resolve()
+        inside = [a for a in tasks[0].annotators if (out / tasks[0].name / a / WEIGHTS).exists()]
+        if inside:
+            raise RunError(f"{out} holds an adapter per annotator ({', '.join(inside)}); choose another --out for one "
+                           "that is --shared")  # fmt: skip
+        return [Job(tasks[0], None, place)]
+    if (out / WEIGHTS).exists():
+        raise RunError(f"{out} is itself a shared adapter; choose another --out for an adapter per annotator")
+    unknown = [a for a in config.annotator if not any(a in t.annotators for t in tasks)]
+    if unknown:
+        known = "; ".join(f"{t.name}: {', '.join(t.annotators)}" for t in tasks)
+        raise UsageError(f"--annotator {', '.join(unknown)}: no such annotator; there are {known}")
+    return [
+        Job(task, annotator, out / task.name / annotator)
+        for task in tasks for annotator in task.annotators
+        if not config.annotator or annotator in config.annotator
+    ]  # fmt: skip
+
+
+def _lack(job: Job, config: Config, embedder: Embedder | None) -> str:
+    """Why the records give nothing to learn, or ""."""
+    if not records_of(job, config):
+        return "has no train record" + (f" among the {config.train_items} items drawn" if config.train_items else "")
+    if config.method == "sft" or preferences_of(job, config, embedder):
+        return ""
+    where = "the same" if config.rejected == "same" else "a nearest other"
+    return f"has no preference pair: nobody else wrote another text on {where} train item under --pairs {config.pairs}"
+
+
+def _starts(tasks: Sequence[Task], jobs: Sequence[Job], config: Config, base: Base, lenient: bool) -> AdapterPlan:
+    """The SFT adapters to start from, checked as far as files tell; AdapterError with all that is wrong.
+
+    Choosing a checkpoint needs the answers of all annotators of a task; `--select last` only those that are trained.
+    lenient: who has no adapter is left out.
+    """
+    names = {t.name: t.annotators for t in tasks}
+    plan = find_adapters(str(config.start), names, "--from")
+    trained = {(job.task.name, a) for job in jobs for a in job.annotators}
+    wanted = trained if config.select == LAST else {(t, a) for t, people in names.items() for a in people}
+    plan.folders = {pair: folder for pair, folder in plan.folders.items() if pair in wanted}
+    for task, annotator in {(t, a) for t, people in names.items() for a in people} - (set() if lenient else wanted):
+        plan.problems = [p for p in plan.problems if not p.startswith(f"{task}: annotator {annotator} has no adapter ")]
+    if not plan.folders and not plan.problems:
+        raise AdapterError(f"--from {config.start}: no adapter of {' or '.join(names)}")
+    if plan.shared != config.shared:
+        plan.problems.append(
+            f"{config.start} holds {'one adapter' if plan.shared else 'an adapter per annotator'}: "
+            f"{'add' if plan.shared else 'leave out'} --shared"
+        )
+    for folder in dict.fromkeys(plan.folders.values()):
+        asked = [pair for pair, f in plan.folders.items() if f == folder]
+        found = list(file_problems(folder, asked, base, plan.shared))
+        if not found and read_json(folder / CONFIG).get("peft_type") != "LORA":
+            found.append(f"{folder}: is no LoRA adapter, and only these are trained here")
+        plan.problems += found
+    plan.raise_problems()
+    return plan
+
+
+def teachable(
+    jobs: Sequence[Job], bench: Bench, config: Config, embedder: Embedder | None, skip_missing: bool, quiet: bool
+) -> list[Job]:
+    """The jobs with an example that the model can take in; how many are too long is said of each."""
+    lacking: dict[tuple[str, str], str] = {}
+    for job in jobs:
+        encoder = Encoder(job.task, bench.decoder, bench.context)
+        rows = encoded(job, encoder, config, embedder)
+        if not rows:
+            lacking[job.names] = f"has no example that fits the {bench.context} positions of {config.model}"
+        elif encoder.too_long:
+            say(f"{'/'.join(job.names)}: {encoder.too_long} of {len(rows) + encoder.too_long} examples are longer than "
+                f"the {bench.context} positions of {config.model} and are left out", quiet)  # fmt: skip
+    return _left(jobs, lacking, skip_missing, quiet)
+
+
+def encoded(job: Job, encoder: Encoder, config: Config, embedder: Embedder | None) -> Sequence[object]:
+    """What the job learns from, as tokens: examples or pairs."""
+    if config.method == "sft":
+        return encoder.examples(records_of(job, config))
+    return encoder.pairs(preferences_of(job, config, embedder))
+
+
+def say(text: str, quiet: bool) -> None:
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
