@@ -45,6 +45,8 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     folder = _with_answers(tmp_path, rows, older)
     told = check(folder, desk=ToyDesk())
     assert told.errors() == []
+    # nobody submits scores of another release: what they would be by this one, only a maintainer looks at
+    assert "scored by hlvbench 0.0.9, this is" in str(check(folder, desk=ToyDesk(), new=True).errors()[0])
     assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
     assert check(folder, desk=ToyDesk(), write=True).errors() == []
     assert json.loads((folder / "toy" / "scores.json").read_text()) == json.loads(dump_json(newest))
@@ -53,6 +55,14 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     assert card["verified"]["largest_difference"] == 0.0
     assert errors(folder) == []
     assert "re-scored: all" in "\n".join(map(str, check(folder, desk=ToyDesk())))
+
+
+@pytest.mark.parametrize("version", ["99.0.0", "0.1.1", "next"])
+def test_scores_of_a_release_to_come_are_refused(tmp_path, version):
+    newest = score_task(toy_task(), _own_words(), NamedEmbedder(), per_answer=False).document
+    forged = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", f"|hlvbench:{version}"))
+    folder = _with_answers(tmp_path, _own_words(), forged)
+    assert f"scored by hlvbench {version}, this is {__version__}" in str(check(folder, desk=ToyDesk()).errors()[0])
 
 
 def _own_words():
@@ -238,6 +248,12 @@ def test_a_judges_numbers_are_made_again_from_its_replies(judged):
         (lambda j: edit(j / "stylometric.json", lambda d: d.update(task="r2@1")), "a judge's summary of 'r2@1'"),
         (lambda j: (j / "stylometric.people.jsonl").unlink(), "its replies are not here"),
         (lambda j: shutil.copy(j / "stylometric.json", j / "gpt-9.json"), "gpt-9.json: its replies are not here"),
+        (
+            lambda j: edit(j / "stylometric.json", lambda d: d.update(judge="gpt-9")),
+            "judge is 'gpt-9', not",
+        ),
+        (lambda j: (j / "stylometric.json").write_text("[{}]"), "no summary of a judge"),
+        (lambda j: (j / "stylometric.jsonl").write_text('{"a": 1}\n'), "is not what the stylometric judge replies"),
         (lambda j: edit(j / "stylometric.plan.json", lambda d: d.update(settings=3)), "a plan that no judge wrote"),
     ],
 )
@@ -245,3 +261,37 @@ def test_a_judges_forged_numbers_are_errors(judged, harm, said):
     harm(judged / "demo" / "judge")
     rehashed(judged)
     assert said in "\n".join(str(f) for f in check(judged).errors())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("README.md", "# one\n\n{text}\n"),
+        ("train/toy/Ann1.json", '{{"note": "{text}"}}'),
+        ("submission.toml", None),
+    ],
+)
+def test_dataset_text_hides_in_no_file(tmp_path, name, content):
+    task = toy_task()
+    record = max((r.explanation for r in task.records), key=len)
+    # a toy record is short: one of sixty characters and more
+    text = f"{record} {record} {record} {record}"
+    long = dataclasses.replace(
+        task,
+        records=tuple(dataclasses.replace(r, explanation=text) if r is task.records[0] else r for r in task.records),
+    )
+    folder = _with_answers(tmp_path, _own_words())
+    if content is None:
+        rewritten(folder, lambda card: card.update(description=text))
+    else:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content.format(text=text))
+        rehashed(folder)
+    said = [str(f) for f in check(folder, desk=ToyDesk(long), rescore=False).errors()]
+    assert said == [f"ERROR {name}: holds a stretch of 60 characters or more of dataset text; take it out"]
+
+
+@pytest.mark.slow
+def test_a_folder_of_submissions_is_checked_one_by_one(judged, capsys):
+    assert main(["check", str(judged.parent), "--no-rescore"]) == 0
+    assert "20260527_judged\nOK" in capsys.readouterr().out

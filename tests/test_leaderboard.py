@@ -176,10 +176,13 @@ def test_the_same_submissions_make_the_same_bytes(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert render(place) == first
     build(place, tmp_path / "out")
-    assert stale(place, tmp_path / "out") == []
+    assert stale(place, tmp_path / "out") == {}
     (tmp_path / "out" / "index.html").write_text("changed")
     (tmp_path / "out" / "more.txt").write_text("")
-    assert stale(place, tmp_path / "out") == ["index.html", "more.txt"]
+    (tmp_path / "out" / ".DS_Store").write_text("x")
+    told = stale(place, tmp_path / "out")
+    assert list(told) == ["index.html", "more.txt"]
+    assert told["more.txt"] == "remove it"
 
 
 def test_the_document_keeps_to_its_schema(place):
@@ -240,7 +243,7 @@ def test_the_interval_is_drawn_where_its_numbers_are():
 def test_the_leaderboard_of_the_repository_is_up_to_date_and_verified():
     if not (ROOT / "submissions").is_dir():
         pytest.skip("not a checkout: no submissions/")
-    assert stale(ROOT / "submissions", ROOT / "leaderboard") == []
+    assert stale(ROOT / "submissions", ROOT / "leaderboard") == {}
     systems = make_board(read_all(ROOT / "submissions"))["systems"]
     assert {s["reference"] for s in systems.values()} >= set(REFERENCES)
     assert all(s["verified"] for s in systems.values())

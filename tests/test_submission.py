@@ -12,19 +12,19 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.errors import RunError, UsageError
-from hlvbench.files import dump_json
+from hlvbench.files import dump_json, dump_line
 from hlvbench.run import run
 from hlvbench.settings import Settings
 from hlvbench.submission import About, Desk, Findings, submit
 from hlvbench.submission.answers import Asked, answer_problems
 from hlvbench.submission.card import card_problems, role, to_toml, without_paths
 from hlvbench.submission.check import judge_overlap
-from hlvbench.submission.copies import Originals, Overlap, stretches
+from hlvbench.submission.copies import Originals, Overlap, longest_common, stretches
 from hlvbench.submission.document import document_problems
 from hlvbench.submission.intake import local_path
 from hlvbench.submission.recipe import regenerate
 from hlvbench.types import Generation
-from tests.boards import NamedEmbedder, answers, edit, errors, scored, submission
+from tests.boards import NamedEmbedder, answers, edit, errors, scored, sha, submission
 from tests.toy import toy_task
 
 
@@ -49,8 +49,9 @@ def test_the_method_is_the_one_that_its_training_configuration_tells(tmp_path):
     assert errors(submission(tmp_path, "one", files=files, method="sft", training=train)) == []
     (said,) = errors(submission(tmp_path, "two", files=files, method="capo", training=train))
     assert "method is capo, but the configurations in train/ say sft" in said
-    (said,) = errors(submission(tmp_path, "three", files=files, method="sft", training={**train, "splits": []}))
+    said = "\n".join(errors(submission(tmp_path, "three", files=files, method="sft", training={**train, "splits": []})))
     assert "sft without a split that it read" in said
+    assert "training.splits lacks train" in said
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,54 @@ def test_copies_of_test_records_are_seen_and_train_records_counted():
     rows = [Generation("x", "Ann1", 0, f"Label: neutral\nExplanation: {text}", "stop", 0, "") for text in said]
     # the first two are equal in the norm view, the third holds nearly all trigrams of the record
     assert originals.overlap(rows) == Overlap(5, 2, 1, 1, 4)
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        lambda text: " ".join(f"{w} really" if k % 3 == 2 else w for k, w in enumerate(text.split())),
+        lambda text: text.replace("a", "\u0430").replace("e", "\u0435"),
+    ],
+)
+def test_a_copy_in_disguise_is_a_copy(disguise):
+    own = "Since nobody saw where the yellow parrot went, its owner printed posters all through Sunday"
+    task = toy_task(annotators=2, items=(3, 2, 1))
+    (item,) = task.splits["test"]
+    records = tuple(dataclasses.replace(r, explanation=own) if (r.item, r.annotator) == (item, "Ann1") else r
+                    for r in task.records)  # fmt: skip
+    originals = Originals(dataclasses.replace(task, records=records))
+
+    def counted(text):
+        found = originals.overlap([Generation(item, "Ann1", 0, f"Label: neutral\nExplanation: {text}", "stop", 1, "")])
+        return found.test_exact + found.test_near
+
+    assert counted(disguise(own)) == 1
+    # the same words in another order, or a few of them, are one's own
+    assert counted(" ".join(sorted(own.split()))) == 0
+    assert counted("Since nobody saw the parrot, its owner went away on Sunday") == 0
+
+
+def test_longest_common_subsequence_by_hand():
+    # a _ c d of "a b c d" in "a x c y d"
+    assert longest_common("abcd", "axcyd") == 3
+    assert longest_common("", "abc") == 0
+    assert longest_common("abc", "cba") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "GPT-5", "config_sha256": "1" * 64}, "base: name is not what manifest.json says"),
+        ({"name": "base"}, "base: config_sha256 is not what manifest.json says"),
+    ],
+)
+def test_the_base_model_is_the_manifests(tmp_path, change, said):
+    settings = {"model": "org/base", "task": ["toy"], "prompt": "base", "split": "test", "limit": None, "seed": 0}
+    rows = "".join(dump_line(dataclasses.asdict(row)) for row in answers("nearest"))
+    facts = {"data_sha256": {}, "generations_sha256": sha(rows), "model": {"name": "base", "config_sha256": "1" * 64}}
+    files = {"manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}})}
+    assert errors(submission(tmp_path, "sound", files=files, base={"name": "base", "config_sha256": "1" * 64})) == []
+    assert any(said in error for error in errors(submission(tmp_path, files=files, base=change)))
 
 
 def _long_task():

@@ -31,9 +31,14 @@ def build(submissions: Path = Path("submissions"), out: Path = Path("leaderboard
     return [out / name for name in files]
 
 
-def stale(submissions: Path = Path("submissions"), out: Path = Path("leaderboard")) -> list[str]:
-    """The files of `out` that are not, byte for byte, what `build` would write, and those that it would not write."""
+def stale(submissions: Path = Path("submissions"), out: Path = Path("leaderboard")) -> dict[str, str]:
+    """What in `out` is not, byte for byte, what `build` would write -> the remedy; hidden files are nobody's."""
     files = render(submissions)
-    there = {p.name for p in out.iterdir()} if out.is_dir() else set()
-    differing = {n for n, text in files.items() if n not in there or (out / n).read_bytes() != text.encode()}
-    return sorted(differing | (there - files.keys()))
+    there = {p.name: p for p in out.iterdir() if not p.name.startswith(".")} if out.is_dir() else {}
+    wrong = {n for n, text in files.items() if n not in there or not _holds(there[n], text)}
+    again = dict.fromkeys(wrong, "run: hlvbench leaderboard, with the same options")
+    return dict(sorted({**again, **dict.fromkeys(there.keys() - files.keys(), "remove it")}.items()))
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()

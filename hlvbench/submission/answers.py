@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -52,9 +53,19 @@ def to_generations(rows: Sequence[Mapping[str, Any]]) -> list[Generation]:
         for n, row in enumerate(rows, start=1)
         if row.keys() != _KINDS.keys() or any(type(row[k]) is not kind for k, kind in _KINDS.items())
     ]
+    bad += [f"row {n}: {why}" for n, row in enumerate(rows, start=1) if not bad and (why := _strange(row))]
     if bad:
         raise DataError(f"{len(bad)} rows with fields missing, foreign or of the wrong type; {'; '.join(bad[:5])}")
     return [Generation(**row) for row in rows]
+
+
+def _strange(row: Mapping[str, Any]) -> str:
+    """What no run writes beside a text: dataset text could hide there."""
+    if not re.fullmatch(r"\w{0,40}", row["finish"]):
+        return f"finish is {row['finish']!r:.40}"
+    if not re.fullmatch(r"([0-9a-f]{64})?", row["prompt_sha256"]):
+        return "prompt_sha256 is no sha256"
+    return "" if row["new_tokens"] >= 0 else f"new_tokens is {row['new_tokens']}"
 
 
 def answer_problems(rows: Sequence[Generation], asked: Asked, questions: int, samples: int) -> list[str]:

@@ -227,6 +227,12 @@ def is_reference(model: str) -> bool:
     return model.startswith(("reference:", "attack:"))
 
 
+def base_of(described: Mapping[str, Any], model: str) -> dict[str, str]:
+    """The base model as a run's manifest describes it: name, revision, hashes, as far as they are told."""
+    found = {"name": str(without_paths(described.get("name") or model))}
+    return found | {k: str(described[k]) for k in ("revision", "config_sha256", "weights_sha256") if described.get(k)}
+
+
 def trained_by(configuration: Any) -> str:
     """ "sft" or "capo": which of our trainers a train.toml is of; "" for what another program left."""
     if not isinstance(configuration, dict):

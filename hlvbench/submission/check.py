@@ -23,7 +23,7 @@ from .copies import STRETCH, Originals, Overlap
 from .document import EQUAL, version_of
 from .findings import Findings
 from .folder import Submission, read_submission
-from .intake import CARD, GENERATIONS, PROFILES, SCORES, SETTINGS
+from .intake import CARD, GENERATIONS, README, SCORES, SETTINGS
 from .judged import check_judges
 from .recipe import regenerate
 from .rescore import compare_documents
@@ -115,7 +115,7 @@ def check(
     _disclosures(submission.card, findings)
     if findings.errors() or not rescore:
         return findings
-    done = _rescore(submission, answers, desk, findings)
+    done = _rescore(submission, answers, desk, findings, new)
     for task, rows in answers.items():
         check_judges(submission, task, desk.task(task), rows, findings)
     if write:
@@ -203,18 +203,21 @@ def judge_counts(found: Overlap, declared: Mapping[str, int] | None, where: str,
 
 
 def _quotes(submission: Submission, desk: Desk, findings: Findings) -> None:
-    """Profiles and judge replies must not carry dataset text into the repository."""
-    for name in submission.card["files"]:
-        task, _, rest = name.partition("/")
-        loaded = desk.task(task) if rest == PROFILES or rest.startswith("judge/") else ""
-        if isinstance(loaded, Task) and desk.quoted(submission.folder / name, loaded):
-            findings.error(name, f"holds a stretch of {STRETCH} characters or more of dataset text; leave the file out")
+    """No file but the raw answers carries dataset text into the repository."""
+    tasks = [t for name in submission.documents if isinstance(t := desk.task(name), Task)]
+    for name in (CARD, README, *submission.card["files"]):
+        answers = name.endswith(f"/{GENERATIONS}")
+        if not answers and any(desk.quoted(submission.folder / name, task) for task in tasks):
+            findings.error(name, f"holds a stretch of {STRETCH} characters or more of dataset text; take it out")
 
 
 def quotes_dataset(path: Path, originals: Originals) -> bool:
-    """Whether a JSON or JSONL file holds dataset text in any string."""
+    """Whether a file of JSON, JSONL, TOML or prose holds dataset text in any string."""
     try:
-        value = intake.read_rows(path) if path.suffix == ".jsonl" else intake.read_json(path)
+        if path.suffix == ".md":
+            return originals.quoted([intake.read_text(path)])
+        kinds = {".jsonl": intake.read_rows, ".toml": intake.read_toml}
+        value: Any = kinds.get(path.suffix, intake.read_json)(path)
     except DataError:
         return True
     return originals.quoted(text for _, text in intake.strings(value))
@@ -229,19 +232,27 @@ def _disclosures(card: Mapping[str, Any], findings: Findings) -> None:
         findings.warn(CARD, "disclosed: trained on LeWiDi data, whose splits cross ours; the row is marked")
 
 
+def _release(version: str) -> list[int]:
+    """0.10.0 after 0.9.0; what is no number counts as the newest, which nobody has."""
+    return [int(part) if part.isdigit() else 10**9 for part in version.split(".")]
+
+
 def _rescore(
-    submission: Submission, answers: Mapping[str, Sequence[Generation]], desk: Desk, findings: Findings
+    submission: Submission, answers: Mapping[str, Sequence[Generation]], desk: Desk, findings: Findings, new: bool
 ) -> Rescored:
     largest, done, renewed = 0.0, list[str](), {}
     for task, rows in answers.items():
         loaded, document, where = desk.task(task), submission.documents[task], f"{task}/{SCORES}"
         if not isinstance(loaded, Task) or document["task"] != f"{task}@{loaded.version}":
             if "recipe" not in submission.card:
-                findings.warn(where, "not re-scored: its data are not at hand")
+                findings.warn(where, "not re-scored: its data are not at hand (hlvbench fetch, or HLVBENCH_DATA)")
             continue
         fresh = score_task(loaded, rows, desk.embedder, system=document["system"], per_answer=False).document
         found, version = compare_documents(document, fresh), version_of(document)
-        if version != __version__:
+        if version != __version__ and (new or _release(version) > _release(__version__)):
+            findings.error(where, f"scored by hlvbench {version}, this is {__version__}: score it with this release "
+                           "(hlvbench score RUN) and submit it anew")  # fmt: skip
+        elif version != __version__:
             renewed[task] = fresh
             findings.warn(where, f"scored by hlvbench {version}; by {__version__} the largest change is "
                           f"{found.largest:.6f} ({found.whose or 'none'})")  # fmt: skip

@@ -12,7 +12,7 @@ from ..errors import DataError, MetricError
 from ..metrics import REGISTRY, bind, parse_signature
 from ..metrics.index import FACTORS, factor_metrics, harmonic_index
 from ..stats import KEPT, decode
-from .intake import hidden
+from .intake import hidden, local_path
 
 EQUAL = 0.002
 """Two scores that differ by no more are the same score (another machine's last digits)."""
@@ -44,7 +44,7 @@ def _shape(document: Document, task: str) -> list[str]:
     kinds: dict[str, Callable[[Any], bool]] = {
         "task": lambda v: isinstance(v, str) and v.rpartition("@")[0] == task and 0 < len(v.rpartition("@")[2]) <= 20,
         "split": lambda v: v == "test",
-        "system": lambda v: isinstance(v, str) and len(v) <= 200,
+        "system": lambda v: isinstance(v, str) and len(v) <= 200 and not hidden(v) and not local_path(v),
         **dict.fromkeys(_COUNTS, _is_count),
         "missing_reasons": _is_tally,
         "skipped": _is_tally,

@@ -13,7 +13,7 @@ from ..sources.download import upstream_of
 from ..sources.spec import is_name
 from ..task import load_spec, task_names
 from . import intake
-from .card import card_digest, card_problems, folder_name, is_reference, trained_by
+from .card import base_of, card_digest, card_problems, folder_name, is_reference, trained_by
 from .document import EQUAL, document_problems, version_of
 from .findings import Findings
 from .intake import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, hidden, local_path, strings
@@ -168,6 +168,8 @@ def _training(card: Mapping[str, Any], parsed: Mapping[str, Any], findings: Find
     if method in ("sft", "capo") and not splits and not card["training"].get("note"):
         findings.error(CARD, f"training: {method} without a split that it read; name it, or say in note what was read")
     told = {trainer for name, v in parsed.items() if name.startswith("train/") and (trainer := trained_by(v))}
+    if told and "train" not in splits:
+        findings.error(CARD, "training.splits lacks train, which the configurations in train/ read")
     if told and method in ("sft", "capo") and told != {method}:
         findings.error(CARD, f"method is {method}, but the configurations in train/ say {', '.join(sorted(told))}")
 
@@ -235,12 +237,22 @@ def _manifest(
         if facts.get("generations_sha256") != card["generations"][task]:
             findings.error(MANIFEST, f"{task}: generations_sha256 is not that of {CARD}")
         model = facts.get("model")
-        made = model.get("adapters", {}) if isinstance(model, dict) else {}
+        model = model if isinstance(model, dict) else {}
+        named = "base" in card and not is_reference(str(settings["model"]))
+        if named and (wrong := _other_base(card["base"], base_of(model, str(settings["model"])))):
+            findings.error(CARD, f"base: {wrong} not what {MANIFEST} says of {task}")
+        made = model.get("adapters", {})
         told = {a["annotator"]: a["sha256"] for a in card.get("adapters", []) if a["task"] == task}
         if made != told:
             findings.error(CARD, f"adapters: the hashes of {task} are not those of {MANIFEST}")
         for what, here, there in _other_data(task, facts["data_sha256"]):
             findings.error(MANIFEST, f"{task}: made with another {what} ({here!r:.20}, pinned {there:.12})")
+
+
+def _other_base(told: Mapping[str, Any], made: Mapping[str, str]) -> str:
+    """The keys of the card's base model that are not the manifest's, with "is" or "are"; else empty."""
+    wrong = [key for key, value in made.items() if told.get(key) != value]
+    return f"{', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'}" if wrong else ""
 
 
 def _other_data(task: str, hashes: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
@@ -265,7 +277,7 @@ def _judges(parsed: Mapping[str, Any], task: str, findings: Findings) -> list[Ma
     """The summaries that judges left, where they have the fields of CLI.md."""
     out = []
     found = [(n, v) for n, v in parsed.items() if is_summary(n, task)]
-    for name, value in [(n, one) for n, v in found for one in (v if isinstance(v, list) else [v])]:
+    for name, value in found:
         fits = isinstance(value, dict) and all(type(value.get(k)) is kind for k, kind in _JUDGED.items())
         if fits and value["task"].partition("@")[0] != task:
             findings.error(name, f"a judge's summary of {value['task']!r:.60}")

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import HlvbenchError
 from ..files import write_atomic
 from ..judge.job import FOLDER, Subject, again, judges_of
+from ..judge.settings import STYLOMETRIC
 from ..score import answers_of
 from ..types import Generation, Task
 from . import intake
@@ -37,6 +38,10 @@ def check_judges(
         system = str(submission.settings["model"])
         subject = Subject(loaded, Path(scratch), system, "test", None, answers_of(loaded, rows, "test", None))
         made = _made_again(subject, findings)
+        for path in subject.folder.glob(f"{STYLOMETRIC}*.jsonl"):
+            name = f"{task}/{FOLDER}/{path.name}"
+            if name in submission.card["files"] and path.read_bytes() != intake.read_bytes(submission.folder / name):
+                findings.error(name, "is not what the stylometric judge replies")
     for name in names:
         given, fresh = intake.read_json(submission.folder / name), made.get(Path(name).name)
         if fresh is None:

@@ -25,6 +25,7 @@ from .card import (
     METHODS,
     SLUG,
     SPLITS,
+    base_of,
     folder_name,
     in_future,
     is_reference,
@@ -126,7 +127,9 @@ def _check_choice(name: str, about: About, settings: Mapping[str, Any]) -> None:
             problems.append(f"{option} {amount}: a number from 0")
     if about.date and (why := in_future(about.date)):
         problems.append(f"--date {why}")
-    if _trained(settings) and about.trained_on is None:
+    if about.trained_on and "none" in about.trained_on and len(about.trained_on) > 1:
+        problems.append(f"--trained-on {','.join(about.trained_on)}: none, or splits")
+    if _trained(settings) and not about.trained_on:
         problems.append("--trained-on: which splits did training read? train (dev or test would mark the row), or none")
     if problems:
         raise UsageError(all_problems("a submission needs more:", problems))
@@ -163,7 +166,7 @@ def _card(
     cost = {"hardware": about.hardware or described.get("device"), "hours": hours, "usd": about.usd}
     card["cost"] = {k: v for k, v in cost.items() if v is not None}
     command = shlex.join(without_paths(_without_out(manifest["command"]))) or "hlvbench run"
-    card["reproduce"] = {"commands": [command]}
+    card["reproduce"] = {"commands": [*_training_commands(settings), command]}
     card["generations"] = {task: sha256_file(run / task / GENERATIONS) for task in settings["task"]}
     adapters = [
         {"task": task, "annotator": annotator, "sha256": digest}
@@ -206,9 +209,12 @@ def _method(settings: Mapping[str, Any]) -> str:
 def _base(described: Mapping[str, Any], model: str, settings: Mapping[str, Any], about: About) -> dict[str, Any]:
     if is_reference(str(settings["model"])):
         return {}
-    base = {"name": str(without_paths(described.get("name") or model))}
-    base |= {k: described[k] for k in ("revision", "config_sha256", "weights_sha256") if described.get(k)}
-    return {"base": {**base, **({} if about.distributed is None else {"distributed": about.distributed})}}
+    return {
+        "base": {
+            **base_of(described, model),
+            **({} if about.distributed is None else {"distributed": about.distributed}),
+        }
+    }
 
 
 def _training_files(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -219,10 +225,22 @@ def _training_files(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
     out = []
     for path in sorted(p for n in (TRAINED, RECORD) for depth in ("", "*/", "*/*/") for p in root.glob(f"{depth}{n}")):
         inner = path.parent.relative_to(root).parts
+        if any(part.startswith(".") for part in inner):  # an unfinished training
+            continue
         stem = "/".join(inner) or "shared"
         read = tomllib.loads(read_text(path)) if path.suffix == ".toml" else read_json(path)
         out.append((f"train/{stem}{path.suffix}", read))
     return out
+
+
+def _training_commands(settings: Mapping[str, Any]) -> list[str]:
+    """How the adapters were trained, as their manifests tell; `--out` is the folder that the run names."""
+    root = Path(str(settings.get("adapter_dir") or "")).expanduser()
+    if not settings.get("adapter_dir") or not root.is_dir():
+        return []
+    manifests = [p for depth in ("", "*/*/") for p in sorted(root.glob(f"{depth}{MANIFEST}")) if ".unfin" not in str(p)]
+    told = [read_json(path).get("command") for path in manifests]
+    return list(dict.fromkeys(shlex.join(without_paths(words)) for words in told if isinstance(words, list) and words))
 
 
 def _write(
