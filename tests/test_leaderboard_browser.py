@@ -69,13 +69,18 @@ def test_it_loads_one_file_sorts_and_filters(visit, made):  # noqa: F811
     assert names(tab) == ["System beta"]
     assert "1 of 4 rows" in tab.inner_text("#said")
     tab.fill("#find", "")
+    assert not tab.is_visible(".none")
+    tab.check("#verified")
+    assert len(names(tab)) == 2
+    assert tab.inner_text("section.tab:not([hidden]) .none") == "No system fits these filters."
+    tab.uncheck("#verified")
     tab.uncheck("#floors")
     assert sorted(names(tab)) == ["System alpha", "System beta"]
     tab.select_option("#base", "org/other")
     assert names(tab) == ["System beta"]
     tab.check("#verified")
     assert names(tab) == []
-    assert tab.is_visible("section.tab:not([hidden]) .none")
+    assert tab.inner_text("section.tab:not([hidden]) .none") == "No row fits these filters."
     assert trouble == []
 
 
@@ -98,6 +103,16 @@ def test_two_systems_are_compared_as_the_command_does(visit, made):  # noqa: F81
     for name, values in told.items():
         assert shown[name] == pytest.approx(values, abs=1e-9)
     assert trouble == []
+
+
+def test_rows_that_a_filter_hides_are_not_chosen_for_a_comparison(visit, made):  # noqa: F811
+    tab, _, _ = visit(made[1])
+    tab.select_option("#base", "org/other")
+    visible = {row.get_attribute("data-id") for row in tab.query_selector_all("tbody tr") if row.is_visible()}
+    tab.click("#compare")
+    first, second = tab.evaluate("[...document.querySelectorAll('.choose select')].map((s) => s.value)")
+    assert first == "20260304_beta"
+    assert second in visible
 
 
 def test_the_script_compares_clipped_and_ordinary_values_as_the_program_does(visit, made):  # noqa: F811

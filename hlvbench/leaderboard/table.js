@@ -36,14 +36,16 @@ function filter() {
     verified: control("verified").checked, floors: control("floors").checked, attacks: control("attacks").checked,
   };
   for (const body of bodies) {
-    let count = 0;
+    let count = 0, systems = 0;
     for (const row of body.rows) {
       row.hidden = !fits(row, wanted);
       count += !row.hidden;
+      systems += !row.hidden && row.dataset.role === "system";
     }
-    const section = body.closest("section");
-    section.querySelector(".none").hidden = count > 0;
-    if (section.id === shownTab) control("said").textContent = `${count} of ${body.rows.length} rows shown`;
+    const section = body.closest("section"), none = section.querySelector(".none");
+    none.hidden = systems > 0;
+    none.textContent = count ? "No system fits these filters." : "No row fits these filters.";
+    if (section.id === shownTab) control("said").textContent = `${count} of ${body.rows.length} rows shown${systems ? "" : ", no system"}`;
   }
 }
 
@@ -76,6 +78,14 @@ for (const table of document.querySelectorAll("table.board")) {
   heads.find((head) => head.textContent.startsWith("hlv_index"))?.setAttribute("aria-sort", "descending");
 }
 
+// The two that were picked; else the first systems that the filters leave, else the first rows.
+function candidates() {
+  const table = document.querySelector(`table[data-table="${CSS.escape(shownTab)}"]`);
+  const rows = [...(table?.tBodies[0].rows ?? [])].sort((a, b) => a.hidden - b.hidden);
+  const visible = rows.filter((row) => !row.hidden && row.dataset.role === "system");
+  return [...new Set([...picked, ...[...visible, ...rows].map((row) => row.dataset.id)])];
+}
+
 // A third choice replaces the first.
 function pick(id, wanted) {
   if (picked.includes(id)) picked.splice(picked.indexOf(id), 1);
@@ -86,10 +96,7 @@ function pick(id, wanted) {
 }
 
 function compareChosen() {
-  const table = document.querySelector(`table[data-table="${CSS.escape(shownTab)}"]`);
-  const rows = [...(table?.tBodies[0].rows ?? [])].map((row) => row.dataset.id);
-  const ranked = rows.filter((id) => data().systems[id].role === "system");
-  const chosen = [...new Set([...picked, ...ranked, ...rows])].slice(0, 2);
+  const chosen = candidates().slice(0, 2);
   if (chosen.length === 2) showComparison(...chosen);
 }
 
