@@ -289,13 +289,3 @@ def test_without_script_all_tables_are_readable_and_links_lead_to_the_files(visi
     link = tab.query_selector("tr[data-id$=_beta] a").get_attribute("href")
     assert (made[0].parent / "leaderboard" / link).resolve() == (made[0] / "20260304_beta").resolve()
     assert trouble == []
-
-
-def test_on_paper_tables_stand_and_controls_do_not(visit, made):  # noqa: F811
-    # A4 less the usual margins of 1 cm: 190 mm at 96 dots per inch
-    tab, _, _ = visit(made[1], 718, color_scheme="dark")
-    tab.emulate_media(media="print")
-    assert tab.evaluate("document.documentElement.scrollWidth") == 718
-    assert not tab.is_visible(".tools")
-    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert tab.is_visible("table.board")

@@ -143,6 +143,7 @@ def _section(table: Mapping[str, Any], board: Mapping[str, Any], current: list[M
         if not table["current"]:
             about.append(f" An older table, scored by hlvbench {table['hlvbench']}; see Versions below.")
     title = tag("h2", table["title"])
-    nothing = tag("p", "No row fits these filters.", class_="note none", hidden=True)
-    inner = [title, tag("p", about, class_="note"), board_table(table, board["systems"], others), nothing]
+    slide = tag("p", "More columns: scroll the table sideways →", class_="note slide")
+    nothing = tag("p", class_="note none", hidden=True)
+    inner = [title, tag("p", about, class_="note"), nothing, slide, board_table(table, board["systems"], others)]
     return tag("section", inner, id=table["id"], class_="tab")

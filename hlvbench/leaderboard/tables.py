@@ -15,6 +15,8 @@ _AXIS = (168.0, 20.0, 6.0)
 STEPS = 20
 """Lengths of the bar behind a factor; the style sheet has a class for each."""
 UNDER = {"decision": "κ", "grounding": "skill", "imitation": "NIS@10", "distinctness": "own gain"}
+REFERENCES = {"nearest": "nearest", "guess": "label-guess"}
+"""Under which title a row is held against which reference."""
 Systems = Mapping[str, Mapping[str, Any]]
 
 
@@ -32,20 +34,19 @@ def board_table(table: Mapping[str, Any], systems: Systems, others: Sequence[Map
 def _columns(others: Sequence[Mapping[str, Any]]) -> list[tuple[Part, str, str, str]]:
     """(title, what is small below it, class, how it sorts: "text", "up" or "down" first) of every column."""
     task_columns = [
-        ("accuracy", "label", "num wide2", "down"),
-        ("missing", "answers", "num wide2", "up"),
-    ] if not others else [(o["title"], "index", "num wide", "down") for o in others]  # fmt: skip
+        ("accuracy", "label", "num", "down"),
+        ("missing", "answers", "num", "up"),
+    ] if not others else [(o["title"], "index", "num task", "down") for o in others]  # fmt: skip
     return [
-        (tag("span", "compare", class_="unseen"), "", "pick wide", ""),
+        (tag("span", "compare", class_="unseen"), "", "pick", ""),
         ("rank", "", "num", "up"),
         ("system", "", "who", "text"),
         ("hlv_index", "95 % interval", "num", "down"),
-        (axis(), "", "drawn wide", ""),
-        *((factor, UNDER[factor], "num wide", "down") for factor in FACTORS),
+        (axis(), "", "drawn", ""),
+        *((factor, UNDER[factor], "num", "down") for factor in FACTORS),
         *task_columns,
-        ("vs nearest", "paired p", "beats wide2", "up"),
-        ("vs guess", "paired p", "beats wide2", "up"),
-        ("date", "", "wide3", "text"),
+        *((f"vs {shown}", "paired p", "beats", "up") for shown in REFERENCES),
+        ("date", "", "date", "text"),
     ]
 
 
@@ -61,21 +62,20 @@ def _row(row: Mapping[str, Any], system: Mapping[str, Any], by_task: Sequence[Ma
     rank = str(row["rank"]) if row["rank"] else "–"
     cells = [
         tag("td", tag("input", type="checkbox", class_="pick", aria_label=f"compare {system['system']}"),
-            class_="pick wide"),
+            class_="pick"),
         tag("td", rank, class_="num rank", data_v=row["rank"]),
         tag("th", _who(who, system), scope="row", class_="who", data_v=system["system"]),
         tag("td", _index(index), class_="num index", data_v=index["value"]),
-        tag("td", interval_picture(index, role), class_="drawn wide"),
+        tag("td", interval_picture(index, role), class_="drawn"),
         *(_factor(row["factors"].get(name, {"value": None})) for name in FACTORS),
     ]  # fmt: skip
     if by_task:
-        cells += [_plain(rows.get(who, {}).get("index", {}).get("value"), "num wide") for rows in by_task]
+        cells += [_plain(rows.get(who, {}).get("index", {}).get("value")) for rows in by_task]
     else:
         accuracy = next((s["value"] for s in row["scores"] if s["metric"].startswith("label_accuracy")), None)
-        missing = tag("td", str(row["missing"]), class_="num wide2", data_v=row["missing"])
-        cells += [_plain(accuracy, "num wide2"), missing]
-    cells += [_against(row["against"].get(name), role) for name in ("nearest", "label-guess")]
-    cells.append(tag("td", system["date"], class_="wide3 date", data_v=system["date"]))
+        cells += [_plain(accuracy), tag("td", str(row["missing"]), class_="num", data_v=row["missing"])]
+    cells += [_against(row["against"].get(name), role) for name in REFERENCES.values()]
+    cells.append(tag("td", system["date"], class_="date", data_v=system["date"]))
     return tag(
         "tr", cells, class_=role, data_id=who, data_method=system["method"], data_base=system["base"] or "",
         data_verified="1" if system["verified"] else None, data_role=role, hidden=role == "attack",
@@ -114,10 +114,10 @@ def _index(index: Mapping[str, Any]) -> Html:
 def _factor(factor: Mapping[str, Any]) -> Html:
     value = factor["value"]
     if value is None:
-        return tag("td", "–", class_="num wide factor", title=factor.get("note"))
+        return tag("td", "–", class_="num factor", title=factor.get("note"))
     level = max(0, min(STEPS, round(STEPS * value)))
     shown = number(value, 2).replace("-", "−")
-    return tag("td", shown, class_=f"num wide factor b{level}", data_v=value, title=_title(factor))
+    return tag("td", shown, class_=f"num factor b{level}", data_v=value, title=_title(factor))
 
 
 def _title(factor: Mapping[str, Any]) -> str:
@@ -125,25 +125,34 @@ def _title(factor: Mapping[str, Any]) -> str:
     return value if factor["low"] is None else f"{value} [{number(factor['low'])}, {number(factor['high'])}]"
 
 
-def _plain(value: float | None, class_: str) -> Html:
-    return tag("td", number(value), class_=class_, data_v=value)
+def _plain(value: float | None) -> Html:
+    return tag("td", number(value), class_="num", data_v=value)
 
 
 def _against(found: Mapping[str, Any] | None, role: str) -> Html:
     """Whether a system beats a reference; by p, so that sorting puts the surest win first."""
     if found is None:
-        return tag("td", "" if role != "system" else "–", class_="beats wide2")
-    p = "<.001" if found["p"] < 0.001 else f"{found['p']:.3f}".removeprefix("0")
-    sign, said, class_ = "=", "not beaten", "even"
-    if found["beats"]:
-        sign, said, class_ = "▲", "beats it", "ahead"
-    elif found["p"] < LEVEL:
-        sign, said, class_ = "▼", "is behind", "behind"
+        return tag("td", "" if role != "system" else "–", class_="beats")
+    p = small_p(found)
+    sign, said, class_ = verdict(found)
     key = found["p"] if found["difference"] > 0 else 2 - found["p"]
     words = f"difference {found['difference']:+.3f} [{number(found['low'])}, {number(found['high'])}], p {p}"
     shown = [tag("span", sign, aria_hidden="true"), tag("span", said, class_="unseen"), f" {p}"]
-    return tag("td", tag("span", shown, class_=class_), class_="beats wide2", data_v=round(key, 6),
+    return tag("td", tag("span", shown, class_=class_), class_="beats", data_v=round(key, 6),
                title=f"{said}: {words}")  # fmt: skip
+
+
+def small_p(found: Mapping[str, Any]) -> str:
+    """p, with ~ before one that lies beyond what the replicates resolve."""
+    p = "<.001" if found["p"] < 0.001 else f"{found['p']:.3f}".removeprefix("0")
+    return "~" + p if found["beyond_resolution"] else p
+
+
+def verdict(found: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Of a paired comparison with a reference: its sign, what it says, its class."""
+    if found["beats"]:
+        return "▲", "beats it", "ahead"
+    return ("▼", "is behind", "behind") if found["p"] < LEVEL else ("=", "not beaten", "even")
 
 
 def _at(value: float) -> float:

@@ -1,0 +1,98 @@
+"""The page of the repository's own submissions on screens of any width and on paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hlvbench.leaderboard import make_board, page, read_all
+from tests.test_report import chromium, visit  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.slow
+SUBMISSIONS = Path(__file__).resolve().parents[1] / "submissions"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """index.html of the repository's submissions, one of them with the longest name; skipped without a checkout."""
+    if not SUBMISSIONS.is_dir():
+        pytest.skip("not a checkout: no submissions/")
+    board = make_board(read_all(SUBMISSIONS))
+    system = next(s for s in board["systems"].values() if s["role"] == "system")
+    system.update(system="A" * 80, base="b" * 80, verified=None)
+    path = tmp_path_factory.mktemp("real") / "index.html"
+    path.write_text(page(board), "utf-8")
+    return path
+
+
+def boxes(tab):
+    """[width of the content, width] of the board's boxes, a tab after the other."""
+    out = []
+    for name in tab.evaluate("[...document.querySelectorAll('section.tab')].map((s) => s.id)"):
+        tab.evaluate("(name) => { location.hash = name; }", name)
+        box = tab.wait_for_selector(f"#{name}:not([hidden]) .scroll")
+        out.append(box.evaluate("(node) => [node.scrollWidth, node.clientWidth]"))
+    return out
+
+
+@pytest.mark.parametrize("width", [1265, 1280, 1300, 1399, 1400, 1481, 1920])
+def test_all_columns_fit_a_wide_screen_whatever_the_names(visit, real, width):  # noqa: F811
+    tab, trouble, _ = visit(real, width)
+    found = boxes(tab)
+    assert len(found) >= 3
+    assert all(content <= box for content, box in found)
+    assert all(tab.is_visible(f"section.tab:not([hidden]) td.{kind}") for kind in ("factor", "beats"))
+    assert not tab.is_visible(".slide")
+    assert trouble == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 820])
+def test_a_narrow_table_scrolls_by_itself_beside_the_names_and_says_so(visit, real, width):  # noqa: F811
+    tab, trouble, _ = visit(real, width)
+    assert all(content > box + 100 for content, box in boxes(tab))
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    section = tab.query_selector("section.tab:not([hidden])")
+    assert section.query_selector(".slide").is_visible()
+    box, row = section.query_selector(".scroll"), section.query_selector("tbody tr.system")
+    left, right = box.bounding_box()["x"], box.bounding_box()["x"] + box.bounding_box()["width"]
+    index = row.query_selector("td.index").bounding_box()
+    assert index["x"] + index["width"] <= right
+    ticks = [t.text_content() for t in section.query_selector_all(".axis-head .tick") if t.is_visible()]
+    assert [ticks[0], ticks[-1]] == ["0", "1"]
+    for factor in row.query_selector_all("td.factor"):
+        factor.scroll_into_view_if_needed()
+        place, name = factor.bounding_box(), row.query_selector("th.who").bounding_box()
+        assert left <= name["x"] < name["x"] + name["width"] <= place["x"] + 1
+        assert place["x"] + place["width"] <= right + 1
+    assert trouble == []
+
+
+def test_a_phone_compares_two_systems(visit, real):  # noqa: F811
+    tab, trouble, _ = visit(real, 390)
+    tab.click("#compare")
+    assert tab.is_visible("#compared td[data-metric=hlv_index]")
+    assert trouble == []
+
+
+def test_on_paper_tables_stand_and_controls_do_not(visit, real):  # noqa: F811
+    # A4 less the usual margins of 1 cm: 190 mm at 96 dots per inch
+    tab, _, _ = visit(real, 718, color_scheme="dark")
+    tab.emulate_media(media="print")
+    assert tab.evaluate("document.documentElement.scrollWidth") == 718
+    assert not tab.is_visible(".tools")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.is_visible("table.board td.beats")
+
+
+def test_on_paper_a_table_keeps_its_titles_and_shades_and_starts_a_page(visit, real):  # noqa: F811
+    tab, _, _ = visit(real, 718)
+    tab.emulate_media(media="print")
+
+    def style(selector, key):
+        return tab.evaluate("([s, k]) => getComputedStyle(document.querySelector(s))[k]", [selector, key])
+
+    # Chromium repeats a table's head on the next page without the boxes of its buttons
+    assert style("table.board thead button", "display") == "contents"
+    assert style("table.board td.factor", "printColorAdjust") == "exact"
+    assert style("section.tab ~ section.tab", "breakBefore") == "page"
