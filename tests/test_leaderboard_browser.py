@@ -178,7 +178,7 @@ def test_the_panel_shows_every_score_of_the_board(visit, made):  # noqa: F811
     row = next(r for r in table["rows"] if r["submission"] == "20260304_beta")
     tab, _, _ = visit(made[1])
     tab.click("tr[data-id$=_beta] a.open")
-    shown = [[cell.inner_text() for cell in r.query_selector_all("th, td")]
+    shown = [[cell.inner_text() for cell in r.query_selector_all("th code, td")]
              for r in tab.query_selector_all("dialog table.scores tbody tr")]  # fmt: skip
 
     def written(value, digits):

@@ -1,4 +1,4 @@
-"""The page of the repository's own submissions on screens of any width and on paper."""
+"""The page of the repository's own submissions on screens of any width and on paper, and a system's panel."""
 
 from __future__ import annotations
 
@@ -96,3 +96,42 @@ def test_on_paper_a_table_keeps_its_titles_and_shades_and_starts_a_page(visit, r
     assert style("table.board thead button", "display") == "contents"
     assert style("table.board td.factor", "printColorAdjust") == "exact"
     assert style("section.tab ~ section.tab", "breakBefore") == "page"
+
+
+@pytest.mark.parametrize("width", [320, 390, 1400])
+def test_the_panel_shows_the_mean_of_both_tasks_and_one_scale(visit, real, width):  # noqa: F811
+    tab, trouble, _ = visit(real, width)
+    tab.click("section.tab:not([hidden]) tr.system[data-id*=hlv-tiny] a.open")
+    parts = tab.query_selector_all("dialog section[data-part]")
+    assert [part.get_attribute("data-part") for part in parts] == ["overall", "varierr-1", "r2-1"]
+    assert "nearest: " in parts[0].inner_text()
+    for part in parts:
+        marks = part.query_selector_all("table.factors tbody .zero")
+        assert len({mark.get_attribute("x1") for mark in marks}) == 2
+        picture = part.query_selector("table.factors tbody svg").bounding_box()
+        assert picture["x"] + picture["width"] <= width
+    lines = tab.evaluate("[...document.querySelectorAll('dialog .ends')].map((n) => n.getClientRects().length)")
+    assert set(lines) == {1}
+    assert trouble == []
+
+
+def test_the_panel_says_which_way_a_metric_is_better(visit, real):  # noqa: F811
+    tab, _, _ = visit(real)
+    tab.click("section.tab:not([hidden]) tr.system a.open")
+    ways = {
+        row.query_selector("code").inner_text().partition("(")[0]: row.query_selector(".way").get_attribute("title")
+        for row in tab.query_selector_all("dialog table.scores tbody tr")
+    }
+    assert ways["label_kappa"] == "higher is better"
+    assert ways["feature_kl_excess"] == ways["label_error"] == "lower is better"
+    assert ways["copy_rate"] == "nearest to people is best"
+
+
+def test_long_facts_span_their_row_and_a_heat_map_is_named_once(visit, real):  # noqa: F811
+    tab, _, _ = visit(real, 1400)
+    tab.click("section.tab:not([hidden]) tr.system a.open")
+    box, long = (tab.query_selector(f"dialog {s}").bounding_box() for s in (".facts", ".facts .long"))
+    assert long["width"] > 0.9 * box["width"]
+    heat = tab.query_selector("dialog table.heatmap")
+    assert heat.query_selector("caption").bounding_box()["height"] > 10
+    assert heat.evaluate("(node) => node.closest('figure')") is None

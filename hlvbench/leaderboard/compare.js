@@ -33,14 +33,14 @@ function comparisonTable(side, names) {
   const found = shared.map((name) => [name, side.values.map((v) => v[name]), paired(side.values[0][name], side.values[1][name], side.items)]);
   const reach = Math.max(0.1, ...found.flatMap(([, , p]) => [Math.abs(p.low ?? 0), Math.abs(p.high ?? 0)]));
   const rows = found.map(([name, [a, b], p]) => [
-    make("code", {}, name), shown(a.estimate), shown(b.estimate),
+    make("code", {}, breakable(name)), shown(a.estimate), shown(b.estimate),
     make("td", { class: "num", "data-metric": name, "data-difference": p.difference, "data-low": p.low, "data-high": p.high, "data-p": p.p },
-      make("b", {}, shown(p.difference)), ends(p.low, p.high)),
+      make("b", {}, shown(p.difference)), make("span", { class: "ends" }, ends(p.low, p.high))),
+    make("td", { class: p.p < 0.05 ? "num sure" : "num" }, smallP(p.p, p.beyond)),
     make("td", { class: "drawn" }, bar({ value: p.difference, low: p.low, high: p.high }, -reach, reach)),
-    make("td", { class: p.p < 0.05 ? "num sure" : "num" }, (p.beyond ? "~" : "") + smallP(p.p)),
   ]);
   return make("section", { "data-side": side.id }, make("h3", {}, side.title),
-    grid(`${names[0]} less ${names[1]} on ${side.title}`, ["metric", names[0], names[1], "difference", "", "p"], rows, { class: "compared" }),
+    grid(`${names[0]} less ${names[1]} on ${side.title}`, ["metric", names[0], names[1], "difference", "p", barHead(-reach, reach, [0])], rows, { class: "compared" }),
     side.rows ? make("div", { class: "charts" }, curvesOf(side, names)) : null);
 }
 
@@ -70,6 +70,6 @@ function showComparison(first, second) {
   b.addEventListener("change", render);
   render();
   open("Two systems, paired", make("p", { class: "choose" }, a, " less ", b),
-    make("p", { class: "note" }, "Both on the same resamplings of the items. Interval 95 %; p two-sided, ~ where it lies beyond what 200 replicates resolve. The same as hlvbench compare on the two folders."),
+    make("p", { class: "note" }, "Both on the same resamplings of the items. Interval 95 %; p two-sided, ~ where it lies beyond what the replicates resolve. The same as hlvbench compare on the two folders."),
     results);
 }

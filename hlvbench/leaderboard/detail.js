@@ -13,7 +13,10 @@ function unpacked(packed) {
   for (const table of packed.tables) {
     for (const row of table.rows) {
       row.scores = row.scores.map((values) => Object.fromEntries(table.score.map((key, at) => [key, values[at]])));
-      for (const score of row.scores) score.metric = table.names[score.metric];
+      for (const score of row.scores) {
+        score.better = table.better[score.metric];
+        score.metric = table.names[score.metric];
+      }
     }
   }
   return packed;
@@ -44,8 +47,8 @@ function link(url, text) {
 
 function showSystem(id) {
   const system = data().systems[id];
-  const parts = tablesOf(id).filter(({ table }) => table.id !== "overall");
-  open(system.system, facts(id, system), ...parts.map(({ table, row }) => onTask(table, row)), reproduce(id, system));
+  const parts = tablesOf(id).map(({ table, row }) => (table.id === "overall" ? onAll(table, row) : onTask(table, row)));
+  open(system.system, facts(id, system), ...parts, reproduce(id, system));
 }
 
 function facts(id, system) {
@@ -63,17 +66,22 @@ function facts(id, system) {
     ["Cost", Object.entries(system.cost).map(([key, value]) => `${key} ${value}`).join(", ")],
   ];
   const list = make("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([term, value]) =>
-    make("div", {}, make("dt", {}, term), make("dd", {}, make("bdi", {}, value)))));
+    make("div", { class: String(value).length > 60 ? "long" : null }, make("dt", {}, term), make("dd", {}, make("bdi", {}, value)))));
   const links = Object.entries(system.links).map(([kind, url]) => [link(url, kind), " "]);
   return make("div", {}, system.description ? make("p", { class: "prose" }, make("bdi", {}, system.description)) : null, list,
     make("p", { class: "note" }, links, make("a", { href: `../submissions/${id}/` }, "files of this submission")));
 }
 
+function onAll(table, row) {
+  return make("section", { "data-part": table.id }, make("h3", {}, table.title),
+    make("p", { class: "note" }, "The mean of both tasks. ", against(row)), factors(table, row));
+}
+
 function onTask(table, row) {
   const note = make("p", { class: "note" }, `${row.questions} questions, ${row.missing} missing or unreadable answers. `, against(row));
-  const judges = row.judges.map((judge) => [judge.judge, shown(judge.accuracy) + ends(judge.low, judge.high), shown(judge.floor),
+  const judges = row.judges.map((judge) => [judge.judge, valued({ ...judge, value: judge.accuracy }), shown(judge.floor),
     shown(judge.ceiling), String(judge.unreadable), String(judge.n)]);
-  return make("section", {}, make("h3", {}, table.title, " ", make("code", {}, table.task)), note, factors(table, row),
+  return make("section", { "data-part": table.id }, make("h3", {}, table.title, " ", make("code", {}, table.task)), note, factors(table, row),
     make("div", { class: "charts" }, curves(row)), swap(row),
     judges.length ? grid("Attribution by judges", ["judge", "accuracy", "floor", "human", "unreadable", "n"], judges) : null,
     people(row));
@@ -82,18 +90,23 @@ function onTask(table, row) {
 function against(row) {
   return Object.entries(row.against).map(([name, found]) => {
     const said = found.beats ? "beats" : found.p < 0.05 ? "is behind" : "does not beat";
-    return `It ${said} ${name}: ${shown(found.difference)}${ends(found.low, found.high)}, paired p ${smallP(found.p)}. `;
+    return `It ${said} ${name}: ${shown(found.difference)}${ends(found.low, found.high)}, paired p ${smallP(found.p, found.beyond_resolution)}. `;
   });
 }
 
 function factors(table, row) {
   const all = { hlv_index: row.index, ...row.factors };
+  const values = Object.values(all).flatMap((score) => [score.value ?? 0, score.low ?? 0, score.high ?? 0]);
+  const [least, most, marks] = [Math.min(0, ...values), Math.max(1, ...values), [0, 1]];
   const rows = Object.entries(all).map(([name, score]) => [
-    name === "hlv_index" ? name : [name, make("small", {}, table.metrics[name] ?? "")],
-    score.value === null ? make("td", {}, `– ${score.note}`) : shown(score.value) + ends(score.low, score.high),
-    make("td", { class: "drawn" }, score.value === null ? "" : bar(score, Math.min(0, score.low ?? 0), Math.max(1, score.high ?? 1))),
+    name === "hlv_index" ? name : [name, make("small", {}, breakable(table.metrics?.[name] ?? ""))],
+    score.value === null ? make("td", {}, `– ${score.note}`) : valued(score),
+    make("td", { class: "drawn" }, score.value === null ? "" : bar(score, least, most, marks)),
   ]);
-  return grid("The index and its factors", ["", "value [95 % interval]", "chance 0, people 1"], rows, { class: "factors" });
+  return [
+    grid("The index and its factors", ["", ["value", make("span", { class: "ends" }, " [95 % interval]")], barHead(least, most, marks)], rows, { class: "factors" }),
+    make("p", { class: "note" }, "Chance is 0, people are 1, and higher is better; an imitation above 1 is a caricature."),
+  ];
 }
 
 function curves(row) {
@@ -120,13 +133,21 @@ function swap(row) {
       heat(`People, ${about}`, row.annotators, row.swap.people, top)));
 }
 
+const WAYS = { higher: ["↑", "higher is better"], lower: ["↓", "lower is better"], ideal: ["◇", "nearest to people is best"] };
+
+function way(better) {
+  const [sign, said] = WAYS[better];
+  return make("span", { class: "way", title: said }, make("span", { "aria-hidden": "true" }, sign), make("span", { class: "unseen" }, said));
+}
+
 function people(row) {
   const rows = row.scores.map((score) => [
-    make("code", {}, score.metric), score.value === null ? `– ${score.note}` : shown(score.value) + ends(score.low, score.high),
+    [make("code", {}, breakable(score.metric)), "\u00a0", way(score.better)], score.value === null ? `– ${score.note}` : valued(score),
     ...row.annotators.map((_, at) => (score.by ? shown(score.by[at], 2) : "")), shown(score.floor, 2), shown(score.ceiling, 2),
   ]);
   const signatures = row.scores.map((score) => `${score.metric}|${row.conditions}`).join("\n");
   return make("div", {}, make("h4", {}, "By annotator"),
+    make("p", { class: "note" }, Object.values(WAYS).map(([sign, said]) => `${sign} ${said}`).join(", "), ". The ideal of c2st is .5."),
     grid("Scores of each annotator", ["metric", "all", ...row.annotators, "floor", "human"], rows, { class: "scores" }),
     make("details", {}, make("summary", {}, "signatures"), make("pre", {}, signatures)));
 }

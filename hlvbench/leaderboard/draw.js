@@ -27,8 +27,20 @@ function ends(low, high) {
   return low === null || low === undefined ? "" : ` [${shown(low)}, ${shown(high)}]`;
 }
 
-function smallP(p) {
-  return p < 0.001 ? "<.001" : p.toFixed(3).replace(/^0/, "");
+// A value, and its interval as a piece that does not break.
+function valued(score) {
+  const span = ends(score.low, score.high);
+  return [shown(score.value), span && make("span", { class: "ends" }, span)];
+}
+
+// ~ before a p that lies beyond what the replicates resolve.
+function smallP(p, beyond) {
+  return (beyond ? "~" : "") + (p < 0.001 ? "<.001" : p.toFixed(3).replace(/^0/, ""));
+}
+
+// A metric's name, which may break after its punctuation and nowhere else.
+function breakable(name) {
+  return name.split(/(?<=[_(,=])/).map((piece, at) => [at ? make("wbr") : null, piece]);
 }
 
 // A table in a box that scrolls by itself; the first cell of a row is its head.
@@ -44,18 +56,22 @@ function grid(caption, head, rows, attributes = {}) {
   return make("div", { class: "scroll", role: "group", "aria-label": caption, tabindex: "0" }, table);
 }
 
-// Value, interval, floor and people on one line from `least` to `most`.
-function bar(score, least, most) {
-  const x = (value) => 8 + Math.min(1, Math.max(0, (value - least) / (most - least || 1))) * 164;
+// Where a value stands on a bar's line, from `least` to `most`.
+function along(value, least, most) {
+  return 8 + Math.min(1, Math.max(0, (value - least) / (most - least || 1))) * 164;
+}
+
+// The numbers above the marks of bars below each other, which share a scale.
+function barHead(least, most, marks) {
+  const ticks = marks.map((mark) => shape("text", { class: "tick", x: along(mark, least, most), y: 18, "text-anchor": "middle" }, mark));
+  return shape("svg", { viewBox: "0 0 180 24", class: "bar", role: "img", "aria-label": `scale marked at ${marks.join(" and ")}` }, ticks);
+}
+
+// Value and interval on one line from `least` to `most`, with a dashed line at each mark.
+function bar(score, least, most, marks = [0]) {
+  const x = (value) => along(value, least, most);
   const parts = [shape("line", { class: "axis", x1: 8, x2: 172, y1: 12, y2: 12 })];
-  if (least < 0 && most > 0) parts.push(shape("line", { class: "zero", x1: x(0), x2: x(0), y1: 3, y2: 21 }));
-  if (score.floor !== null && score.floor !== undefined) {
-    const at = x(score.floor);
-    parts.push(shape("path", { class: "floor", d: `M${at - 4} 4H${at + 4}L${at} 12Z` }));
-  }
-  if (score.ceiling !== null && score.ceiling !== undefined) {
-    parts.push(shape("rect", { class: "human", x: x(score.ceiling) - 4.5, y: 7.5, width: 9, height: 9 }));
-  }
+  for (const mark of marks) parts.push(shape("line", { class: "zero", x1: x(mark), x2: x(mark), y1: 1, y2: 23 }));
   if (score.low !== null && score.low !== undefined) {
     const [a, b] = [x(score.low), x(score.high)];
     parts.push(shape("rect", { class: "band", x: a - 0.5, y: 8, width: b - a + 1, height: 8, rx: 2 }));
@@ -111,6 +127,5 @@ function heat(caption, names, cells, top) {
       class: value === null ? "heat" : `heat h${Math.max(0, Math.min(10, Math.round((10 * value) / top)))}`,
     }, shown(value, 2).replace(/^0\./, "."))),
   ]);
-  const table = grid(caption, ["↓ given, judged →", ...names], rows, { class: "heatmap" });
-  return make("figure", {}, make("figcaption", {}, caption), table);
+  return grid(caption, ["↓ given, judged →", ...names], rows, { class: "heatmap" });
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..report.markup import Html, Part, tag
 from ..report.page import page_head
+from ..report.rows import better
 from .sections import about_section, history_section, reported_section
 from .tables import board_table
 
@@ -63,8 +64,10 @@ SCORE = ("metric", "value", "low", "high", "floor", "ceiling", "n", "note", "by"
 
 def _packed(table: Mapping[str, Any]) -> dict[str, Any]:
     """A table without what the page does not show, a score as the list of its values, a metric as its number in
-    `names`: a third less, which counts with hundreds of rows. detail.js takes it apart again."""
+    `names`: a third less, which counts with hundreds of rows. `better`: which way each metric is better. detail.js
+    takes it apart again."""
     names = list(dict.fromkeys(s["metric"] for row in table["rows"] for s in row["scores"]))
+    directions = [better({"signature": name}) for name in names]
     number = {name: at for at, name in enumerate(names)}
     rows = [
         {
@@ -78,7 +81,7 @@ def _packed(table: Mapping[str, Any]) -> dict[str, Any]:
         }
         for row in table["rows"]
     ]
-    return {**table, "names": names, "score": SCORE, "rows": rows}
+    return {**table, "names": names, "better": directions, "score": SCORE, "rows": rows}
 
 
 def _header(board: Mapping[str, Any]) -> Html:
@@ -94,7 +97,8 @@ def _header(board: Mapping[str, Any]) -> Html:
         tag("p", "hlvbench", class_="kind"),
         tag("h1", "Can a model learn how one particular annotator decides and explains?"),
         tag("p", "Systems are asked for a label and an explanation in the name of one annotator, and are held against "
-            "what that person wrote. Higher is better everywhere; people are 1.", class_="lede"),
+            "what that person wrote. Of the index and its four factors, higher is better and people "
+            "have 1; an imitation above 1 is a caricature.", class_="lede"),
         tag("ul", [tag("li", fact) for fact in facts], class_="settings"),
     )  # fmt: skip
 
