@@ -17,6 +17,7 @@ from hlvbench.compare import Part, Value, compare
 from hlvbench.errors import RunError
 from hlvbench.leaderboard import build, make_board, page, read_all, render, stale
 from hlvbench.leaderboard.ranks import against, overall_parts, rank_groups
+from hlvbench.leaderboard.readme import readme
 from hlvbench.leaderboard.tables import interval_picture
 from hlvbench.models.reference import SYSTEMS as REFERENCES
 from tests.boards import reference, scored, submission
@@ -227,8 +228,6 @@ def test_names_from_outside_are_text_in_page_data_and_readme(board):
     inner = re.search(r'<script type="application/json" id="board">(.*?)</script>', source, re.S)[1]
     assert json.loads(inner)["systems"]["20260304_new"]["system"] == name
     assert "<img" not in source.replace(html.escape(name), "")
-    from hlvbench.leaderboard.readme import readme
-
     assert "<script" not in readme(evil).replace("\\<script", "")
 
 
@@ -238,6 +237,17 @@ def test_the_interval_is_drawn_where_its_numbers_are():
     assert 'cx="84.0"' in drawn
     assert 'x="44.5"' in drawn  # .25 is at 45, half a point of padding
     assert 'width="118.0"' in drawn  # from 44.5 to 162.5
+
+
+@pytest.mark.parametrize(("p", "beyond", "shown"), [(1e-5, True, "~<.001"), (0.01, False, ".010")])
+def test_a_p_beyond_what_replicates_resolve_is_marked(board, p, beyond, shown):
+    told = copy.deepcopy(board)
+    found = row_of(told["tables"][0], "new")["against"]["nearest"]
+    found.update(p=p, beyond_resolution=beyond, difference=0.1, low=0.05, high=0.15, beats=True)
+    (cell,) = re.findall(r'<td class="beats" [^>]*>.*?▲.*?</td>', page(told))
+    assert cell.endswith(f" {html.escape(shown)}</span></td>")
+    line = next(n for n in readme(told).splitlines() if "System new" in n)
+    assert f"| ▲ {shown} |" in line.replace("\\", "")
 
 
 def test_the_leaderboard_of_the_repository_is_up_to_date_and_verified():

@@ -8,6 +8,7 @@ from typing import Any
 from ..metrics.index import FACTORS
 from ..report.markdown import plain
 from ..report.rows import number
+from .tables import REFERENCES, small_p, verdict
 
 
 def readme(board: Mapping[str, Any]) -> str:
@@ -16,6 +17,8 @@ def readme(board: Mapping[str, Any]) -> str:
         "# Leaderboard", "",
         "Made from `submissions/` by `hlvbench leaderboard`; do not edit. `index.html` is the page, `leaderboard.json` "
         "its numbers, `schema.json` what they mean.", "",
+        "vs nearest, vs guess: the paired p of a system against two cheap tricks, on the index. ▲ it beats the trick, "
+        "▼ it is behind, = neither; \\~: p lies beyond what the replicates resolve.", "",
     ]  # fmt: skip
     tables = [*([board["overall"]] if board["overall"] else []), *(t for t in board["tables"] if t["current"])]
     for table in tables:
@@ -24,8 +27,9 @@ def readme(board: Mapping[str, Any]) -> str:
 
 
 def _rows(table: Mapping[str, Any], systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = [f"| rank | system | hlv_index | {' | '.join(FACTORS)} | verified | submission |",
-             "|---:|---|---:|" + "---:|" * len(FACTORS) + "---|---|"]  # fmt: skip
+    head = ["rank", "system", "hlv_index", *FACTORS, *(f"vs {shown}" for shown in REFERENCES), "verified", "submission"]
+    lines = [f"| {' | '.join(head)} |",
+             "|---:|---|---:|" + "---:|" * len(FACTORS) + "---|" * len(REFERENCES) + "---|---|"]  # fmt: skip
     for row in table["rows"]:
         system = systems[row["submission"]]
         if system["role"] == "attack":
@@ -37,6 +41,11 @@ def _rows(table: Mapping[str, Any], systems: Mapping[str, Mapping[str, Any]]) ->
         marks = ", ".join(map(plain, system["marks"]))
         name = plain(system["system"]) + (f" ({marks})" if marks else "")
         rank = row["rank"] or system["role"]
-        lines.append(f"| {rank} | {name} | {number(index['value'])}{span} | {' | '.join(factors)} | {verified} | "
-                     f"[{row['submission']}](../submissions/{row['submission']}) |")  # fmt: skip
+        against = [_against(row["against"].get(reference)) for reference in REFERENCES.values()]
+        lines.append(f"| {rank} | {name} | {number(index['value'])}{span} | {' | '.join([*factors, *against])} | "
+                     f"{verified} | [{row['submission']}](../submissions/{row['submission']}) |")  # fmt: skip
     return lines
+
+
+def _against(found: Mapping[str, Any] | None) -> str:
+    return "" if found is None else plain(f"{verdict(found)[0]} {small_p(found)}")

@@ -114,12 +114,15 @@ def about_section() -> Html:
         ("imitation", "Do ten explanations together read like the annotator's? Chance 0, people 1, above 1 a "
          "caricature. A random training explanation of the right person has about 1, so it never ranks alone."),
         ("distinctness", "Does it say what this person says about this item, more than what the others say?"),
-        ("Intervals", "95 %, from 1,000 resamplings of the items, the same for all systems."),
+        ("Intervals, p", "Intervals are 95 %, from 1,000 resamplings of the items, the same for all systems. A p is "
+         "two-sided and paired, from the 200 resamplings that a row keeps; ~ marks one that lies beyond what these "
+         "resolve and is read off the normal tail."),
         ("Rank", "1 plus the number of ranked systems that beat a system on the index in a paired test (p < .05 after "
-         "Holm's adjustment over all pairs). Equal ranks mean that nothing tells the systems apart."),
+         "Holm's adjustment over all pairs). Two systems of equal rank may still differ: compare the two to see."),
         ("Shaded rows", "People (the ceiling), floors and attacks are unranked references: what can be had without "
          "imitating anybody. “vs nearest” and “vs guess” say whether a system beats two cheap tricks: copying the "
-         "annotator's nearest training answer, and a small classifier with a retrieved explanation."),
+         "annotator's nearest training answer, and a small classifier with a retrieved explanation. ▲ it beats the "
+         "trick, ▼ it is behind, = neither."),
         ("Verified", "A maintainer scored the raw text again: every number within .002. Texts of references are "
          "dataset text and stay out of the repository; their rows are recipes that are run again."),
         ("Marks", "“contaminated”: the submitter says that training saw dev or test material. “not distributed”: "
