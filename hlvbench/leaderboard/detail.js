@@ -83,7 +83,8 @@ function onTask(table, row) {
     shown(judge.ceiling), String(judge.unreadable), String(judge.n)]);
   return make("section", { "data-part": table.id }, make("h3", {}, table.title, " ", make("code", {}, table.task)), note, factors(table, row),
     make("div", { class: "charts" }, curves(row)), swap(row),
-    judges.length ? grid("Attribution by judges", ["judge", "accuracy", "floor", "human", "unreadable", "n"], judges) : null,
+    judges.length ? [make("h4", {}, "Who wrote it?"),
+      grid("Attribution by judges", ["judge", "accuracy", "floor", "human", "unreadable", "n"], judges)] : null,
     people(row));
 }
 
