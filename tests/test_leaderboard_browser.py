@@ -161,6 +161,7 @@ def test_a_system_is_shown_and_closed_by_keyboard(visit, made):  # noqa: F811
     assert panel.get_attribute("aria-label") == "System beta"
     text = panel.inner_text()
     assert all(f"Ann{k}" in text for k in (1, 2, 3, 4))
+    assert f"majority label is right for {scored('random-own')['majority']['mean']:.3f}" in text
     assert "hlvbench run --model org/base" in text
     assert len(panel.query_selector_all("svg.chart")) == 2
     assert len(panel.query_selector_all("table.heatmap")) == 2

@@ -78,7 +78,7 @@ function onAll(table, row) {
 }
 
 function onTask(table, row) {
-  const note = make("p", { class: "note" }, `${row.questions} questions, ${row.missing} missing or unreadable answers. `, against(row));
+  const note = make("p", { class: "note" }, `${row.questions} questions, ${row.missing} missing or unreadable answers; each annotator’s majority label is right for ${shown(row.majority)}. `, against(row));
   const judges = row.judges.map((judge) => [judge.judge, valued({ ...judge, value: judge.accuracy }), shown(judge.floor),
     shown(judge.ceiling), String(judge.unreadable), String(judge.n)]);
   return make("section", { "data-part": table.id }, make("h3", {}, table.title, " ", make("code", {}, table.task)), note, factors(table, row),
