@@ -53,12 +53,20 @@ def sha(text):
 def submission(root, name="one", model="nearest", task="toy", date=DAY, document=None, files=None, **card):
     """Write a sound submission with the answers of a reference as if they were a system's own; returns its folder.
 
-    files: more files, or other content (None: none) for one. card: other or more keys of submission.toml.
+    files: more files, or other content (None: none) for one. card: other or more keys of submission.toml, and
+    `run_model`, the model of the run.
     """
     document = copy.deepcopy(document or scored(model))
     document["task"] = document["task"].replace("toy@", f"{task}@")
     text = json.dumps(document).replace("|toy@", f"|{task}@")
-    settings = {"model": "org/base", "task": [task], "prompt": "base", "split": "test", "limit": None, "seed": 0}
+    settings = {
+        "model": card.pop("run_model", "org/base"),
+        "task": [task],
+        "prompt": "base",
+        "split": "test",
+        "limit": None,
+        "seed": 0,
+    }
     rows = "".join(dump_line(asdict(row)) for row in answers(model))
     facts = {"data_sha256": {}, "generations_sha256": sha(rows), "model": {"kind": "transformers"}}
     made = {

@@ -29,7 +29,8 @@ def made(tmp_path_factory):
     place = root / "submissions"
     place.mkdir()
     submission(place, "alpha", "random-own", date=datetime.date(2026, 1, 2))
-    submission(place, "beta", "label-guess", date=datetime.date(2026, 3, 4), base={"name": "org/other"})
+    submission(place, "beta", "label-guess", date=datetime.date(2026, 3, 4), base={"name": "org/other"},
+               run_model="org/other")  # fmt: skip
     reference(place, "human")
     reference(place, "nearest")
     path = root / "index.html"
