@@ -54,7 +54,7 @@ experiment: install  ## prompting, sft and capo on HLVBENCH_TEST_MODEL, both dat
 	$(BIN)/python experiments/imitation.py --seeds $(SEEDS)
 
 extensions: experiment  ## fewer items, rejected texts of nearest items, more annotators
-	$(BIN)/python experiments/extensions.py
+	$(BIN)/python experiments/extensions.py --seeds $(SEEDS)
 
 clean:  ## remove what the targets above made
 	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
