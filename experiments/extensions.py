@@ -169,23 +169,23 @@ def rows(places: Places, systems: Sequence[tuple[str, str]], task: str) -> list[
 
 
 def gain(places: Places, what: str, systems: tuple[str, str], task: str) -> str:
-    """A table row: CAPO less SFT, (capo, sft), paired on shared replicates, p not adjusted."""
+    """A table row: the first system less the second, paired on shared replicates, p not adjusted."""
     runs = [runs_of(places, system, task) for system in systems]
     if not all(is_there(r, task) for r in runs):
         return f"| {task} | {what} | " + " | ".join(["not run"] * len(COLUMNS)) + " |"
-    both = dict(zip(METHODS[::-1], (over_seeds(parts_of(r, task)) for r in runs), strict=True))
+    both = dict(zip(("first", "second"), (over_seeds(parts_of(r, task)) for r in runs), strict=True))
     compared = compare_values(both, read(runs[0][0]).parts[task].items)["metrics"]
     cells = []
     for metric in COLUMNS.values():
         (pair,) = compared[metric]["pairs"]
-        _, difference, low, high = line_of(pair, "capo", "sft")
+        _, difference, low, high = line_of(pair, "first", "second")
         cells.append(f"{difference:.3f} [{low:.3f}, {high:.3f}], p {small(pair['p'])}")
     return f"| {task} | {what} | " + " | ".join(cells) + " |"
 
 
 def report(places: Places) -> str:
     head = ["| task | system | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
-    few, gains, near, many = list(head), list(head), list(head), list(head)
+    few, gains, near, beside, many = (list(head) for _ in range(5))
     for task in (*TASKS, "demo"):
         prefix, whole = ("", "") if task in TASKS else ("demo-", "-300")
         of = {m: {**{n: f"{prefix}{m}-{n}" for n in SIZES}, 300: f"{prefix}{m}{whole}"} for m in METHODS}
@@ -196,11 +196,17 @@ def report(places: Places) -> str:
             ("sft", of["sft"][300]), ("capo, same item", of["capo"][300]),
             ("capo, nearest item", f"{prefix}capo-nearest"),
         ], task)  # fmt: skip
+        nearest = f"{prefix}capo-nearest"
+        beside += [gain(places, f"nearest less {what}", (nearest, other), task)
+                   for what, other in (("same item", of["capo"][300]), ("sft", of["sft"][300]))]  # fmt: skip
     for count in CROWDS:
         systems = [(f"{count} annotators, {kind}", f"crowd{count}-{kind}") for kind in ("each", "shared")]
         many += rows(places, systems, f"crowd{count}")
-    parts = {"Fewer shared items": few, "Fewer shared items: capo less sft, paired": gains,
-             "Rejected texts of the nearest items": near, "More annotators": many}  # fmt: skip
+    parts = {
+        "Fewer shared items": few, "Fewer shared items: capo less sft, paired": gains,
+        "Rejected texts of the nearest items": near, "Rejected texts of the nearest items: paired": beside,
+        "More annotators": many,
+    }  # fmt: skip
     return "\n\n".join(f"**{title}**\n\n" + "\n".join(lines) for title, lines in parts.items()) + "\n"
 
 
