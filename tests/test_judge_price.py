@@ -73,7 +73,9 @@ def test_a_budget_is_never_passed_and_holds_over_all_commands(run: Path, tmp_pat
         assert calls >= 6
         with pytest.raises(ModelError, match=r"--budget 0\.02 USD"):
             judge(run, endpoint(server), budget=0.02, **arguments)
-        assert len(spent) == calls
+        # what calls on their way had set aside beyond their price is free again: less than one call of each
+        assert calls <= len(spent) < calls + concurrency
+        assert sum(spent) <= 0.02 + 1e-9
         judge(run, endpoint(server), budget=1.0, **arguments)
     assert len(spent) == 60
     booked = [json.loads(line)["usd"] for line in (run / LEDGER).read_text().splitlines()]
