@@ -7,6 +7,7 @@ import csv
 import datetime
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,18 @@ def test_it_loads_one_file_sorts_and_filters(visit, made):  # noqa: F811
     assert names(tab) == []
     assert tab.inner_text("section.tab:not([hidden]) .none") == "No row fits these filters."
     assert trouble == []
+
+
+def test_two_submissions_of_one_name_are_told_apart(visit, made, tmp_path):  # noqa: F811
+    board = copy.deepcopy(make_board(read_all(made[0])))
+    for system in board["systems"].values():
+        system["system"] = "Twin"
+    path = tmp_path / "index.html"
+    path.write_text(page(board), "utf-8")
+    tab, _, _ = visit(path)
+    tab.click("#compare")
+    shown = [option.inner_text() for option in tab.query_selector("dialog select").query_selector_all("option")]
+    assert len(set(shown)) == len(board["systems"])
 
 
 def test_two_systems_are_compared_as_the_command_does(visit, made):  # noqa: F811
@@ -207,6 +220,11 @@ def test_the_csv_holds_the_rows_that_are_shown_and_no_formula(visit, made, tmp_p
     assert {r["submission"] for r in rows} == {"20260102_alpha", "20260304_beta"}
     assert next(r["system"] for r in rows if r["submission"].endswith("beta")) == '\'=HYPERLINK("x"), "y"'
     assert all(float(r["hlv_index"]) >= 0 for r in rows)
+    told = {row["submission"]: row["against"]["nearest"] for row in board["tables"][0]["rows"] if row["against"]}
+    for r in rows:
+        found = told[r["submission"]]
+        assert float(r["less_nearest"]) == pytest.approx(found["difference"])
+        assert float(r["p_nearest"]) == pytest.approx(found["p"])
 
 
 def test_no_text_of_a_submission_runs_or_becomes_markup(visit, made, tmp_path):  # noqa: F811
@@ -285,6 +303,7 @@ def test_a_tab_shows_its_table_and_paper_all_of_them(visit, versions):  # noqa: 
 def test_without_script_all_tables_are_readable_and_links_lead_to_the_files(visit, made, versions):  # noqa: F811
     tab, trouble, _ = visit(versions, java_script_enabled=False)
     assert len(visible_tables(tab)) == 2
+    assert re.search(r"\d\.\d{3}\s+\d\.\d{3}–", tab.inner_text("td.index"))
     tab, more, _ = visit(made[1], java_script_enabled=False)
     trouble += more
     assert not tab.is_visible(".tools")

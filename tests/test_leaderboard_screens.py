@@ -47,6 +47,12 @@ def test_all_columns_fit_a_wide_screen_whatever_the_names(visit, real, width):  
     assert trouble == []
 
 
+def test_attacks_are_asked_for_where_there_is_script_and_seen_where_there_is_none(visit, real):  # noqa: F811
+    for script in (True, False):
+        tab, _, _ = visit(real, java_script_enabled=script)
+        assert tab.is_visible("section.tab tr.attack") is not script
+
+
 @pytest.mark.parametrize("width", [320, 390, 820])
 def test_a_narrow_table_scrolls_by_itself_beside_the_names_and_says_so(visit, real, width):  # noqa: F811
     tab, trouble, _ = visit(real, width)

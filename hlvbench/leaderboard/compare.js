@@ -53,15 +53,21 @@ function curvesOf(side, names) {
   ]);
 }
 
+// The name on the page, with the folder's where several submissions share it.
+function nameOf(id) {
+  const name = data().systems[id].system;
+  return Object.values(data().systems).filter((other) => other.system === name).length > 1 ? `${name} (${id})` : name;
+}
+
 function showComparison(first, second) {
   const ids = Object.keys(data().systems);
   const chooser = (chosen, label) => make("label", {}, make("span", { class: "unseen" }, label),
-    make("select", {}, ids.map((id) => make("option", { value: id, selected: id === chosen }, data().systems[id].system))));
+    make("select", {}, ids.map((id) => make("option", { value: id, selected: id === chosen }, nameOf(id)))));
   const [a, b] = [chooser(first, "first system"), chooser(second, "second system")];
   const results = make("div", { id: "compared" });
   const render = () => {
     const [x, y] = [a, b].map((label) => label.querySelector("select").value);
-    const names = [x, y].map((id) => data().systems[id].system);
+    const names = [x, y].map(nameOf);
     const sides = x === y ? [] : sidesOf(x, y);
     results.replaceChildren(...(sides.length ? sides.map((side) => comparisonTable(side, names))
       : [make("p", { class: "note" }, x === y ? "Choose two different systems." : "These two have no task in common.")]));

@@ -112,11 +112,13 @@ function csvOf(id) {
   const body = document.querySelector(`table[data-table="${CSS.escape(id)}"]`).tBodies[0];
   const visible = [...body.rows].filter((row) => !row.hidden).map((row) => row.dataset.id);
   const names = ["decision", "grounding", "imitation", "distinctness"];
-  const head = ["submission", "system", "method", "base", "role", "rank", "hlv_index", "low", "high", ...names, "missing", "verified", "date"];
+  const head = ["submission", "system", "method", "base", "role", "rank", "hlv_index", "low", "high", ...names, "missing", "verified", "date",
+    "less_nearest", "p_nearest", "less_label_guess", "p_label_guess"];
   const rows = visible.map((key) => {
     const row = table.rows.find((found) => found.submission === key), system = data().systems[key];
     return [key, system.system, system.method, system.base, system.role, row.rank, row.index.value, row.index.low, row.index.high,
-      ...names.map((name) => row.factors[name]?.value), row.missing, system.verified?.date, system.date];
+      ...names.map((name) => row.factors[name]?.value), row.missing, system.verified?.date, system.date,
+      ...["nearest", "label-guess"].flatMap((name) => [row.against[name]?.difference, row.against[name]?.p])];
   });
   return [head, ...rows].map((row) => row.map(csvCell).join(",")).join("\r\n") + "\r\n";
 }

@@ -108,7 +108,7 @@ def _index(index: Mapping[str, Any]) -> Html:
     if index["value"] is None:
         return tag("span", "–", class_="why", title=index["note"])
     span = tag("small", f"{number(index['low'])}–{number(index['high'])}") if index["low"] is not None else None
-    return join([tag("b", number(index["value"])), span])
+    return join([tag("b", number(index["value"])), " ", span])
 
 
 def _factor(factor: Mapping[str, Any]) -> Html:
