@@ -79,8 +79,6 @@ def _with_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argpar
     unknown = sorted(set(given) - set(actions))
     if unknown:
         raise UsageError(all_problems(f"{path}: options that `hlvbench {verb}` does not have:", unknown))
-    if verb == "train":
-        train.check_method(path, given, next((a for a in argv if a in train.METHODS), ""))
     problems = []
     for key, value in given.items():
         try:

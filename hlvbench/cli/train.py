@@ -11,10 +11,10 @@ from typing import Any
 
 from ..errors import UsageError
 from ..share import share_of
-from ..train.config import METHODS, Config, check_method, named_config
+from ..train.config import Config, check_method, named_config
 from .options import Collect, Merge, add_verb, names_of, pairs, places_of
 
-__all__ = ["METHODS", "add", "check_method", "named_config"]
+__all__ = ["add", "named_config"]
 
 
 def add(verbs: Any) -> None:
@@ -84,6 +84,8 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
 
     if arguments.limit is not None:
         raise UsageError("--limit is for runs; a training with fewer items takes --train-items N")
+    if arguments.config is not None:
+        check_method(named_config(arguments.config), arguments.method)
     given = {f.name: getattr(arguments, f.name) for f in fields(Config)}
     given |= {"task": names_of(arguments), "annotator": tuple(arguments.annotator)}
     config = Config(**given)

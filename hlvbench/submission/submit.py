@@ -238,7 +238,8 @@ def _training_commands(settings: Mapping[str, Any]) -> list[str]:
     root = Path(str(settings.get("adapter_dir") or "")).expanduser()
     if not settings.get("adapter_dir") or not root.is_dir():
         return []
-    manifests = [p for depth in ("", "*/*/") for p in sorted(root.glob(f"{depth}{MANIFEST}")) if ".unfin" not in str(p)]
+    # "[!.]": unfinished trainings are hidden
+    manifests = [p for depth in ("", "[!.]*/[!.]*/") for p in sorted(root.glob(f"{depth}{MANIFEST}"))]
     told = [read_json(path).get("command") for path in manifests]
     return list(dict.fromkeys(shlex.join(without_paths(words)) for words in told if isinstance(words, list) and words))
 

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,10 +169,11 @@ def named_config(name: Path) -> Path:
     return own
 
 
-def check_method(path: Path, given: Iterable[str], method: str) -> None:
+def check_method(path: Path, method: str) -> None:
     """UsageError for a configuration of the other method, whose rate and epochs would be taken for this one's."""
     other, foreign = ("sft", _SFT_ONLY) if method == "capo" else ("capo", _CAPO_ONLY)
-    found = sorted(flag(name)[2:] for name in foreign if flag(name)[2:].replace("-", "_") in given)
+    given = {key.replace("_", "-") for key in read_train_toml(path)}
+    found = sorted({flag(name)[2:] for name in foreign} & given)
     if found:
         raise UsageError(f"{path} configures {other} ({', '.join(found)}), not {method}")
 

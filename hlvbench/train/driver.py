@@ -30,10 +30,9 @@ from ..types import Task
 from .batch import Encoder
 from .bench import Bench, Speakers
 from .config import LAST, Config, config_differences, read_train_toml, to_toml
-from .jobs import Crew, make_crew, say, teachable
+from .jobs import Crew, lessons_of, make_crew, say
 from .loop import steps_of
-from .methods import Job, preferences_of, records_of, train_items, train_job
-from .pairs import pair_counts
+from .methods import Job, lesson_of, train_items, train_job
 from .select import Selector, check_selecting, dev_answers, only
 
 TOML, MANIFEST, IDENTITY, START = "train.toml", "manifest.json", "identity.json", "start"
@@ -76,9 +75,10 @@ def train(
     bench = Bench(config, crew.base, _device(device, share))
     if crew.starts:
         bench.load_start(crew.starts)
-    mine = teachable(mine, bench, config, embedder, skip_missing, quiet)
-    selectors = {t.name: _selector(t, bench, config, crew.starts, out, embedder, quiet) for t in _tasks_of(mine)}
-    for job in mine:
+    todo = lessons_of(mine, bench, config, embedder, skip_missing, quiet)
+    taught = {job.task.name: job.task for job, _ in todo}.values()
+    selectors = {t.name: _selector(t, bench, config, crew.starts, out, embedder, quiet) for t in taught}
+    for job, lesson in todo:
         start = crew.starts.folders[job.task.name, job.annotators[0]] if crew.starts else None
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(job.work.with_suffix(".lock"), "another process is training this adapter"):
@@ -89,8 +89,7 @@ def train(
             say(f"{'/'.join(job.names)}: {config.method}", quiet)
             began = time.time()
             facts = train_job(
-                job, bench, config, start=start, selector=selectors[job.task.name], embedder=embedder, micro=micro,
-                quiet=quiet,
+                job, bench, config, lesson, start=start, selector=selectors[job.task.name], micro=micro, quiet=quiet,
             )  # fmt: skip
             _finish(job, config, bench, facts, command, time.time() - began, share)
             if config.method == "capo":
@@ -231,10 +230,6 @@ def _device(asked: str, share: Share) -> str:
     return f"cuda:{share.local}" if several else asked
 
 
-def _tasks_of(jobs: Sequence[Job]) -> list[Task]:
-    return list({job.task.name: job.task for job in jobs}.values())
-
-
 def dry_run(
     config: Config, *, data_dir: Path | None = None, tasks_dir: Path | None = None, skip_missing: bool = False
 ) -> dict[str, Any]:
@@ -259,30 +254,26 @@ def dry_run(
     positions = described.get("text_config", described).get("max_position_embeddings")
     found = {}
     for job in jobs:
-        encoder = Encoder(job.task, decoder, positions)
-        if config.method == "sft":
-            records = records_of(job, config)
-            rows: list[Any] = encoder.examples(records)
-            facts: dict[str, Any] = {"examples": len(rows)}
-            shown = [{"item": r.item, "answer": _answer(job, r)} for r in records[:EXAMPLES]]
-        else:
-            pairs = preferences_of(job, config, embedder)
-            rows = encoder.pairs(pairs)
-            facts = {"pairs": len(rows), "rejected_by": pair_counts(pairs)}
-            shown = [
-                {"item": p.chosen.item, "chosen": _answer(job, p.chosen), "rejected": _answer(job, p.rejected),
-                 "rejected_by": p.rejected.annotator, "rejected_item": p.rejected.item}
-                for p in pairs[:EXAMPLES]
-            ]  # fmt: skip
+        lesson = lesson_of(job, Encoder(job.task, decoder, positions), config, embedder)
         found["/".join(job.names)] = {
-            **facts,
-            "too_long": encoder.too_long,
-            "tokens": sum(r.tokens for r in rows),
-            "longest": max((r.tokens for r in rows), default=0),
-            "steps": steps_of(len(rows), config) if rows else 0,
-            "shown": shown,
+            **lesson.facts(config.method),
+            "too_long": lesson.too_long,
+            "tokens": sum(r.tokens for r in lesson.rows),
+            "longest": max((r.tokens for r in lesson.rows), default=0),
+            "steps": steps_of(len(lesson.rows), config) if lesson.rows else 0,
+            "shown": [_shown(job, one, config.method) for one in lesson.read[:EXAMPLES]],
         }
     return found
+
+
+def _shown(job: Job, one: Any, method: str) -> dict[str, Any]:
+    """A record or a pair to look at."""
+    if method == "sft":
+        return {"item": one.item, "answer": _answer(job, one)}
+    return {
+        "item": one.chosen.item, "chosen": _answer(job, one.chosen), "rejected": _answer(job, one.rejected),
+        "rejected_by": one.rejected.annotator, "rejected_item": one.rejected.item,
+    }  # fmt: skip
 
 
 def _answer(job: Job, record: Any) -> str:

@@ -16,7 +16,7 @@ from ..types import Task
 from .batch import Encoder
 from .bench import Bench
 from .config import LAST, Config
-from .methods import Job, preferences_of, records_of
+from .methods import Job, Lesson, lesson_of, preferences_of, records_of
 
 
 @dataclass(frozen=True)
@@ -120,27 +120,20 @@ def _starts(tasks: Sequence[Task], jobs: Sequence[Job], config: Config, base: Ba
     return plan
 
 
-def teachable(
+def lessons_of(
     jobs: Sequence[Job], bench: Bench, config: Config, embedder: Embedder | None, skip_missing: bool, quiet: bool
-) -> list[Job]:
-    """The jobs with an example that the model can take in; how many are too long is said of each."""
-    lacking: dict[tuple[str, str], str] = {}
-    for job in jobs:
-        encoder = Encoder(job.task, bench.decoder, bench.context)
-        rows = encoded(job, encoder, config, embedder)
-        if not rows:
-            lacking[job.names] = f"has no example that fits the {bench.context} positions of {config.model}"
-        elif encoder.too_long:
-            say(f"{'/'.join(job.names)}: {encoder.too_long} of {len(rows) + encoder.too_long} examples are longer than "
-                f"the {bench.context} positions of {config.model} and are left out", quiet)  # fmt: skip
-    return _left(jobs, lacking, skip_missing, quiet)
-
-
-def encoded(job: Job, encoder: Encoder, config: Config, embedder: Embedder | None) -> Sequence[object]:
-    """What the job learns from, as tokens: examples or pairs."""
-    if config.method == "sft":
-        return encoder.examples(records_of(job, config))
-    return encoder.pairs(preferences_of(job, config, embedder))
+) -> list[tuple[Job, Lesson]]:
+    """The jobs with what they learn from; how many examples are too long for the model is said of each."""
+    lessons = {
+        job.names: lesson_of(job, Encoder(job.task, bench.decoder, bench.context), config, embedder) for job in jobs
+    }
+    positions = f"the {bench.context} positions of {config.model}"
+    lacking = {names: f"has no example that fits {positions}" for names, one in lessons.items() if not one.rows}
+    for names, one in lessons.items():
+        if one.rows and one.too_long:
+            say(f"{'/'.join(names)}: {one.too_long} of {len(one.read)} examples are longer than {positions} and are "
+                "left out", quiet)  # fmt: skip
+    return [(job, lessons[job.names]) for job in _left(jobs, lacking, skip_missing, quiet)]
 
 
 def say(text: str, quiet: bool) -> None:

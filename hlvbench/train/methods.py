@@ -68,22 +68,42 @@ def preferences_of(job: Job, config: Config, embedder: Embedder | None = None) -
     return [p for a in job.annotators for p in preferences(job.task, a, config.policy(), items, embedder)]
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a job learns from. read: train records (sft) or preference pairs (capo); rows: those of them that the model
+    can take in, as tokens; too_long: how many it cannot."""
+
+    read: Sequence[Any]
+    rows: Sequence[Any]
+    too_long: int
+
+    def facts(self, method: str) -> dict[str, Any]:
+        if method == "sft":
+            return {"examples": len(self.rows)}
+        return {"pairs": len(self.rows), "rejected_by": pair_counts(self.read)}
+
+
+def lesson_of(job: Job, encoder: Encoder, config: Config, embedder: Embedder | None) -> Lesson:
+    """embedder: needed where rejected texts come from nearest items."""
+    if config.method == "sft":
+        records = records_of(job, config)
+        return Lesson(records, encoder.examples(records), encoder.too_long)
+    found = preferences_of(job, config, embedder)
+    return Lesson(found, encoder.pairs(found), encoder.too_long)
+
+
 def train_job(
-    job: Job, bench: Bench, config: Config, *, start: Path | None, selector: Selector | None,
-    embedder: Embedder | None, micro: int | None, quiet: bool,
+    job: Job, bench: Bench, config: Config, lesson: Lesson, *, start: Path | None, selector: Selector | None,
+    micro: int | None, quiet: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the job's adapter in its work folder; returns facts for the manifest and leaves the kept adapter there."""
     job.work.mkdir(parents=True, exist_ok=True)
     weights = bench.add(int(seeded("adapter", *job.names, config.seed).integers(2**62)), start)
     try:
-        encoder = Encoder(job.task, bench.decoder, bench.context)
-        facts: dict[str, Any]
         if config.method == "sft":
-            objective, facts = _sft_objective(job, bench, config, encoder)
+            objective = _sft_objective(bench, lesson.rows)
         else:
-            objective, facts = _capo_objective(job, bench, config, encoder, start, embedder)
-        if not objective.rows:
-            raise TrainError(f"{'/'.join(job.names)}: no example or pair that fits {config.model}; see --dry-run")
+            objective = _capo_objective(job, bench, config, lesson.rows, start)
         loop = Loop(
             weights, objective, config, job.work, job.names,
             micro or (CPU_MICRO if bench.device == "cpu" else GPU_MICRO), bench.mixed,
@@ -103,8 +123,8 @@ def train_job(
         _keep(job, state.points[kept]["step"])
         write_atomic(job.work / "log.jsonl", "".join(json.dumps(row) + "\n" for row in state.log))
         return {
-            **facts,
-            "too_long": encoder.too_long,
+            **lesson.facts(config.method),
+            "too_long": lesson.too_long,
             "steps": state.step,
             "kept_step": state.points[kept]["step"],
             "checkpoints": state.points,
@@ -117,23 +137,17 @@ def train_job(
         bench.drop()
 
 
-def _sft_objective(job: Job, bench: Bench, config: Config, encoder: Encoder) -> tuple[Objective, dict[str, Any]]:
-    rows = encoder.examples(records_of(job, config))
-
+def _sft_objective(bench: Bench, rows: Sequence[Any]) -> Objective:
     def loss(positions: Sequence[int]) -> tuple[Any, Stats]:
         logps, mask = forward(bench.model, [rows[i] for i in positions], bench.decoder.pad)
         return sft_loss(logps, mask), {}
 
-    return Objective(rows, loss, lambda row: len(row.answer)), {"examples": len(rows)}
+    return Objective(rows, loss, lambda row: len(row.answer))
 
 
-def _capo_objective(
-    job: Job, bench: Bench, config: Config, encoder: Encoder, start: Path | None, embedder: Embedder | None
-) -> tuple[Objective, dict[str, Any]]:
+def _capo_objective(job: Job, bench: Bench, config: Config, rows: Sequence[Any], start: Path | None) -> Objective:
     import torch
 
-    found = preferences_of(job, config, embedder)
-    rows = encoder.pairs(found)
     reference = torch.tensor(_reference(job, bench, rows, start), device=bench.device)
 
     def loss(positions: Sequence[int]) -> tuple[Any, Stats]:
@@ -142,7 +156,7 @@ def _capo_objective(
         chosen_ref, rejected_ref = reference[list(positions)].T
         return capo_loss(logps, mask, chosen_ref, rejected_ref, config.beta, config.sft_weight)
 
-    return Objective(rows, loss, lambda row: 1.0), {"pairs": len(rows), "rejected_by": pair_counts(found)}
+    return Objective(rows, loss, lambda row: 1.0)
 
 
 def _reference(job: Job, bench: Bench, rows: Sequence[Pair], start: Path | None) -> list[list[float]]:
