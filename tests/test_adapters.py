@@ -97,7 +97,8 @@ def test_a_shared_adapter_that_also_holds_annotators_is_ambiguous(tmp_path: Path
 def test_all_that_a_scan_finds_is_reported_at_once(tmp_path: Path) -> None:
     root = folder_of(tmp_path, "toy/Ann1", "toy/Ann1/ref", "toy/Ann9", "toy/ref", "more/Ann1/Ann1", "more/Ann2")
     (root / "toy" / "logs").mkdir()
-    found = "\n".join(find_adapters(str(root), TWO).problems)
+    plan = find_adapters(str(root), TWO)
+    found = "\n".join([*plan.missing.values(), *plan.problems])
     for words in ("annotator Ann2 has no adapter", "Ann9, who is no annotator of toy", "more: annotator Ann3 has no"):
         assert words in found
     assert found.count("leftover of preference training") == 2

@@ -33,21 +33,23 @@ class Base:
 
 @dataclass
 class AdapterPlan:
-    """(task, annotator) -> the folder of the adapter that speaks for it, and all that is wrong so far.
+    """(task, annotator) -> the folder of the adapter that speaks for it, and all that is wrong so far; missing: who has
+    no adapter -> where it was looked for.
 
     shared: one adapter speaks for everybody; only the prompt names the annotator.
     """
 
     folders: dict[Pair, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    missing: dict[Pair, str] = field(default_factory=dict)
     shared: bool = False
 
     def raise_problems(self) -> None:
-        if self.problems:
-            count = len(self.problems)
+        if problems := [*self.missing.values(), *self.problems]:
+            count = len(problems)
             raise AdapterError(all_problems(
                 f"the adapters cannot be used, {count} problem{'s' * (count > 1)}; nothing was begun:",
-                self.problems,
+                problems,
             ))  # fmt: skip
 
 
@@ -105,7 +107,9 @@ def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str])
             continue
         inner = [p for p in _folders(place) if _claims_adapter(p) and p.name != STRAY]
         hint = f"; {inner[0]} holds one: move its files up" if len(inner) == 1 else ""
-        plan.problems.append(f"{task}: annotator {annotator} has no adapter (looked for {place / CONFIG}){hint}")
+        plan.missing[task, annotator] = (
+            f"{task}: annotator {annotator} has no adapter (looked for {place / CONFIG}){hint}"
+        )
     _note_stray(plan, folder, annotators)
     for place in _folders(folder):
         if _claims_adapter(place) and place.name not in annotators and place.name != STRAY:

@@ -99,11 +99,12 @@ def _starts(tasks: Sequence[Task], jobs: Sequence[Job], config: Config, base: Ba
     names = {t.name: t.annotators for t in tasks}
     plan = find_adapters(str(config.start), names, "--from")
     trained = {(job.task.name, a) for job in jobs for a in job.annotators}
-    wanted = trained if config.select == LAST else {(t, a) for t, people in names.items() for a in people}
-    plan.folders = {pair: folder for pair, folder in plan.folders.items() if pair in wanted}
-    for task, annotator in {(t, a) for t, people in names.items() for a in people} - (set() if lenient else wanted):
-        plan.problems = [p for p in plan.problems if not p.startswith(f"{task}: annotator {annotator} has no adapter ")]
-    if not plan.folders and not plan.problems:
+    if config.select == LAST:
+        plan.folders = {pair: folder for pair, folder in plan.folders.items() if pair in trained}
+        plan.missing = {pair: why for pair, why in plan.missing.items() if pair in trained}
+    if lenient:
+        plan.missing.clear()
+    if not (plan.folders or plan.problems or plan.missing):
         raise AdapterError(f"--from {config.start}: no adapter of {' or '.join(names)}")
     if plan.shared != config.shared:
         plan.problems.append(
