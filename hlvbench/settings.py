@@ -12,7 +12,10 @@ from .errors import UsageError, all_problems
 from .files import sha256_text
 
 PROMPTS = ("base", "icl", "vp", "vp-icl")
+ANSWERS = ("free", "constrained")
 SHOTS = 10
+PROMPT_VERSION = 2
+"""Of the prompts' wording (`prompt.instruction`): part of what a run and a training are."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Settings:
     model_map: Mapping[str, str] = field(default_factory=dict)
     revision: str | None = None
     prompt: str = "base"
+    prompt_version: int = PROMPT_VERSION
+    answers: str = "free"
     shots: int = SHOTS
     shot_pick: str = "random"
     profile: str = "counted"
@@ -49,6 +54,9 @@ class Settings:
         """All that is wrong with the settings, in one UsageError."""
         problems = [f"--{name.replace('_', '-')} {value}: {why}" for name, value, wrong, why in (
             ("prompt", self.prompt, self.prompt not in PROMPTS, f"one of {', '.join(PROMPTS)}"),
+            ("prompt_version", self.prompt_version, self.prompt_version != PROMPT_VERSION,
+             f"this release words prompts in version {PROMPT_VERSION} alone"),
+            ("answers", self.answers, self.answers not in ANSWERS, f"one of {', '.join(ANSWERS)}"),
             ("shot_pick", self.shot_pick, self.shot_pick not in ("random", "nearest"), "random or nearest"),
             ("profile", self.profile, self.profile not in ("counted", "model"), "counted or model"),
             ("shots", self.shots, self.shots < 0, "0 or more"),

@@ -216,6 +216,7 @@ def _task(spec: TaskSpec, source: Source, splits: Splits) -> Task:
         min_records=spec.min_records,
         data_sha256={**source.sha256, "splits": splits.sha256},
         majority_sentence=spec.majority_sentence,
+        meanings=spec.meanings,
     )
 
 

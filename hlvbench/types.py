@@ -72,7 +72,8 @@ class Task:
 
     kind: "nominal" or "ordinal" (integer labels). `labels` are all labels allowed (an ordinal task
     lists every integer of its range). `priority` orders labels for pairs with several records.
-    `fields` maps field names to the names shown in prompts. `skipped` counts what is never asked.
+    `fields` maps field names to the names shown in prompts. `meanings` says what labels mean, as prompts show it
+    (all of a nominal task, some scores of an ordinal one, or none). `skipped` counts what is never asked.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Task:
     min_records: int = 20
     data_sha256: Mapping[str, str] = field(default_factory=dict)
     majority_sentence: str = "This is my decision."
+    meanings: Mapping[Label, str] = field(default_factory=dict)
 
     @cached_property
     def by_pair(self) -> Mapping[Pair, tuple[Annotation, ...]]:

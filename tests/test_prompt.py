@@ -15,8 +15,9 @@ ITEM = TASK.splits["test"][0]
 def test_the_base_prompt_is_instruction_and_item_word_for_word():
     item = TASK.items[ITEM]
     assert Prompter(TASK).content(ITEM, "Ann2") == (
-        "You are annotator 2. Decide the label (neutral, entailment, contradiction) and explain your decision. "
-        "Format: Label, then Explanation.\n\n"
+        "You are annotator 2. Decide the label (neutral, entailment, contradiction) and explain your decision.\n"
+        "Answer in two lines. The first line is `Label:` and one of neutral, entailment, contradiction. "
+        "The second line is `Explanation:` and the reason in one sentence.\n\n"
         f"Premise: {item.text['premise']}\nHypothesis: {item.text['hypothesis']}"
     )
 
@@ -92,7 +93,7 @@ def test_an_unknown_prompt_or_pick_or_a_missing_profile_is_one_clear_error(kind,
 class Templated:
     chat_template = "x"
 
-    def apply_chat_template(self, messages, tokenize, add_generation_prompt, enable_thinking):
+    def apply_chat_template(self, messages, tokenize, add_generation_prompt, enable_thinking, **_):
         assert not tokenize
         assert add_generation_prompt
         return f"<{messages[0]['content']}|{enable_thinking}>"

@@ -255,7 +255,10 @@ def test_a_dry_run_asks_nothing_and_shows_the_prompt(tasks_dir, tmp_path, capsys
     assert hlvbench(*words) == 0
     out = capsys.readouterr().out
     assert "questions: 18" in out
-    assert "You are annotator w1. Decide yes or no and explain. Format: Label, then Explanation." in out
+    assert (
+        "You are annotator w1. Decide yes or no and explain.\n    | Answer in two lines. The first line is `Label:`"
+        in out
+    )
     assert not (tmp_path / "runs").exists()
 
 

@@ -12,12 +12,18 @@ from typing import Any
 from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems
 from ..files import dump_json, read_json, sha256_file, sha256_text, write_atomic
 from ..types import Pair
+from .embedded import NAME as EMBEDDED
+from .embedded import fetch_embedded
 
 CONFIG, WEIGHTS, RECORD = "adapter_config.json", "adapter_model.safetensors", "hlvbench.json"
 PICKLES = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "adapter_model.pkl")
 STRAY = "ref"
 FETCHED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.py"]
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
 # keys of a config.json that do not change what the model computes
 _VOLATILE = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache"}
 
@@ -29,6 +35,7 @@ class Base:
     name: str
     config_sha256: str
     weights_sha256: str
+    tokenizer_sha256: str = ""
 
 
 @dataclass
@@ -138,7 +145,10 @@ def _claims_adapter(folder: Path) -> bool:
 def local_folder(
     place: str, what: str = "--adapter-dir", revision: str | None = None, error: type[ModelError] = AdapterError
 ) -> Path:
-    """`place` as a folder: a local one wins, else a hub repo `org/name[@revision]` is fetched (no pickles)."""
+    """`place` as a folder: the embedded model by its name, a local folder, or a hub repo `org/name[@revision]`, which
+    is fetched (no pickles)."""
+    if place == EMBEDDED:
+        return fetch_embedded()
     root = Path(place).expanduser()
     if root.is_dir():
         return root
@@ -286,6 +296,12 @@ def write_record(folder: Path, task: str, annotator: str | None, base: Base) -> 
     write_atomic(folder / RECORD, dump_json({"task": task, "annotator": annotator, "base": vars(base)}))
 
 
+def tokenizer_sha256(folder: Path) -> str:
+    """The hash of a folder's tokenizer files, chat template included."""
+    found = {name: sha256_file(folder / name) for name in _TOKENIZER if (folder / name).is_file()}
+    return sha256_text(json.dumps(found, sort_keys=True))
+
+
 def identify(name: str, folder: Path) -> Base:
     """What a model folder is, under the name the user gave it."""
-    return Base(name, config_sha256(folder / "config.json"), weights_sha256(folder))
+    return Base(name, config_sha256(folder / "config.json"), weights_sha256(folder), tokenizer_sha256(folder))

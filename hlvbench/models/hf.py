@@ -28,6 +28,7 @@ from .adapters import (
     parse_model_map,
 )
 from .decode import Decoder
+from .embedded import source_of
 from .gate import PROBE, load_adapters
 from .load import free_memory, identified, load_model, load_tokenizer, pick_device
 
@@ -204,6 +205,7 @@ class _Host:
         return {
             "kind": "transformers",
             **vars(self.base),
+            **({"source": source} if (source := source_of(self.folder)) else {}),
             "revision": self.folder.name if self.folder.parent.name == "snapshots" else None,
             "adapters": {a: self._sha256[v.adapter] for a, v in own.items() if v.adapter},
             "models": {a: self._sha256[v.model] for a, v in own.items() if v.model != self.folder},

@@ -24,7 +24,8 @@ class TaskSpec:
     """A parsed task.toml.
 
     `labels` are all labels allowed (every integer of an ordinal range); `priority` the same labels,
-    the strongest first. `fields` maps field names to shown names, in order. `splits` is a file name
+    the strongest first. `fields` maps field names to shown names, in order; `meanings` labels to
+    what they mean, in one clause. `splits` is a file name
     in `folder`, or fractions ({"train": .6, "dev": .2, "test": .2, "seed": 0}). `options` holds the
     keys that belong to the source alone, unparsed. `problems` is what was wrong with the file:
     whoever loads the spec reports it, together with what else is found.
@@ -41,6 +42,7 @@ class TaskSpec:
     folder: Path
     min_records: int = 20
     majority_sentence: str = "This is my decision."
+    meanings: Mapping[Label, str] = field(default_factory=dict)
     splits: str | Mapping[str, float] = "splits.json"
     options: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from ..types import Label
 from . import SOURCES, SPLITS, TaskSpec, source_module
 
 KEYS = ("name", "version", "source", "kind", "labels", "range", "priority", "instruction", "fields", "splits",
-        "min_records", "majority_sentence")  # fmt: skip
+        "min_records", "majority_sentence", "meanings")  # fmt: skip
 MOST_SCORES = 1001
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}")
@@ -94,6 +94,7 @@ class _Reader:
             folder=self.folder,
             min_records=self.min_records(),
             majority_sentence=self.line("majority_sentence", TaskSpec.majority_sentence),
+            meanings=self.meanings(labels),
             splits=self.splits(),
             options={key: self.data[key] for key in self.own if key in self.data},
             problems=tuple(self.problems),
@@ -177,6 +178,22 @@ class _Reader:
         if len({str(shown) for shown in fields.values()}) < len(fields):
             self.wrong("fields", f"two fields have the same shown name: {list(fields.values())!r}")
         return {str(key): str(shown) for key, shown in fields.items()}
+
+    def meanings(self, labels: tuple[Label, ...]) -> Mapping[Label, str]:
+        table = self.data.get("meanings", {})
+        if not isinstance(table, dict):
+            self.wrong("meanings", f'a table of label = "what it means" is needed, got {table!r}')
+            return {}
+        known = {str(label): label for label in labels}
+        for name, clause in table.items():
+            if name not in known and labels:
+                self.wrong("meanings", f"{name!r} is no label of the task")
+            if not isinstance(clause, str) or not clause.strip() or not is_printable(clause):
+                self.wrong("meanings", f"{name} = {clause!r}: one line of text is needed")
+        absent = [str(label) for label in labels if str(label) not in table]
+        if table and absent and self.data.get("kind") == "nominal":
+            self.wrong("meanings", f"say what every label means, or none; {', '.join(absent)} missing")
+        return {known[name]: str(clause).strip() for name, clause in table.items() if name in known}
 
     def min_records(self) -> int:
         count = self.data.get("min_records", TaskSpec.min_records)
