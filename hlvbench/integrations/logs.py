@@ -75,7 +75,8 @@ def _inspect(path: Path) -> Iterator[Found]:
     strange = [s for s in log.samples or () if not _is_ours(s.metadata) or not isinstance(s.input, str)]
     if strange or not log.samples:
         raise DataError(
-            f"{path}: {log.eval.task} holds no answers of annotators (hlvbench/varierr, /r2, /own, /attribution)"
+            f"{path}: {log.eval.task} holds no answers of annotators "
+            "(hlvbench/varierr, /r2, /convarg, /own, /attribution)"
         )
     for sample in log.samples:
         about, usage = sample.metadata, sample.output.usage

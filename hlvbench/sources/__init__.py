@@ -15,7 +15,7 @@ from typing import Any
 
 from ..types import Annotation, Item, Label
 
-SOURCES = ("varierr", "lewidi", "table", "synthetic")
+SOURCES = ("varierr", "lewidi", "convarg", "table", "synthetic")
 SPLITS = ("train", "dev", "test")
 
 
