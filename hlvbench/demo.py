@@ -20,13 +20,14 @@ from typing import Any
 from .errors import RunError
 from .files import dump_json, read_json, write_atomic
 from .models.decode import Decoder
+from .models.logprobs import forward
 from .prompt import Prompter, render_answer
 from .run import read_scores, run
 from .settings import Settings
 from .sources.synthetic import annotator_habits, synthetic_task
 from .stats import seeded
 from .task import load_task
-from .train.batch import Encoder, forward
+from .train.batch import Encoder
 from .train.config import Config as Training
 from .train.driver import train
 from .train.loop import STATE, Loop, Objective

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ from .files import dump_json, generation_lines, read_json, sha256_file, sha256_t
 from .lock import locked
 from .models import Completion, Model, OutOfMemory, Query
 from .parallel import as_they_come
+from .parse import parse
 from .partial import STEM, Partial, Place
 from .progress import Progress
 from .types import Generation, Task
 
 Prompts = Callable[[str, str], str]
+Watch = Callable[[Sequence[Mapping[str, Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,32 @@ def generate(
     """
     queries = _queries(task, prompts, split, limit, samples)
     about = {"task": task.name, "version": task.version, "split": split, "limit": limit, "samples": samples}
+    free = dict(settings or {}).get("answers") == "free" and not quiet
     return collect(
         model, queries, out, about, batch_size=batch_size, settings=settings, resume=resume, quiet=quiet, rank=rank,
-        world=world,
+        world=world, watch=_Readable(task) if free else None,
     )  # fmt: skip
+
+
+class _Readable:
+    """Looks at the first answers as they come, and says once if most of them cannot be read."""
+
+    ENOUGH = 16
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.seen, self.unreadable = task, 0, 0
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self.seen >= self.ENOUGH:
+            return
+        self.seen += len(rows)
+        self.unreadable += sum(parse(row["text"], self.task).label is None for row in rows)
+        if self.seen >= self.ENOUGH and 2 * self.unreadable > self.seen:
+            print(
+                f"{self.task.name}: {self.unreadable} of the first {self.seen} answers cannot be read and will count "
+                "as missing; --answers constrained makes every answer readable",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
 
 
 def collect(
@@ -83,10 +108,12 @@ def collect(
     quiet: bool = False,
     rank: int = 0,
     world: int = 1,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """The same for any list of queries: their answers, in their order, in `out`/`stem`.jsonl.
 
     about: what the queries were made from, "task" at least; part of what a folder must agree with to be continued.
+    watch: called with the rows of every batch that is answered now.
     """
     settings = dict(settings or {})
     questions = _questions(model, queries)
@@ -102,7 +129,7 @@ def collect(
             mine = Partial(place.partial(rank))
             done = _done(place, questions, batches)
             mine.repair()
-        _answer(model, questions, batches, done, mine, rank, world, quiet)
+        _answer(model, questions, batches, done, mine, rank, world, quiet, watch)
         with locked(place.lock("plan"), wait=True):
             return _finish(place, plan, questions, batches)
 
@@ -253,7 +280,7 @@ def _keys(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
 
 def _answer(
     model: Model, questions: Sequence[_Question], batches: Sequence[Sequence[int]], done: Mapping[int, dict[str, Any]],
-    mine: Partial, rank: int, world: int, quiet: bool,
+    mine: Partial, rank: int, world: int, quiet: bool, watch: Watch | None,
 ) -> None:  # fmt: skip
     own = [n for n in range(len(batches)) if n % world == rank]
     # a size once found too large stays too large for this process, also after a kill
@@ -272,6 +299,8 @@ def _answer(
     try:
         for made in as_they_come(line, todo, getattr(model, "parallel", 1)):
             mine.append(made)
+            if watch:
+                watch(made["rows"])
             progress.advance(len(made["rows"]), sum(r["new_tokens"] for r in made["rows"]))
     except ModelError as error:
         left = progress.total - progress.done

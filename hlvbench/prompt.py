@@ -38,7 +38,25 @@ def render_item(task: Task, item: Item) -> str:
 
 def render_answer(task: Task, label: Label, explanation: str) -> str:
     """The answer in the line format: what training teaches, shots show and references reply."""
-    return f"{label_word(task)}: {label}\nExplanation: {raw(explanation)}"
+    return f"{label_word(task)}: {label}\nExplanation: {raw(explanation)}".rstrip()
+
+
+def answer_heads(task: Task) -> list[str]:
+    """How an answer may begin, one text per label in the task's order: all of it but the explanation itself."""
+    return [render_answer(task, label, "") for label in task.labels]
+
+
+def answer_schema(task: Task) -> dict[str, Any]:
+    """The `response_format` that holds a server to a task's answers: the label, one of those allowed, then the text."""
+    label, text = label_word(task).lower(), {"type": "string", "minLength": 1}
+    kind = "integer" if task.kind == "ordinal" else "string"
+    schema = {
+        "type": "object",
+        "properties": {label: {"type": kind, "enum": list(task.labels)}, "explanation": text},
+        "required": [label, "explanation"],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 
 def instruction(task: Task, annotator: str) -> str:
@@ -79,6 +97,23 @@ def render(content: str, tokenizer: Any, think: bool = False) -> str:
         if content in text:
             return text
     raise ModelError(f"the chat template of {tokenizer.name_or_path or 'the model'} cannot be used: {failure}")
+
+
+_OPENED = re.compile(r"(<(think|thinking|thought|reasoning|seed:think)>|\[THINK\])\s*\Z")
+
+
+def opened_reasoning(prompt: str) -> str:
+    """The tag of a reasoning block that a template opened at the end of the prompt; "" where there is none."""
+    found = _OPENED.search(prompt)
+    return found[0] if found else ""
+
+
+def closed_reasoning(prompt: str) -> str:
+    """The prompt with such a block closed, so that an answer follows."""
+    found = _OPENED.search(prompt)
+    if found is None:
+        return prompt
+    return f"{prompt.rstrip()}\n\n{'[/THINK]' if found[2] is None else f'</{found[2]}>'}\n\n"
 
 
 class Prompter:

@@ -26,7 +26,7 @@ from .prompt import Prompter
 from .provenance import provenance
 from .report import write_report
 from .score import Scored, score_task
-from .settings import Service, Settings
+from .settings import Service, Settings, asked_by
 from .share import ALONE, Share
 from .stats import REPLICATES
 from .task import load_tasks
@@ -65,6 +65,8 @@ def generate(
     facts: dict[str, Any] = {}
     for task in tasks:
         model = models[task.name]
+        if not (quiet or share.rank):
+            _warn_of_format(task, model, settings)
         prompter = make_prompter(task, model, settings, folder / task.name)
         generate_task(
             task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
@@ -83,6 +85,18 @@ def generate(
             if share.alone or not _recorded(folder, facts):
                 write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
+
+
+def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
+    """Say once what to use where a base model is asked without an example of the format."""
+    # `prompt.render` ends a prompt so where there is no chat template
+    bare = model.prompt_text("?") == "?\n"
+    if bare and settings.prompt == "base" and settings.answers == "free":
+        print(
+            f"{task.name}: {settings.model} has no chat template: under --prompt base it will hardly answer in the "
+            "format; use --answers constrained, or --prompt icl",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
 
 
 def complete(folder: Path) -> bool:
@@ -242,7 +256,7 @@ def score(
                 f"overwrite ({others}); give --out DIR"
             )
         (split, limit), seed = asked, recorded["seed"]
-        target, system = out or place, recorded["model"]
+        target, system, asked_so = out or place, recorded["model"], asked_by(recorded)
         files = {name: place / name / "generations.jsonl" for name in names}
         unfinished = [name for name, path in files.items() if not path.exists()]
         if unfinished:
@@ -250,7 +264,7 @@ def score(
     else:
         if task is None or "," in task:
             raise UsageError(f"{place}: a bare generations file needs the name of its one task: --task NAME")
-        target, system, files = out or place.parent, place.stem, {task: place}
+        target, system, asked_so, files = out or place.parent, place.stem, {}, {task: place}
     embedder = load_embedder()
     documents = []
     loaded = load_tasks(list(files), data_dir, tasks_dir)
@@ -262,6 +276,7 @@ def score(
         scored = score_task(
             one, rows, embedder, system=system, split=split or "test", limit=limit,
             only={(r.item, r.annotator) for r in rows} if only_answered else None, seed=seed, replicates=replicates,
+            asked=asked_so,
         )  # fmt: skip
         _write_scores(target / name, scored)
         documents.append(scored.document)
