@@ -22,48 +22,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from .reasoning import first_turn, without_reasoning
 from .types import Annotation, Label, Task
 
 LABEL_KEYS = ("label", "score", "answer", "rating")
 EXPLANATION_KEYS = ("explanation", "reason", "reasoning", "rationale", "justification")
 PROMPT_OPENING = "You are annotator"
 
-_THOUGHT = (
-    r"(?:think(?:ing)?|thoughts?|reasoning|reflect(?:ion)?|scratch_?pad|analysis|cot|inner_(?:pre|suf)fix|monologue)"
-)
-_REASONING = re.compile(
-    rf"(?P<tag>(?:<[|｜]?|◁)/?(?:[\w-]{{1,16}}[_:-])?(?P<family>{_THOUGHT})(?:[_-]\w{{1,16}})?(?:\s[^<>\n]{{0,99}})?(?:[|｜]?>|▷)"
-    r"|(?-i:\[/?(?:BEGIN_|END_)?(?:THINK(?:ING)?|THOUGHT|REASONING)\]))"
-    r"|(?P<open><\|channel\|?>\s*(?:analysis|commentary|thought)\b|<unused94>|\[unused16\]"
-    r"|\A\s*here(?:'s| is) my thought process:|(?-i:\A\s*analysis(?![a-z:\s])|\A\s*analysis (?=[A-Z])"
-    r"|assistant(?:analysis|commentary)))"
-    r"|(?P<close><channel\|>|<unused95>|\[unused17\])"
-    r"|(?P<final><\|channel\|>\s*final\b[^<\n]{0,40}(?:<\|constrain\|>\w*)?(?:<\|message\|>)?"
-    r"|(?-i:assistant\n?final|\A\s*final(?=[A-Z{*#])))"
-    r"|(?P<granite>here(?:'s| is) my response:)",
-    re.I,
-)
-_CLOSING = re.compile(r"^\W*/|(?:^|[^a-z])end(?:[^a-z]|$)|suffix", re.I)
 _DROPPED = re.compile(
-    rf"</(?:{'|'.join((*LABEL_KEYS, *EXPLANATION_KEYS))}|response|output|solution)>"
-    r"|<[|｜]\w*(?:box|solution|response|answer|content|message|output)\w*[|｜]>|^[ \t]*(?:```|~~~)[\w-]*[ \t]*$",
+    rf"</(?:{'|'.join((*LABEL_KEYS, *EXPLANATION_KEYS))}|response|output|solution)>|^[ \t]*(?:```|~~~)[\w-]*[ \t]*$",
     re.I | re.M,
 )
-_SPECIAL = re.compile(
-    r"<[|｜][^<>|｜\n]{1,40}[|｜]>|<\|?(?:turn|eo[sdt]|[bs]os|pad|unk|(?:start|end)_?of_?\w{1,12})\|?>|</?s>|<<?/?SYS>>?"
-    r"|\[(?:/?INST|EOS|BOS|PAD|UNK)\]",
-    re.I,
-)
-_ROLE = re.compile(r"\A(?:assistant[ \t]*:|(?:assistant|model)(?:[ \t]*\n|\s*\Z))", re.I)
-
-# on folded text; runs of one class only, so that every search is linear
-_MARK = r"(?:[^\w\n]|_)*"
-_POST = r'(?P<quoted>")?[ \t]*(?:\([^()\n]{0,60}\)|\[[^\[\]\n]{0,60}\])?[ \t*_`"]*(?:is[ \t*_`"]*)?(?:[:=][*_`]*|[>\]]'
-_SEPARATOR = r'(?:[\s"*_`.,;:!()\[\]{}<>$|-]|\\n)*'
+# for folded text; alternatives never overlap, so that every search is linear
+_MARKS = r"(?:[^\w\n]|_)*"
+_SEPARATORS = r'(?:[\s"*_`.,;:!()\[\]{}<>$|-]|\\[n)\]])*'
+_QUALIFIED = r'(?P<quoted>")?[ \t]*(?:\([^()\n]{0,60}\)|\[[^\[\]\n]{0,60}\])?[ \t*_`"]*(?:is[ \t*_`"]*)?'
+_GIVEN = r"[:=][*_`]*|[>\])]"
 _BECAUSE = r"\s+(?:because|since|as|due|given)\b"
-_ALTERNATIVE = re.compile(r"(?:or|and|to|of|out of|/|\||~|vs)\b")
-_SEPARATORS, _REASON_FOLLOWS = re.compile(_SEPARATOR), re.compile(_BECAUSE)
-_TRIMMED = " \t*_`\"'“”"
+_ALTERNATIVE = re.compile(r"(?:or|and|to|of|out of|vs)\b")
+_SEPARATED, _EXPLAINED = re.compile(_SEPARATORS), re.compile(_BECAUSE)
 
 
 @dataclass(frozen=True)
@@ -88,7 +65,7 @@ def parse(text: str, task: Task, opened: bool = False) -> Parsed:
     said, thought = without_reasoning(text, opened)
     if said is None:
         return Parsed(None, "", "unfinished reasoning", True)
-    body = next((turn for turn in _turns(_DROPPED.sub("", said)) if turn.strip()), "")
+    body = first_turn(_DROPPED.sub("\n", said))
     if not body:
         return Parsed(None, "", "empty", thought)
     answer = _Answer(body, task)
@@ -99,35 +76,6 @@ def parse(text: str, task: Task, opened: bool = False) -> Parsed:
 def to_annotation(item: str, annotator: str, parsed: Parsed) -> Annotation | None:
     """The answer as an annotation; None where there is none."""
     return None if parsed.label is None else Annotation(item, annotator, parsed.label, parsed.explanation)
-
-
-def without_reasoning(text: str, opened: bool = False) -> tuple[str | None, bool]:
-    """The text without reasoning blocks, None if one is unfinished; and whether there was any.
-
-    A closing tag without an opening one ends a block that the prompt opened: what stands before it is dropped.
-    """
-    kept, start, thought = list[str](), 0, opened
-    # the family of the block that is open ("" is any), None outside
-    inside = "" if opened else None
-    for match in _REASONING.finditer(text):
-        family = (match["family"] or "")[:5].casefold()
-        if match["open"] or (match["tag"] and not _CLOSING.search(match["tag"])):
-            if inside is not None:
-                continue
-            kept.append(text[start : match.start()])
-            if any(turn.strip() for turn in _turns("".join(kept))[:-1]):
-                # the model ran on into its next turn: the answer is whole
-                return "".join(kept), thought
-            inside, thought = family, True
-        elif inside in ("", family) or not (family if inside else match["granite"]):
-            thought = thought or bool(match["tag"] or match["close"])
-            kept, start, inside = [] if inside is None else kept, match.end(), None
-    return (None if inside is not None else "".join([*kept, text[start:]])), thought
-
-
-def _turns(text: str) -> list[str]:
-    """What stands between special tokens, without the names of roles."""
-    return [_ROLE.sub("", turn.lstrip()) for turn in _SPECIAL.split(text)]
 
 
 @cache
@@ -141,21 +89,24 @@ def _fold(char: str) -> str:
     if char.isnumeric() and not char.isdecimal():
         # "4²" is not 42
         return char
-    return "".join(_unified(c) for c in unicodedata.normalize("NFKD", char).casefold())
+    return "".join(map(_unified, unicodedata.normalize("NFKD", char).casefold()))
 
 
 def _unified(char: str) -> str:
-    category = unicodedata.category(char)
-    if category == "Pd" or char in "−⁓":
+    category, name = unicodedata.category(char), unicodedata.name(char, "")
+    if category == "Pd" or name.endswith(("MINUS SIGN", "SWUNG DASH")):
         # dashes that part sentences stand without spaces
         return " - " if char in "—―⸺" else "-"
     if category in ("Pi", "Pf") or char == "'":
         return '"'
-    if char > "\x7f" and category in ("Ps", "Pe"):
-        return "(" if category == "Ps" else ")"
-    if char in "。।、،":
-        return "." if char in "。।" else ","
-    return "*" if "BULLET" in unicodedata.name(char, "") or char in "·▪■●○◆" else char
+    if "BULLET" in name or "MIDDLE DOT" in name or "\u25a0" <= char <= "\u25ff":
+        return "*"
+    bracket = {"Ps": "(", "Pe": ")"}.get(category, char) if char > "\x7f" else char
+    return {"。": ".", "।": ".", "、": ",", "،": ","}.get(char, bracket)
+
+
+def _folded(text: str) -> str:
+    return " ".join("".join(map(_fold, text)).split())
 
 
 class _Words:
@@ -171,39 +122,33 @@ class _Words:
             "field": sorted(fields, key=len, reverse=True),
         }
         groups = "|".join(f"(?P<{name}>{'|'.join(map(re.escape, words))})" for name, words in keys.items() if words)
-        before = (
-            rf"(?:^{_MARK}(?:(?:\d{{1,2}}|[a-z]|answer|response|output|assistant)[.):>]{_MARK})?"
-            rf'(?:(?:my|the|your|final|predicted|overall|chosen|assigned|similarity) )*|[{{,][ \t\n]{{0,40}}")'
-        )
-        self.event = re.compile(
-            rf"{before}(?:{groups}){_POST}|$)|(?P<boxed>\\f?box(?:ed)?\s?\{{)"
-            rf"|^{_MARK}(?P<turn>{re.escape(_folded(PROMPT_OPENING))}\b"
-            rf"|(?:user|human|assistant|instruction){_MARK}(?::|$)|system{_MARK}$)",
+        mark = rf"(?:\d{{1,2}}|[a-z]|answer|response|output|assistant)[.):>]{_MARKS}"
+        words = "(?:(?:my|the|your|final|predicted|overall|chosen|assigned|similarity) )*"
+        self.field = re.compile(
+            rf'(?:^{_MARKS}(?:{mark})?{words}|[{{,][ \t\n]{{0,40}}")(?:{groups}){_QUALIFIED}(?:{_GIVEN}|$)'
+            rf"|(?P<boxed>\\f?box(?:ed)?\s?\{{)|^{_MARKS}(?P<turn>{re.escape(_folded(PROMPT_OPENING))}\b"
+            rf"|(?:user|human|assistant|instruction){_MARKS}(?::|$)|system{_MARKS}$)",
             re.M,
         )
-        inline = rf"{_SEPARATOR}(?:{'|'.join(keys['why']) or '(?!)'}){_POST})"
-        self.inline = re.compile(inline)
-        names = sorted(self.names, key=len, reverse=True)
-        name = (
-            r"[+-]?\s?\d+(?:\.0+(?!\d))?(?![\w%/])"
-            if kind == "ordinal"
-            else "|".join(r"[^\S\n]+".join(map(re.escape, n.split())) for n in names)
-        )
-        follows = rf'\s*(?:$|[.,;:!?()\]}}>*_`$]|"(?!\w)|-\s)|{_BECAUSE}|{inline.replace("(?P<quoted>", "(?:")}'
+        why = rf"{_SEPARATORS}(?:{'|'.join(keys['why']) or '(?!)'}){_QUALIFIED}(?:{_GIVEN})"
+        self.inline = re.compile(why)
+        name, listed = r"[+-]?\s?\d+(?:\.0+(?!\d))?(?![\w%/])", ""
+        if kind != "ordinal":
+            longest_first = sorted(self.names, key=len, reverse=True)
+            name = "|".join(r"[^\S\n]+".join(map(re.escape, n.split(" "))) for n in longest_first)
+            listed = r"|-\s|\d{1,2}[.)]\s|[a-z]\)\s"
+        follows = rf'\s*(?:$|[.,;:!()\]}}>*_`$]|"(?!\w)|-\s|\\[)\]])|{_BECAUSE}|{why.replace("?P<quoted>", "?:")}'
         self.label = re.compile(
-            r'(?P<lead>(?:[\s"(*_`$\[{<#]|\\[a-z]{1,12}\s?\{|-\s)*?)' rf"(?P<name>{name})(?![.,:]\d)(?={follows})"
+            rf'(?P<lead>(?:[\s"(*_`$\[{{<#]|\\[a-z]{{0,12}}\s?[({{\[]|{self.own}\s?:{listed})*?)'
+            rf"(?P<name>{name})(?![.,:]\d)(?={follows})"
         )
-
-
-def _folded(text: str) -> str:
-    return "".join(map(_fold, text)).strip()
 
 
 _words = lru_cache(maxsize=64)(_Words)
 
 
 class _Answer:
-    """One text with its folded copy: `plain`, where `at` leads back to the text, up to the answer's end."""
+    """One text with its folded copy: `plain`, up to the answer's end, where `at` leads back to the text."""
 
     def __init__(self, body: str, task: Task) -> None:
         self.body, self.task, self.reason = body, task, "no label"
@@ -214,9 +159,9 @@ class _Answer:
         self.fields = list(self._fields())
 
     def _fields(self) -> Iterator[re.Match[str]]:
-        """Label and explanation fields, in order."""
+        """Label and explanation fields in order."""
         answered, echoed = False, set[str]()
-        for match in self.words.event.finditer(self.plain):
+        for match in self.words.field.finditer(self.plain):
             name = match["field"] or match["turn"]
             if not name:
                 answered = True
@@ -231,44 +176,47 @@ class _Answer:
         before = self.plain[: match.start()].rstrip()
         if before.endswith(":") or not re.search(r"\w", before):
             return True
-        line = self.body[self.at[match.end()] :].strip().partition("\n")[0].strip(_TRIMMED)
+
+        def first_line(text: str) -> str:
+            return text.strip(" \t\n*_`\"'“”").partition("\n")[0].rstrip(" \t*_`\"'“”")
+
         train = set(self.task.splits.get("train", ()))
-        others = (item for item in self.task.items.values() if item.id not in train)
-        return any(line == text.strip().partition("\n")[0].strip(_TRIMMED) for i in others for text in i.text.values())
+        texts = (t for item in self.task.items.values() if item.id not in train for t in item.text.values())
+        return first_line(self.body[self.at[match.end()] :]) in map(first_line, texts)
 
     def read(self) -> tuple[Label | None, str]:
+        """The label and the explanation; None and "" where there is no label to read, and `reason` says why."""
         labels = [f for f in self.fields if not f["why"]]
-        while len(labels) > 1 and not self.plain[labels[0].end() : labels[1].start()].strip():
-            # a heading over the label field
-            del labels[0]
+        if len(labels) > 1 and not self.plain[labels[0].end() : labels[1].start()].strip():
+            # "Answer:" may stand above the label field, and any word above JSON
+            del labels[: labels[0]["label"] != self.words.own or self.plain[labels[1].start()] == "{"]
         first = labels[0] if labels else None
-        for position, found in _objects(self.body[: self.at[len(self.plain)]]):
-            if first is None or position < self.at[first.end() - 1]:
-                return self._json(found)
-            break
+        position, found = _object(self.body[: self.at[len(self.plain)]])
+        if found and (first is None or position < self.at[first.end() - 1]):
+            return self._json(found)
         start = first.end() if first else 0
         label = self._label(start, opening=first is None)
         return (None, "") if label is None else (label[0], self._explanation(start, label[1]))
 
-    def _label(self, start: int, opening: bool = False) -> tuple[Label, int] | None:
-        """The label that stands at `start`, or on the next line with text, and where it ends."""
-        value = start + len(self.plain[start:]) - len(self.plain[start:].lstrip())
-        line = self.plain.find("\n", value)
-        end = min(f for f in (line, *self._later(value, "boxed"), len(self.plain)) if f >= 0)
+    def _label(self, start: int, opening: bool) -> tuple[Label, int] | None:
+        """The label at `start`, or on the next line that is not blank, and where it ends."""
+        value = len(self.plain) - len(self.plain[start:].lstrip())
+        later = [f.start() for f in self.fields if f.start() >= value and not f["boxed"]]
+        end = min(p for p in (self.plain.find("\n", value), *later, len(self.plain)) if p >= 0)
         match = self.words.label.match(self.plain, value, end)
         if match is None or ("<" in match["lead"] and ">" not in self.plain[match.end() : match.end() + 3]):
             return None
-        name, numeric = " ".join(match["name"].split()), self.task.kind == "ordinal"
-        fresh = value == 0 or "\n" in self.plain[start:value]
-        rest = _past(_SEPARATORS, self.plain, match.end(), end)
+        name, after = " ".join(match["name"].split()), match.end()
+        rest = _SEPARATED.match(self.plain, after, end).end()  # type: ignore[union-attr]
         if self.words.label.match(self.plain, rest, end) or _ALTERNATIVE.match(self.plain, rest, end):
             return None
-        alone = rest == end or _REASON_FOLLOWS.match(self.plain, match.end(), end)
-        if opening and not alone and (numeric or name.isdecimal()):
+        numeric = self.task.kind == "ordinal"
+        if opening and (numeric or name.isdecimal()) and rest < end and not _EXPLAINED.match(self.plain, after, end):
+            # "3. something" is a list
             return None
         if not numeric:
-            return self.words.names[name], match.end()
-        if fresh and name[1:2] == " ":
+            return self.words.names[name], after
+        if name[1:2] == " " and (value == 0 or "\n" in self.plain[start:value]):
             # a list mark or a sign
             return None
         digits = name.replace(" ", "").partition(".")[0]
@@ -276,87 +224,90 @@ class _Answer:
         if label not in self.task.labels:
             self.reason = "out of range"
             return None
-        return label, match.end()
+        return label, after
 
     def _explanation(self, start: int, end: int) -> str:
-        """The explanation field; without one, the text after the label (from `end` on), up to the next label field."""
+        """The explanation of the label field that starts at `start`, and whose label ends at `end`.
+
+        Without an explanation field it is the text after the label, up to the next label field.
+        """
         later = [f for f in self.fields if f.start() >= end]
-        inline = self.words.inline.match(self.plain, end)
-        why = next((f for f in later if f["why"]), None)
+        field = self.words.inline.match(self.plain, end) or next((f for f in later if f["why"]), None)
         cut = next((f.start() for f in later if not f["why"]), len(self.plain))
-        if why and cut < why.start() and re.search(r"\w", self.plain[end:cut]):
-            # the field belongs to another answer
-            why = None
-        field = inline or why or next((f for f in self.fields if f["why"] and f.end() <= start), None)
+        if field and cut < field.start() and re.search(r"\w", self.plain[end:cut]):
+            # it belongs to another label
+            field = None
+        elif field is None:
+            field = next((f for f in self.fields if f["why"] and f.end() <= start), None)
         if field:
-            return self._clean(field.end(), min([*self._later(field.end()), len(self.plain)]), bool(field["quoted"]))
-        return _balanced(self._clean(_past(_SEPARATORS, self.plain, end, cut), cut), "()")
+            end = field.end()
+            return self._text(end, min([f.start() for f in self.fields if f.start() >= end] + [len(self.plain)]), field)
+        after = _SEPARATED.match(self.plain, end, cut).end()  # type: ignore[union-attr]
+        while after > end and self.plain[after - 1] in '*_`"(':
+            after -= 1
+        return _bare(self._text(after, cut), "()")
 
-    def _clean(self, start: int, end: int, quoted: bool = False) -> str:
-        """The text itself between two positions of `plain`, without what is left over of its form."""
+    def _text(self, start: int, end: int, field: re.Match[str] | None = None) -> str:
+        """The text between two positions of `plain`, without what is left over of its form."""
         folded = self.plain[start:end]
-        start += len(folded) - len(folded.lstrip())
-        end -= len(folded) - len(folded.rstrip())
+        start, end = end - len(folded.lstrip()), start + len(folded.rstrip())
         text = self.body[self.at[start] : self.at[end - 1] + 1] if start < end else ""
-        if quoted:
+        if field and field["quoted"]:
+            # JSON that could not be read as such
             text = text.rstrip(" \t\r\n,}]")
-            text = text[text[:1] in ("'", '"') : len(text) - (text[-1:] in ("'", '"') and len(text) > 1)]
-            text = text.replace('\\"', '"').replace("\\n", "\n")
-        shorter = text.rstrip(" \t\r\n*_`~#=|-")
-        if "\n" in text[len(shorter) :]:
-            # a rule or a heading mark on lines of its own
-            text = shorter + text[len(shorter) :].partition("\n")[0]
-        for mark in "*_`~":
-            without = text.rstrip(mark)
-            closing = text[len(without) :]
-            if mark not in text.strip(mark):
-                text = text.strip(mark)
-            elif closing and without.count(closing) % 2 == 0:
-                text = without
-        if text[:1] + text[-1:] in ("<>", "[]") and text.count(text[0]) == 1:
-            text = text[1:-1]
-        return _balanced(_balanced(text, "{}"), "[]").strip()
-
-    def _later(self, position: int, but: str = "") -> list[int]:
-        return [f.start() for f in self.fields if f.start() >= position and not (but and f[but])]
+            text = re.sub(r"\A[\"'](.*?)[\"']?\Z", r"\1", text, flags=re.S).replace('\\"', '"').replace("\\n", "\n")
+        return _tidy(text)
 
     def _json(self, found: dict[str, object]) -> tuple[Label | None, str]:
         value = next(found[key] for key in (self.words.own, *LABEL_KEYS) if key in found)
         if not isinstance(value, str | int | float):
             return None, ""
         inner = _Answer(str(value), self.task)
-        read = inner._label(0, opening=True)
+        label = inner._label(0, opening=True)
         self.reason = inner.reason
-        if read is None or re.search(r"\w", inner.plain[read[1] :]):
+        if label is None or re.search(r"\w", inner.plain[label[1] :]):
             return None, ""
-        return read[0], next((v.strip() for k in EXPLANATION_KEYS if isinstance(v := found.get(k), str)), "")
+        return label[0], next((_tidy(v) for k in EXPLANATION_KEYS if isinstance(v := found.get(k), str)), "")
 
 
-def _past(pattern: re.Pattern[str], text: str, start: int, end: int) -> int:
-    """Where what matches at `start` ends."""
-    match = pattern.match(text, start, end)
-    return match.end() if match else start
+def _tidy(text: str) -> str:
+    """Without marks and brackets around the whole, or at its end without a beginning."""
+    text = text.strip()
+    shorter = text.rstrip(" \t\r\n*_`~#=|-")
+    # a rule or a heading mark on lines of its own
+    text = shorter + text[len(shorter) :].partition("\n")[0].rstrip()
+    for mark in "*_`~":
+        without = text.rstrip(mark)
+        closing = text[len(without) :]
+        if mark not in text.strip(mark):
+            text = text.strip(mark)
+        elif closing and without.count(closing) % 2 == 0:
+            text = without
+    return _bare(_bare(_bare(text, "{}", whole=False), "[]"), "<>").strip()
 
 
-def _balanced(text: str, pair: str) -> str:
-    """Without a last closing bracket that nothing opens."""
-    return text[:-1] if text.endswith(pair[1]) and text.count(pair[1]) > text.count(pair[0]) else text
+def _bare(text: str, pair: str, whole: bool = True) -> str:
+    """Without a pair of brackets around the whole, or a last one that nothing opens."""
+    opens, closes = map(text.count, pair)
+    if not text.endswith(pair[1]):
+        return text
+    if opens == closes == 1 and whole and text.startswith(pair[0]):
+        return text[1:-1]
+    return text[:-1] if closes > opens else text
 
 
-def _objects(body: str) -> Iterator[tuple[int, dict[str, object]]]:
-    """Every JSON object in the text that has a label key, with its position, keys lower-cased, in order."""
-    decoder = json.JSONDecoder()
-    position, tries = body.find("{"), 0
-    while position >= 0 and tries < 50:
-        tries += 1
-        end = position + 1
+def _object(body: str) -> tuple[int, dict[str, object]]:
+    """The first JSON object in the text that has a label key, keys in lower case, with its position; {} if none."""
+    position, decoder = body.find("{"), json.JSONDecoder()
+    for _ in range(50):
+        if position < 0:
+            break
         try:
-            value, after = decoder.raw_decode(body, position)
+            value, _end = decoder.raw_decode(body, position)
         except (ValueError, RecursionError):
-            pass
-        else:
-            fields = {str(k).strip().casefold(): v for k, v in value.items()}
-            if any(k in fields and not isinstance(fields[k], dict) for k in LABEL_KEYS):
-                yield position, fields
-                end = after
-        position = body.find("{", end)
+            value = {}
+        fields = {str(key).strip().casefold(): inner for key, inner in value.items()}
+        if any(not isinstance(fields.get(key, {}), dict) for key in LABEL_KEYS):
+            return position, fields
+        position = body.find("{", position + 1)
+    return -1, {}

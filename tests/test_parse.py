@@ -43,7 +43,6 @@ def test_one_nominal_label_is_read_whatever_surrounds_it(text, label, explanatio
     ("text", "score", "explanation"),
     [
         ("Score: -3\nExplanation: different", -3, "different"),
-        ("Score: −3.", -3, ""),
         ("Score: 3.0\nx", 3, "x"),
         ("Score: +2, because", 2, "because"),
         ("Score: 2 (similar)\nExplanation: f", 2, "f"),
@@ -52,6 +51,8 @@ def test_one_nominal_label_is_read_whatever_surrounds_it(text, label, explanatio
         ("-4\nfoo", -4, "foo"),
         ("Score (-5 to 5): 1\nExplanation: k", 1, "k"),
         ("Score: 4 because they ask the same", 4, "because they ask the same"),
+        ("Score: 2 (similar) *because* they ask the same", 2, "(similar) *because* they ask the same"),
+        *((f"Score: {dash}3", -3, "") for dash in "-‐‑‒–—―−⁻﹣－➖˗"),
         ("4 because they ask the same", 4, "because they ask the same"),
         ("Score: ４。\n说明：k", 4, "说明：k"),
         ("**Score**: $\\boxed{\\text{-3}}$\nExplanation: k", -3, "k"),
@@ -156,6 +157,10 @@ FORMS = [
     "<label>neutral</label>\n<explanation>a b</explanation>",
     "<answer>\nLabel: neutral\nExplanation: a b\n</answer>",
     "<explanation>\na b\n</explanation>\n<label>\nneutral\n</label>",
+    "<reason>a b</reason><label>neutral</label>",
+    "【Label】neutral\n【Explanation】a b",
+    "Label: (b) neutral\nExplanation: a b",
+    "Label: \\(\\text{neutral}\\)\nExplanation: a b",
     "Label: neutral\\nExplanation: a b",
     "Label: neutral—a b",
     "Label: neutral (a b)",
@@ -254,6 +259,7 @@ BLOCKS = [
     "analysis… {} assistantfinal", "analysisWe see. {}assistantcommentary{}assistantfinal",
     "<|inner_prefix|>{}<|inner_suffix|>",
     "<unused94>thought\n{}<unused95>", "Here is my thought process: {}\nHere is my response: ",
+    '<details type="reasoning" done="true">{}</details>', "&lt;think&gt;{}&lt;/think&gt;",
     '<think time="3">{}</think>', "<think></think><think>{}</think>",
 ]  # fmt: skip
 
