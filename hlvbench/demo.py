@@ -52,11 +52,9 @@ def run_demo(out: Path, limit: int = ITEMS, quiet: bool = False) -> str:
     found = {}
     for name, settings in systems.items():
         folder = out / name.replace(" + ", "-")
-        if not quiet:
-            print(
-                f"[{time.monotonic() - started:4.0f} s] hlvbench {' '.join(_words(settings, folder))}", file=sys.stderr
-            )
         command = ["hlvbench", *_words(settings, folder)]
+        if not quiet:
+            print(f"[{time.monotonic() - started:4.0f} s] {' '.join(command)}", file=sys.stderr, flush=True)
         found[name] = read_scores(run(settings, out=folder, quiet=quiet, command=command))[0]
     report = out / "smollm2-adapters" / "report.html"
     return f"{closing_table(found)}\n\nreport: {report}\n{time.monotonic() - started:.0f} s in all"
