@@ -19,6 +19,7 @@ from .types import Annotation, Item, Label, Task
 
 # templates that print today's date print this one, or prompts would change from day to day
 FIXED_DATE = datetime(2024, 7, 26)
+_NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
 
 
 def shown_annotator(annotator: str) -> str:
@@ -74,14 +75,21 @@ def instruction(task: Task, annotator: str) -> str:
     ])  # fmt: skip
 
 
+def _fixed_date(call: re.Match[str]) -> str:
+    """The template's call for today's date, replaced by a text."""
+    return repr(FIXED_DATE.strftime(call[2]))
+
+
 def render(content: str, tokenizer: Any, think: bool = False) -> str:
     """The text that the model sees before its answer: through the tokenizer's chat template if it has one.
 
     Raises:
         ModelError: The template fails, or the text that it makes does not hold `content`.
     """
-    if getattr(tokenizer, "chat_template", None) is None:
+    template = getattr(tokenizer, "chat_template", None)
+    if template is None:
         return content + "\n"
+    fixed = {"chat_template": _NOW.sub(_fixed_date, template)} if isinstance(template, str) else {}
     failure = "it leaves the question out of the prompt"
     # some templates take the content of a message as a list of parts alone, and drop or refuse plain text
     for shaped in (content, [{"type": "text", "text": content}]):
@@ -89,7 +97,7 @@ def render(content: str, tokenizer: Any, think: bool = False) -> str:
             text = str(tokenizer.apply_chat_template(
                 [{"role": "user", "content": shaped}], tokenize=False, add_generation_prompt=True,
                 enable_thinking=think, date_string=FIXED_DATE.strftime("%d %b %Y"),
-                strftime_now=FIXED_DATE.strftime,
+                **fixed,
             ))  # fmt: skip
         except Exception as error:  # a template is a program and raises what it likes
             failure = " ".join(str(error).split()) or type(error).__name__

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
+from ..prompt import answer_schema
 from ..settings import Service, Settings
 from ..types import Task
 from . import Completion, Query
@@ -40,10 +41,12 @@ class Endpoint:
     context: int | None = None
     batch_size = 1
 
-    def __init__(self, settings: Settings, service: Service, served: Mapping[str, str], line: Line) -> None:
+    def __init__(self, settings: Settings, service: Service, served: Mapping[str, str], line: Line, task: Task) -> None:
         self.name, self.settings, self.served, self.line = settings.model, settings, served, line
         self.parallel = service.concurrency
-        self.fields = {"temperature": settings.temperature, "max_tokens": settings.max_new_tokens}
+        self.fields: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_new_tokens}
+        if settings.answers == "constrained":
+            self.fields["response_format"] = answer_schema(task)
         self.extra = {key: _value(word) for key, word in settings.model_arg.items()}
 
     def describe(self) -> dict[str, Any]:
@@ -82,6 +85,8 @@ class Endpoint:
             return self.line.call({key: value for key, value in body.items() if value is not None})
         except ModelError as error:
             where = f"item {query.item}, annotator {query.annotator}"
+            if "response_format" in self.fields:
+                where += "; not every server takes the JSON schema of --answers constrained: try --answers free"
             raise ModelError(f"{self.name} at {self.settings.base_url}: {error} ({where})") from error
 
     def _name(self, annotator: str) -> str:
@@ -94,7 +99,7 @@ def load_endpoints(settings: Settings, tasks: Sequence[Task], service: Service) 
     names = parse_model_map(settings.model_map, {task.name: task.annotators for task in tasks})
     line = Line(str(settings.base_url), service)
     return {
-        task.name: Endpoint(settings, service, {a: n for (t, a), n in names.items() if t == task.name}, line)
+        task.name: Endpoint(settings, service, {a: n for (t, a), n in names.items() if t == task.name}, line, task)
         for task in tasks
     }
 
