@@ -30,10 +30,9 @@ from .adapters import (
 from .decode import Decoder
 from .embedded import source_of
 from .gate import PROBE, load_adapters
-from .load import free_memory, identified, load_model, load_tokenizer, pick_device
+from .load import fitting_batch, free_memory, identified, load_model, load_tokenizer, pick_device
 
 T = TypeVar("T")
-CPU_BATCH, GPU_BATCH = 16, 64
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ class _Host:
         self.decoder = Decoder(load_tokenizer(self.folder, settings), settings)
         self._check_mapped_tokenizers()
         self.device = pick_device(settings.device)
-        self.batch_size = CPU_BATCH if self.device == "cpu" else GPU_BATCH
         self._pass_gate()
+        self.batch_size = fitting_batch(self._model, self.device)
         self.context = self._context()
 
     def _cast(self, annotators: Mapping[str, Sequence[str]]) -> tuple[AdapterPlan, dict[Pair, _Voice]]:

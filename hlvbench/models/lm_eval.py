@@ -20,8 +20,7 @@ from .adapters import identify
 from .embedded import NAME as EMBEDDED
 from .embedded import fetch_embedded
 from .gate import PROBE
-from .hf import CPU_BATCH, GPU_BATCH
-from .load import free_memory, is_out_of_memory, pick_device
+from .load import CPU_BATCH, GPU_BATCH, free_memory, is_out_of_memory, pick_device
 
 WHOLE = 512
 """Questions per call where the backend makes its own batches."""
