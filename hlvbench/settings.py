@@ -27,6 +27,7 @@ class Settings:
     task: tuple[str, ...] = ("varierr", "r2")
     adapter_dir: str | None = None
     model_map: Mapping[str, str] = field(default_factory=dict)
+    base_matches: bool | None = None
     revision: str | None = None
     prompt: str = "base"
     shots: int = SHOTS
