@@ -177,7 +177,7 @@ def bench_capo(model: str, steps: int, rounds: int, scratch: Path) -> bool:
     began = time.perf_counter()
     flat = [e for p in pairs for e in (p.chosen, p.rejected)]
     cached = torch.zeros(len(flat))
-    with torch.no_grad(), bench.speaking(bench.frozen[start]) as reference:
+    with torch.no_grad(), bench.speaking(start) as reference:
         for piece in micro_batches(flat, 16):
             cached[piece] = answer_logps(*forward(reference, [flat[i] for i in piece], bench.decoder.pad))
     table, caching = cached.view(-1, 2), time.perf_counter() - began

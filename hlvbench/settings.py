@@ -31,6 +31,7 @@ class Settings:
     task: tuple[str, ...] = ("varierr", "r2")
     adapter_dir: str | None = None
     model_map: Mapping[str, str] = field(default_factory=dict)
+    base_matches: bool | None = None
     revision: str | None = None
     prompt: str = "base"
     prompt_version: int = PROMPT_VERSION

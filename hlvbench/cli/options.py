@@ -40,6 +40,7 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, help="a path or hub id; endpoint:NAME; reference:NAME; replay:FILE")
     add("--adapter-dir", metavar="DIR", help="DIR/<task>/<Ann>/, DIR/<Ann>/, one shared adapter, or org/name[@rev]")
     add("--model-map", type=pairs, default={}, metavar="Ann1=PATH,...", help="a model (or served name) per annotator")
+    base_matches_option(parser)
     add("--revision", help="of the model on the hub")
     add("--prompt", choices=PROMPTS, default="base")
     add("--answers", choices=ANSWERS, default="free",
@@ -67,6 +68,12 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add("--no-resume", action="store_true", help="start anew what is unfinished")
     service_options(parser)
     out_option(parser)
+
+
+def base_matches_option(parser: argparse.ArgumentParser) -> None:
+    text = "the adapters' base is --model, whatever name or hash is recorded with them"
+    # None and not False: what was recorded before this option existed is the same as without it
+    parser.add_argument("--base-matches", action="store_true", default=None, help=text)
 
 
 def service_options(parser: argparse.ArgumentParser) -> None:

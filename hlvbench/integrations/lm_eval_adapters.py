@@ -16,8 +16,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from ..errors import AdapterError, ModelError, UsageError
-from ..files import read_json
-from ..models.adapters import CONFIG, AdapterPlan, file_problems, find_adapters, local_folder
+from ..models.adapters import AdapterPlan, file_problems, find_adapters, local_folder, seat
 from ..models.gate import PROBE, load_adapters
 from ..models.load import identified
 from ..prompt import render
@@ -72,9 +71,11 @@ class AnnotatorAdapters(HFLM):
             speaks_for = [pair for pair, found in plan.folders.items() if found == folder]
             plan.problems += file_problems(folder, speaks_for, self.base, plan.shared)
         plan.raise_problems()
-        kinds = {str(read_json(folder / CONFIG)["peft_type"]) for folder in plan.folders.values()}
-        if len(kinds) > 1:
-            raise AdapterError(f"adapters of several kinds ({', '.join(sorted(kinds))}): `hlvbench run` takes them")
+        seats = sorted({seat(folder) for folder in plan.folders.values()})
+        if len(seats) > 1:
+            raise AdapterError(
+                f"these adapters cannot share a base ({', '.join(seats)}); `hlvbench run` loads them in turn"
+            )
         if folders:
             if self._names:
                 raise UsageError("give all tasks of an adapter_dir to one run of lm-eval")

@@ -191,6 +191,23 @@ class Decoder:
         found: list[list[float]] = logits[:, list(tokens)].tolist()
         return found
 
+    def minds_padding(self, model: Any, content: str) -> bool:
+        """Whether a prompt is continued otherwise where it is padded beside a longer one, as by models with a state
+        or with positions that count the padding; rounding alone is no difference."""
+        import torch
+
+        step = copy.deepcopy(model.generation_config)
+        step.max_new_tokens, step.return_dict_in_generate, step.output_logits = 1, True, True
+        # a short prompt and much padding, for a state forgets
+        prompt = self.encode(content)[-4:]
+        with torch.inference_mode():
+            alone, padded = (
+                model.generate(**self._padded(model, batch), generation_config=step).logits[0][0].float()
+                for batch in ([prompt], [prompt, prompt * 12])
+            )
+        tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2
+        return bool((alone - padded).abs().max() > tolerance * alone.abs().max())
+
     def _padded(self, model: Any, prompts: Sequence[list[int]], common: int = 0) -> dict[str, Any]:
         """The prompts as one batch, padded on the left, or after the first `common` tokens that they share."""
         import torch

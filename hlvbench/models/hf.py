@@ -6,6 +6,7 @@ fast, and it serves every peft type.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,11 +27,20 @@ from .adapters import (
     identify,
     local_folder,
     parse_model_map,
+    seat,
 )
 from .decode import Decoder
 from .embedded import source_of
 from .gate import PROBE, load_adapters
-from .load import fitting_batch, free_memory, identified, load_model, load_tokenizer, pick_device
+from .load import (
+    check_kind,
+    fitting_batch,
+    free_memory,
+    identified,
+    load_model,
+    load_tokenizer,
+    pick_device,
+)
 
 T = TypeVar("T")
 
@@ -82,7 +92,11 @@ class HfModel:
             by_voice.setdefault(voice, []).append(position)
         found: dict[int, T] = {}
         for voice, positions in by_voice.items():
-            found |= zip(positions, ask(voice, [batch[i] for i in positions]), strict=True)
+            # whatever --batch-size says: such a model cannot be asked otherwise
+            size = 1 if self.host.minds_padding else len(positions)
+            for start in range(0, len(positions), size):
+                piece = positions[start : start + size]
+                found |= zip(piece, ask(voice, [batch[i] for i in piece]), strict=True)
         return [found[i] for i in range(len(batch))]
 
 
@@ -93,7 +107,7 @@ def load_hf(settings: Settings, tasks: Sequence[Task]) -> dict[str, HfModel]:
 
 
 class _Host:
-    """What is in memory: one model at a time, with all adapters of one peft type on it."""
+    """What is in memory: one model at a time, with all adapters of one seat on it."""
 
     def __init__(self, settings: Settings, annotators: Mapping[str, Sequence[str]]) -> None:
         self.settings = settings
@@ -106,8 +120,9 @@ class _Host:
         self.decoder = Decoder(load_tokenizer(self.folder, settings), settings)
         self._check_mapped_tokenizers()
         self.device = pick_device(settings.device)
+        self.minds_padding = False
         self._pass_gate()
-        self.batch_size = fitting_batch(self._model, self.device)
+        self.batch_size = 1 if self.minds_padding else fitting_batch(self._model, self.device)
         self.context = self._context()
 
     def _cast(self, annotators: Mapping[str, Sequence[str]]) -> tuple[AdapterPlan, dict[Pair, _Voice]]:
@@ -122,6 +137,7 @@ class _Host:
                     plan.folders[pair] = folder
                     voices[pair] = _Voice(self.folder, folder)
                 else:
+                    check_kind(place, folder)
                     voices[pair] = _Voice(folder, None)
             return plan, voices
         if self.settings.adapter_dir:
@@ -134,7 +150,7 @@ class _Host:
         sound = []
         for folder in self._adapters():
             speaks_for = [pair for pair, f in self.plan.folders.items() if f == folder]
-            found = list(file_problems(folder, speaks_for, self.base, self.plan.shared))
+            found = list(file_problems(folder, speaks_for, self.base, self.plan.shared, self.settings.base_matches))
             self.plan.problems += found
             sound += [folder] * (not found)
         for kind in sorted({self._kind(f) for f in sound}):
@@ -149,7 +165,7 @@ class _Host:
 
     @staticmethod
     def _kind(adapter: Path | None) -> str:
-        return str(read_json(adapter / CONFIG)["peft_type"]) if adapter else ""
+        return seat(adapter) if adapter else ""
 
     def _load(self, folder: Path, kind: str, adapters: Sequence[Path]) -> None:
         if self._loaded == (folder, kind):
@@ -159,6 +175,9 @@ class _Host:
         self._model = load_model(folder, self.settings, self.device)
         self.dtype = str(self._model.dtype).removeprefix("torch.")
         self.decoder.configure(self._model)
+        if not self.minds_padding and self.decoder.minds_padding(self._model, PROBE):
+            self.minds_padding = True
+            print(f"{folder}: its answers depend on padding, so questions are asked one by one", file=sys.stderr)
         if adapters:
             self._model, self._names, problems = load_adapters(
                 self._model, adapters, self.decoder.encode(PROBE), self.decoder.tokenizer

@@ -162,7 +162,7 @@ def _selector(
     if starts is None or config.select == LAST:
         return None
     assert embedder is not None
-    voices = {a: bench.frozen[f] for (name, a), f in starts.folders.items() if name == task.name}
+    voices = {a: f for (name, a), f in starts.folders.items() if name == task.name}
     task = task if len(voices) == len(task.annotators) else only(task, voices)
     check_selecting(task, embedder, config.select)
     facts = {"adapters": {a: sha256_file(starts.folders[task.name, a] / WEIGHTS) for a in voices}}

@@ -113,7 +113,7 @@ def _starts(tasks: Sequence[Task], jobs: Sequence[Job], config: Config, base: Ba
         )
     for folder in dict.fromkeys(plan.folders.values()):
         asked = [pair for pair, f in plan.folders.items() if f == folder]
-        found = list(file_problems(folder, asked, base, plan.shared))
+        found = list(file_problems(folder, asked, base, plan.shared, config.base_matches))
         if not found and read_json(folder / CONFIG).get("peft_type") != "LORA":
             found.append(f"{folder}: is no LoRA adapter, and only these are trained here")
         plan.problems += found
