@@ -1,6 +1,6 @@
 """The main job on what the package brings: the embedded model, its adapters for the built-in task, a table.
 
-The adapters in `demo_adapters` were trained by `hlvbench train sft --config smollm2-demo-sft --out hlvbench/demo_adapters`.
+The adapters were trained by `hlvbench train sft --config smollm2-demo-sft --out hlvbench/demo_adapters`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from typing import Any
 from .errors import ModelError, RunError, all_problems
 from .files import dump_json, generation_lines, read_json, sha256_file, sha256_text, write_atomic
 from .lock import locked
-from .models import Completion, Model, OutOfMemory, Query
+from .models import Completion, Model, Query, Refused
+from .models.batch import willing, within_memory
 from .parallel import as_they_come
 from .parse import parse
 from .partial import STEM, Partial, Place
@@ -27,6 +28,8 @@ from .types import Generation, Task
 
 Prompts = Callable[[str, str], str]
 Watch = Callable[[Sequence[Mapping[str, Any]]], None]
+REFUSED_IN_A_ROW, REFUSED_ITEMS = 5, 3
+"""So many different questions about so many items without an answer, and none with one in between, end a run."""
 
 
 @dataclass(frozen=True)
@@ -288,20 +291,38 @@ def _answer(
     progress = Progress(sum(len(batches[n]) for n in own), sum(len(batches[n]) for n in own if n in done), quiet)
     todo = [n for n in own if n not in done]
 
-    def line(number: int) -> dict[str, Any]:
+    def line(number: int) -> _Made:
         nonlocal largest
-        started = time.monotonic()
+        began = time.monotonic()
         batch = [questions[i] for i in batches[number]]
-        completions, largest = _within_memory(model, [q.query for q in batch], largest)
+        completions, largest, refusal = willing(model, [q.query for q in batch], largest)
         rows = [dataclasses.asdict(q.answered(c)) for q, c in zip(batch, completions, strict=True)]
-        return {"batch": number, "at_most": largest, "seconds": round(time.monotonic() - started, 3), "rows": rows}
+        ended = time.monotonic()
+        row = {"batch": number, "at_most": largest, "seconds": round(ended - began, 3), "rows": rows}
+        return _Made(row, began, ended, refusal)
 
+    def keep(kept: Sequence[_Made]) -> None:
+        for made in kept:
+            mine.append(made.line)
+            if watch:
+                watch(made.line["rows"])
+            progress.advance(len(made.line["rows"]), sum(r["new_tokens"] for r in made.line["rows"]))
+
+    held = list[_Made]()
     try:
         for made in as_they_come(line, todo, getattr(model, "parallel", 1)):
-            mine.append(made)
-            if watch:
-                watch(made["rows"])
-            progress.advance(len(made["rows"]), sum(r["new_tokens"] for r in made["rows"]))
+            if made.refusal is None:
+                # the server still answers: what it refused before is for good
+                keep([made, *(h for h in held if h.ended <= made.began)])
+                held = [h for h in held if h.ended > made.began]
+            else:
+                held.append(made)
+                refused = {(r["item"], r["annotator"]) for h in held for r in h.line["rows"] if r["finish"] == "error"}
+                if len(refused) >= REFUSED_IN_A_ROW and len({item for item, _ in refused}) >= REFUSED_ITEMS:
+                    raise type(made.refusal)(f"{made.refusal}; {len(refused)} different questions in a row failed")
+        if held and held[-1].refusal and progress.done == 0:
+            raise held[-1].refusal
+        keep(held)
     except ModelError as error:
         left = progress.total - progress.done
         raise type(error)(
@@ -311,21 +332,14 @@ def _answer(
         progress.close()
 
 
-def _within_memory(model: Model, batch: Sequence[Query], at_most: int) -> tuple[list[Completion], int]:
-    """The batch's completions, in pieces of `at_most` that are halved as long as memory does not suffice."""
-    completions: list[Completion] = []
-    while len(completions) < len(batch):
-        piece = batch[len(completions) :][:at_most]
-        try:
-            completions += model.answer(piece)
-        except OutOfMemory as error:
-            if len(piece) == 1:
-                raise RunError(
-                    f"{model.name}: out of memory on a single question (item {piece[0].item}, {piece[0].annotator}); "
-                    f"use fewer --shots, a smaller --dtype or a larger device ({error})"
-                ) from None
-            at_most = len(piece) // 2
-    return completions, at_most
+@dataclass(frozen=True)
+class _Made:
+    """A line of the partial file, when it was begun and ended (s), and why a question in it was refused."""
+
+    line: dict[str, Any]
+    began: float
+    ended: float
+    refusal: Refused | None
 
 
 def _finish(
@@ -386,7 +400,7 @@ def plan_summary(
     seconds = None
     if time_one and batches:
         started = time.monotonic()
-        _within_memory(model, [questions[i].query for i in batches[len(batches) // 2]], len(questions))
+        within_memory(model, [questions[i].query for i in batches[len(batches) // 2]], len(questions))
         seconds = round((time.monotonic() - started) * len(batches), 1)
     return {
         "task": task.name,

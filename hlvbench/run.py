@@ -117,6 +117,7 @@ def _of_answers(folder: Path) -> dict[str, Any]:
         "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
         "new_tokens": sum(r.new_tokens for r in rows),
         "cut_at_token_limit": sum(r.finish == "length" for r in rows),
+        "ended_in_error": sum(r.finish == "error" for r in rows),
         **(finished_facts(folder) or {}),
     }
 

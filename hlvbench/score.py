@@ -188,7 +188,8 @@ def _parse_all(
         elif key in found:
             problems.append(f"item {row.item!r}, annotator {row.annotator!r}, sample {row.sample}: stands twice")
         else:
-            found[key] = parse(row.text, task)
+            parsed = parse(row.text, task)
+            found[key] = replace(parsed, reason="error") if parsed.reason and row.finish == "error" else parsed
     if problems:
         raise DataError(all_problems(f"{task.name}: {len(problems)} rows cannot be scored", problems))
     return found
