@@ -15,7 +15,7 @@ from . import __version__
 from .details import details
 from .errors import DataError, all_problems
 from .files import sha256_text
-from .metrics import Answers, Estimate, Metric, Signature, bind, index, label, scorecard, similarity
+from .metrics import Answers, Estimate, Metric, Signature, index, label, scorecard, similarity
 from .metrics.answers import Embedder, once_per_task
 from .metrics.grounding import reciprocal_ranks
 from .parse import Parsed, parse, to_annotation
@@ -128,7 +128,7 @@ def _score(
         lambda: item_draws(first.items, f"{task.name}@{task.version}", split, seed, replicates),
     )  # fmt: skip
     scores, kept = [], {}
-    compared = {*index.factor_metrics(embedder.name).values(), bind("hlv_index", embed=embedder.name)}
+    compared = {*index.factor_metrics(embedder.name).values(), index.index_metric(task, embedder.name)}
     for metric in metrics if metrics is not None else scorecard(task, embedder.name):
         rows, replicated = _rows(metric, panels, draws, conditions)
         scores += rows
@@ -150,6 +150,8 @@ def _score(
         "scores": [asdict(score) for score in scores],
         "replicates": {"count": min(replicates, KEPT), "values": kept},
     }
+    if task.licence:
+        document["licence"] = task.licence
     if metrics is None:
         document["details"] = details(first)
     answers = enumerate(panels) if per_answer else ()

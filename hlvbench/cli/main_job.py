@@ -60,10 +60,13 @@ def _task_line(row: Mapping[str, Any]) -> str:
     if row["problem"]:
         return f"{row['name']}  cannot be used: {row['problem']}"
     sizes = "/".join(str(row["splits"].get(s, 0)) for s in ("train", "dev", "test"))
-    names = row["annotators"]
+    names = row["annotators"] or []
     shown = ", ".join(names) if len(names) <= 6 else f"{names[0]} … {names[-1]}"
-    who = f"{len(names)} annotators ({shown})"
-    return f"{row['name']}@{row['version']}  {row['kind']}  {sizes} items  {who}  data {row['data']}"
+    much = (
+        f"{sizes} items  {len(names)} annotators ({shown})" if names else "items and annotators as the data have them"
+    )
+    licence = f"\n  licence: {row['licence']}" if row["licence"] else ""
+    return f"{row['name']}@{row['version']}  {row['kind']}  {much}  data {row['data']}{licence}"
 
 
 def _fetch(arguments: argparse.Namespace, argv: Sequence[str]) -> None:

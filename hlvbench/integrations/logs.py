@@ -113,7 +113,8 @@ def _inspect(path: Path) -> Iterator[Found]:
         raise DataError(f"{path}: no samples in it; the eval of {log.eval.task} ended as {log.status!r}")
     if not all(_is_ours(sample.metadata) for sample in log.samples):
         raise DataError(
-            f"{path}: {log.eval.task} holds no answers of annotators (hlvbench/varierr, /r2, /own, /attribution)"
+            f"{path}: {log.eval.task} holds no answers of annotators "
+            "(hlvbench/varierr, /r2, /convarg, /own, /attribution)"
         )
     for sample in log.samples:
         about, output = sample.metadata, sample.output

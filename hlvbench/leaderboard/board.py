@@ -9,6 +9,7 @@ from typing import Any
 
 from ..compare import INDEX, OVERALL, Part, part_of
 from ..errors import RunError, all_problems
+from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
 from ..submission import Findings, Submission, read_submission
 from ..submission.card import role
@@ -146,9 +147,16 @@ def _table(
         "title": TITLES.get(name, name),
         "current": newest,
         "hlvbench": version,
-        "metrics": {INDEX: INDEX, **{f: m.short for f, m in factor_metrics().items()}},
+        "metrics": {INDEX: _index_of(rows), **{f: m.short for f, m in factor_metrics().items()}},
         "rows": _ordered(rows, parts, systems),
     }
+
+
+def _index_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The index of a task, with what it leaves out."""
+    found = (parse_metric(s["metric"]) for row in rows.values() for s in row["scores"])
+    without = next((dict(m.arguments)["without"] for m in found if m.name == INDEX), "")
+    return f"{INDEX}(without={without})" if without else INDEX
 
 
 def _ordered(

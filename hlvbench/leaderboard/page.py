@@ -144,6 +144,8 @@ def _section(table: Mapping[str, Any], board: Mapping[str, Any], current: list[M
     else:
         asked = next((r["questions"] for r in table["rows"]), 0)
         about = [tag("code", table["task"]), f", test split, {asked} questions."]
+        if (index := table["metrics"]["hlv_index"]) != "hlv_index":
+            about.append([" Ranked by ", tag("code", index), "."])
         if not table["current"]:
             about.append(f" An older table, scored by hlvbench {table['hlvbench']}; see Versions below.")
     title = tag("h2", table["title"])

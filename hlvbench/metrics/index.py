@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..errors import MetricError
 from ..stats import Draws
+from ..types import Task
 from .answers import Answers
 from .reduce import EMBED
 from .registry import REGISTRY, Estimate, Metric, Value, bind, metric
@@ -19,6 +21,19 @@ FACTORS: Mapping[str, tuple[str, Mapping[str, Value]]] = {
     "imitation": ("imitation_score", {"view": "norm", "reduce": "self", "fit": "dev", "m": 10}),
     "distinctness": ("own_gain", {"view": "norm", "sim": "embed"}),
 }
+
+
+def left_out(without: str) -> tuple[str, ...]:
+    """The factors that `hlv_index(without=...)` names, joined by "+"; a MetricError for another name, or for all."""
+    names = tuple(filter(None, without.split("+")))
+    if not set(names) < set(FACTORS):
+        raise MetricError(f"hlv_index: without={without} must name some of {', '.join(FACTORS)}")
+    return names
+
+
+def index_metric(task: Task, embed: str = EMBED) -> Metric:
+    """The bound index of a task, without the factors that its task.toml leaves out."""
+    return bind("hlv_index", embed=embed, without="+".join(task.index_without))
 
 
 def factor_metrics(embed: str = EMBED) -> dict[str, Metric]:
@@ -47,18 +62,21 @@ def harmonic_index(factors: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.where(np.isnan(table).any(axis=0), np.nan, np.where(positive, len(table) / inverse, 0.0))
 
 
-@metric(better="higher")
-def hlv_index(answers: Answers, draws: Draws, *, embed: str = EMBED) -> Estimate:
+@metric(better="higher", variants=lambda task: ({"without": "+".join(task.index_without)},))
+def hlv_index(answers: Answers, draws: Draws, *, embed: str = EMBED, without: str = "") -> Estimate:
     """Harmonic mean of label_kappa, grounding_skill, imitation_score@10 and own_gain, each clipped to [0, 1].
 
     0 if any is 0: a missing skill cannot be bought by the others. People 1. NaN with a note where a factor
-    cannot be given.
+    cannot be given. without: factors that are left out, joined by "+" (`index_without` in task.toml: those whose
+    human value on dev lies less than .05 above its baseline).
     """
-    found = _factor_estimates(answers, draws, embed)
+    left = left_out(without)
+    found = {f: e for f, e in _factor_estimates(answers, draws, embed).items() if f not in left}
     values = harmonic_index({factor: estimate.overall for factor, estimate in found.items()})
     lacking = [
         f"no {factor}: {estimate.note or 'not defined on these answers'}"
         for factor, estimate in found.items()
         if np.isnan(estimate.overall).any()
     ]
+    lacking += [f"without {factor}, in which people hardly exceed chance on this task" for factor in left]
     return Estimate(values, len(answers.questions), note="; ".join(lacking))

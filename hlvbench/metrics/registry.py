@@ -145,7 +145,12 @@ class Metric:
         return self.name if m is None else f"{self.name}@{m}"
 
     def __str__(self) -> str:
-        inner = ",".join(f"{k}={quote(str(v), safe='-._/@:+')}" for k, v in self.arguments if k != "m")
+        known = self.spec.parameters()
+        inner = ",".join(
+            f"{k}={quote(str(v), safe='-._/@:+')}"
+            for k, v in self.arguments
+            if k != "m" and (v != "" or known[k].default != "")  # an empty default says that nothing is set
+        )
         m = dict(self.arguments).get("m")
         return self.name + (f"({inner})" if inner else "") + ("" if m is None else f"@{m}")
 
