@@ -1,6 +1,6 @@
 """Resumable generation: the questions of a task through a model into generations.jsonl.
 
-The batch is the unit of durability (CLI.md, Behaviour). Batches are cut from the whole question list before
+The batch is the unit of durability (docs/cli.md, Behaviour). Batches are cut from the whole question list before
 resuming or sharding; a finished batch is one line of a partial file, appended in one write and synced.
 """
 

@@ -78,7 +78,7 @@ class AdapterPlan:
 
 
 def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: str = "--adapter-dir") -> AdapterPlan:
-    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of CLI.md.
+    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of docs/cli.md.
 
     DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all. option: what the user
     named it by.
