@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,8 @@ from .errors import ModelError, RunError, all_problems
 from .files import dump_json, generation_lines, read_json, sha256_file, sha256_text, write_atomic
 from .lock import locked
 from .models import Completion, Model, Query, Refused
-from .models.batch import willing, within_memory
+from .models.batch import Readable, willing, within_memory
 from .parallel import as_they_come
-from .parse import parse
 from .partial import STEM, Partial, Place
 from .progress import Progress
 from .types import Generation, Task
@@ -73,29 +71,8 @@ def generate(
     free = dict(settings or {}).get("answers") == "free" and not quiet
     return collect(
         model, queries, out, about, batch_size=batch_size, settings=settings, resume=resume, quiet=quiet, rank=rank,
-        world=world, watch=_Readable(task) if free else None,
+        world=world, watch=Readable(task) if free else None,
     )  # fmt: skip
-
-
-class _Readable:
-    """Looks at the first answers as they come, and says once if most of them cannot be read."""
-
-    ENOUGH = 16
-
-    def __init__(self, task: Task) -> None:
-        self.task, self.seen, self.unreadable = task, 0, 0
-
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if self.seen >= self.ENOUGH:
-            return
-        self.seen += len(rows)
-        self.unreadable += sum(parse(row["text"], self.task).label is None for row in rows)
-        if self.seen >= self.ENOUGH and 2 * self.unreadable > self.seen:
-            print(
-                f"{self.task.name}: {self.unreadable} of the first {self.seen} answers cannot be read and will count "
-                "as missing; --answers constrained makes every answer readable",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
 
 
 def collect(
