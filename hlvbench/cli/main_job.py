@@ -56,7 +56,8 @@ def _task_line(row: Mapping[str, Any]) -> str:
     sizes = "/".join(str(row["splits"].get(s, 0)) for s in ("train", "dev", "test"))
     names = row["annotators"]
     shown = ", ".join(names) if len(names) <= 6 else f"{names[0]} … {names[-1]}"
-    who = f"{len(names)} annotators ({shown})"
+    scored = f", {row['scored']} of them scored" if row.get("scored", len(names)) < len(names) else ""
+    who = f"{len(names)} annotators ({shown}){scored}"
     return f"{row['name']}@{row['version']}  {row['kind']}  {sizes} items  {who}  data {row['data']}"
 
 
