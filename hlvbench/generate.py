@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def generate(
     *,
     split: str = "test",
     limit: int | None = None,
+    annotators: Collection[str] | None = None,
     samples: int = 1,
     batch_size: int | str = "auto",
     settings: Mapping[str, Any] | None = None,
@@ -61,12 +62,12 @@ def generate(
 ) -> dict[str, Any]:
     """Write `out`/generations.jsonl, or what is missing of it; returns facts for the manifest.
 
-    prompts: the user message of (item, annotator). settings: what decided the answers; a folder that holds
-    answers of other settings, prompts or another model is a RunError naming the difference. `resume=False`
-    starts anew. Process `rank` of `world` takes the batches whose number is `rank` modulo `world`; whoever
-    ends last writes the finished file, and the others return facts with `finished` false.
+    prompts: the user message of (item, annotator). annotators: only questions to these. settings: what decided the
+    answers; a folder that holds answers of other settings, prompts or another model is a RunError naming the
+    difference. `resume=False` starts anew. Process `rank` of `world` takes the batches whose number is `rank` modulo
+    `world`; whoever ends last writes the finished file, and the others return facts with `finished` false.
     """
-    queries = _queries(task, prompts, split, limit, samples)
+    queries = _queries(task, prompts, split, limit, annotators, samples)
     about = {"task": task.name, "version": task.version, "split": split, "limit": limit, "samples": samples}
     free = dict(settings or {}).get("answers") == "free" and not quiet
     return collect(
@@ -114,9 +115,11 @@ def collect(
             return _finish(place, plan, questions, batches)
 
 
-def _queries(task: Task, prompts: Prompts, split: str, limit: int | None, samples: int) -> list[Query]:
+def _queries(
+    task: Task, prompts: Prompts, split: str, limit: int | None, annotators: Collection[str] | None, samples: int
+) -> list[Query]:
     found = []
-    for item, annotator in task.questions(split, limit):
+    for item, annotator in task.questions(split, limit, annotators):
         content = prompts(item, annotator)
         found += [Query(item, annotator, s, content) for s in range(samples)]
     return found
@@ -360,6 +363,7 @@ def plan_summary(
     *,
     split: str = "test",
     limit: int | None = None,
+    annotators: Collection[str] | None = None,
     samples: int = 1,
     batch_size: int | str = "auto",
     max_new_tokens: int = 128,
@@ -369,7 +373,7 @@ def plan_summary(
 
     `time_one` answers the median batch once; `seconds` is that time times the number of batches, else None.
     """
-    questions = _questions(model, _queries(task, prompts, split, limit, samples))
+    questions = _questions(model, _queries(task, prompts, split, limit, annotators, samples))
     _check_room(task.name, model, questions, max_new_tokens)
     batches = _cut(model, questions, model.batch_size if batch_size == "auto" else int(batch_size))
     tokens = sorted(q.prompt_tokens for q in questions)

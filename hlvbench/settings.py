@@ -32,6 +32,7 @@ class Settings:
     adapter_dir: str | None = None
     model_map: Mapping[str, str] = field(default_factory=dict)
     base_matches: bool | None = None
+    annotator: tuple[str, ...] | None = None
     revision: str | None = None
     prompt: str = "base"
     prompt_version: int = PROMPT_VERSION

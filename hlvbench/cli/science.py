@@ -63,7 +63,9 @@ def _audit(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from ..audit import audit, audit_text, broken_rules, write_audit
     from ..embed import load_embedder
 
-    found = audit(tasks_of(arguments), load_embedder(), seed=arguments.seed, quiet=arguments.quiet)
+    found = audit(
+        [task.asking() for task in tasks_of(arguments)], load_embedder(), seed=arguments.seed, quiet=arguments.quiet
+    )
     write_audit(found, arguments.out or Path("audit"))
     print(json.dumps(found, ensure_ascii=False) if arguments.json else audit_text(found))
     return 1 if broken_rules(found, strict=arguments.strict) else 0
