@@ -20,9 +20,10 @@ from typing import Any
 
 from hlvbench.models.adapters import find_adapters
 from hlvbench.models.load import identified
+from hlvbench.models.logprobs import Example, forward
 from hlvbench.stats import seeded
 from hlvbench.task import load_task
-from hlvbench.train.batch import Encoder, Example, Pair, forward, micro_batches
+from hlvbench.train.batch import Encoder, Pair, micro_batches
 from hlvbench.train.bench import TRAINED, Bench
 from hlvbench.train.config import Config
 from hlvbench.train.driver import train
@@ -176,7 +177,7 @@ def bench_capo(model: str, steps: int, rounds: int, scratch: Path) -> bool:
     began = time.perf_counter()
     flat = [e for p in pairs for e in (p.chosen, p.rejected)]
     cached = torch.zeros(len(flat))
-    with torch.no_grad(), bench.speaking(bench.frozen[start]) as reference:
+    with torch.no_grad(), bench.speaking(start) as reference:
         for piece in micro_batches(flat, 16):
             cached[piece] = answer_logps(*forward(reference, [flat[i] for i in piece], bench.decoder.pad))
     table, caching = cached.view(-1, 2), time.perf_counter() - began

@@ -19,6 +19,7 @@ from .types import Annotation, Item, Label, Task
 
 # templates that print today's date print this one, or prompts would change from day to day
 FIXED_DATE = datetime(2024, 7, 26)
+_NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
 
 
 def shown_annotator(annotator: str) -> str:
@@ -38,7 +39,25 @@ def render_item(task: Task, item: Item) -> str:
 
 def render_answer(task: Task, label: Label, explanation: str) -> str:
     """The answer in the line format: what training teaches, shots show and references reply."""
-    return f"{label_word(task)}: {label}\nExplanation: {raw(explanation)}"
+    return f"{label_word(task)}: {label}\nExplanation: {raw(explanation)}".rstrip()
+
+
+def answer_heads(task: Task) -> list[str]:
+    """How an answer may begin, one text per label in the task's order: all of it but the explanation itself."""
+    return [render_answer(task, label, "") for label in task.labels]
+
+
+def answer_schema(task: Task) -> dict[str, Any]:
+    """The `response_format` that holds a server to a task's answers: the label, one of those allowed, then the text."""
+    label, text = label_word(task).lower(), {"type": "string", "minLength": 1}
+    kind = "integer" if task.kind == "ordinal" else "string"
+    schema = {
+        "type": "object",
+        "properties": {label: {"type": kind, "enum": list(task.labels)}, "explanation": text},
+        "required": [label, "explanation"],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 
 def instruction(task: Task, annotator: str) -> str:
@@ -56,14 +75,21 @@ def instruction(task: Task, annotator: str) -> str:
     ])  # fmt: skip
 
 
+def _fixed_date(call: re.Match[str]) -> str:
+    """The template's call for today's date, replaced by a text."""
+    return repr(FIXED_DATE.strftime(call[2]))
+
+
 def render(content: str, tokenizer: Any, think: bool = False) -> str:
     """The text that the model sees before its answer: through the tokenizer's chat template if it has one.
 
     Raises:
         ModelError: The template fails, or the text that it makes does not hold `content`.
     """
-    if getattr(tokenizer, "chat_template", None) is None:
+    template = getattr(tokenizer, "chat_template", None)
+    if template is None:
         return content + "\n"
+    fixed = {"chat_template": _NOW.sub(_fixed_date, template)} if isinstance(template, str) else {}
     failure = "it leaves the question out of the prompt"
     # some templates take the content of a message as a list of parts alone, and drop or refuse plain text
     for shaped in (content, [{"type": "text", "text": content}]):
@@ -71,7 +97,7 @@ def render(content: str, tokenizer: Any, think: bool = False) -> str:
             text = str(tokenizer.apply_chat_template(
                 [{"role": "user", "content": shaped}], tokenize=False, add_generation_prompt=True,
                 enable_thinking=think, date_string=FIXED_DATE.strftime("%d %b %Y"),
-                strftime_now=FIXED_DATE.strftime,
+                **fixed,
             ))  # fmt: skip
         except Exception as error:  # a template is a program and raises what it likes
             failure = " ".join(str(error).split()) or type(error).__name__
@@ -79,6 +105,23 @@ def render(content: str, tokenizer: Any, think: bool = False) -> str:
         if content in text:
             return text
     raise ModelError(f"the chat template of {tokenizer.name_or_path or 'the model'} cannot be used: {failure}")
+
+
+_OPENED = re.compile(r"(<(think|thinking|thought|reasoning|seed:think)>|\[THINK\])\s*\Z")
+
+
+def opened_reasoning(prompt: str) -> str:
+    """The tag of a reasoning block that a template opened at the end of the prompt; "" where there is none."""
+    found = _OPENED.search(prompt)
+    return found[0] if found else ""
+
+
+def closed_reasoning(prompt: str) -> str:
+    """The prompt with such a block closed, so that an answer follows."""
+    found = _OPENED.search(prompt)
+    if found is None:
+        return prompt
+    return f"{prompt.rstrip()}\n\n{'[/THINK]' if found[2] is None else f'</{found[2]}>'}\n\n"
 
 
 class Prompter:

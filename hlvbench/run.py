@@ -26,7 +26,7 @@ from .prompt import Prompter
 from .provenance import provenance
 from .report import write_report
 from .score import Scored, score_task
-from .settings import Service, Settings
+from .settings import Service, Settings, asked_by
 from .share import ALONE, Share
 from .stats import REPLICATES
 from .task import load_tasks
@@ -65,11 +65,13 @@ def generate(
     facts: dict[str, Any] = {}
     for task in tasks:
         model = models[task.name]
+        if not (quiet or share.rank):
+            _warn_of_format(task, model, settings)
         prompter = make_prompter(task, model, settings, folder / task.name)
         generate_task(
             task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
-            samples=settings.samples, batch_size=batch_size, settings=asdict(settings), resume=resume,
-            quiet=quiet or share.rank > 0, rank=share.rank, world=share.world,
+            annotators=settings.annotator, samples=settings.samples, batch_size=batch_size, settings=asdict(settings),
+            resume=resume, quiet=quiet or share.rank > 0, rank=share.rank, world=share.world,
         )  # fmt: skip
         facts[task.name] = {
             "version": task.version,
@@ -83,6 +85,18 @@ def generate(
             if share.alone or not _recorded(folder, facts):
                 write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
+
+
+def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
+    """Say once what to use where a base model is asked without an example of the format."""
+    # `prompt.render` ends a prompt so where there is no chat template
+    bare = model.prompt_text("?") == "?\n"
+    if bare and settings.prompt == "base" and settings.answers == "free":
+        print(
+            f"{task.name}: {settings.model} has no chat template: under --prompt base it will hardly answer in the "
+            "format; use --answers constrained, or --prompt icl",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
 
 
 def complete(folder: Path) -> bool:
@@ -103,6 +117,7 @@ def _of_answers(folder: Path) -> dict[str, Any]:
         "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
         "new_tokens": sum(r.new_tokens for r in rows),
         "cut_at_token_limit": sum(r.finish == "length" for r in rows),
+        "ended_in_error": sum(r.finish == "error" for r in rows),
         **(finished_facts(folder) or {}),
     }
 
@@ -138,9 +153,9 @@ def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dic
         if path.exists():
             return dict(read_json(path))
         if settings.profile == "counted":
-            found = {a: counted_profile(task, a) for a in task.annotators}
+            found = {a: counted_profile(task, a) for a in task.asked(settings.annotator)}
         else:
-            found = {a: _written_profile(task, a, model, settings) for a in task.annotators}
+            found = {a: _written_profile(task, a, model, settings) for a in task.asked(settings.annotator)}
         write_atomic(path, dump_json(found))
         return found
 
@@ -179,7 +194,12 @@ def _load(settings: Settings, data_dir: Path | None, tasks_dir: Path | None) -> 
     without = [t.name for t in tasks if not t.splits.get(settings.split)]
     if without:
         raise UsageError(f"no items in split {settings.split!r} of {', '.join(without)}")
-    return tasks
+    for task in tasks:
+        strange = [a for a in settings.annotator or () if not any(a in t.annotators for t in tasks)]
+        if strange or (settings.annotator and not task.asked(settings.annotator)):
+            names = ", ".join(strange or settings.annotator or ())
+            raise UsageError(f"--annotator {names}: not of task {task.name}; there are {', '.join(task.annotators)}")
+    return tuple(task.asking(settings.annotator) for task in tasks)
 
 
 def dry_run(
@@ -200,8 +220,9 @@ def dry_run(
             model = models[task.name]
             prompter = make_prompter(task, model, settings, Path(scratch) / task.name)
             found[task.name] = plan_summary(
-                task, model, prompter.content, split=settings.split, limit=settings.limit, samples=settings.samples,
-                batch_size=batch_size, max_new_tokens=settings.max_new_tokens,
+                task, model, prompter.content, split=settings.split, limit=settings.limit,
+                annotators=settings.annotator, samples=settings.samples, batch_size=batch_size,
+                max_new_tokens=settings.max_new_tokens,
                 # a server may ask a price for an answer that nobody keeps
                 time_one=not settings.model.startswith("endpoint:"),
             )  # fmt: skip
@@ -242,7 +263,7 @@ def score(
                 f"overwrite ({others}); give --out DIR"
             )
         (split, limit), seed = asked, recorded["seed"]
-        target, system = out or place, recorded["model"]
+        target, system, asked_so = out or place, recorded["model"], asked_by(recorded)
         files = {name: place / name / "generations.jsonl" for name in names}
         unfinished = [name for name, path in files.items() if not path.exists()]
         if unfinished:
@@ -250,18 +271,23 @@ def score(
     else:
         if task is None or "," in task:
             raise UsageError(f"{place}: a bare generations file needs the name of its one task: --task NAME")
-        target, system, files = out or place.parent, place.stem, {task: place}
+        target, system, asked_so, files = out or place.parent, place.stem, {}, {task: place}
     embedder = load_embedder()
     documents = []
+    named = recorded.get("annotator") if place.is_dir() else None
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):
         if not quiet:
             # the first scoring of new texts embeds them, which takes a while
             print(f"scoring {name}", file=sys.stderr, flush=True)
         rows = read_generations(path)
+        if named:
+            one = one.asking(named)
+        only = set(one.questions(split or "test", limit, named)) if named else None
         scored = score_task(
             one, rows, embedder, system=system, split=split or "test", limit=limit,
-            only={(r.item, r.annotator) for r in rows} if only_answered else None, seed=seed, replicates=replicates,
+            only={(r.item, r.annotator) for r in rows} if only_answered else only, seed=seed, replicates=replicates,
+            asked=asked_so,
         )  # fmt: skip
         _write_scores(target / name, scored)
         documents.append(scored.document)

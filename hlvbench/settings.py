@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import UsageError, all_problems
@@ -23,13 +24,15 @@ class Settings:
     """What decides the answers: two runs with equal settings on equal data give equal files.
 
     Everything here is part of the run folder's name and of its manifest; the place of data, the batch size
-    and the amount of talk are not. See CLI.md for each option.
+    and the amount of talk are not. See docs/cli.md for each option.
     """
 
     model: str
     task: tuple[str, ...] = ("varierr", "r2")
     adapter_dir: str | None = None
     model_map: Mapping[str, str] = field(default_factory=dict)
+    base_matches: bool | None = None
+    annotator: tuple[str, ...] | None = None
     revision: str | None = None
     prompt: str = "base"
     prompt_version: int = PROMPT_VERSION
@@ -68,6 +71,9 @@ class Settings:
         ) if wrong]  # fmt: skip
         if self.model.startswith(("reference:", "attack:")) and (self.adapter_dir or self.model_map):
             problems.append("a reference system takes neither --adapter-dir nor --model-map")
+        if self.answers == "constrained" and self.model.startswith(("reference:", "attack:", "replay:", "lm-eval:")):
+            kind = self.model.partition(":")[0]
+            problems.append(f"--answers constrained: is for local models and endpoints, not for {kind}: models")
         problems += self._endpoint_problems()
         if problems:
             raise UsageError(all_problems("these options do not make sense:", problems))
@@ -136,6 +142,16 @@ def _no_base_url(url: str) -> str | None:
     if found.scheme not in ("http", "https") or not host:
         return f"{url!r} is no http or https address"
     return None
+
+
+def asked_by(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What signatures say of how a system was asked: prompt version and kind of answers, of recorded settings.
+
+    Empty for systems that read no prompt, and for runs of releases that did not record it.
+    """
+    if str(settings.get("model", "")).startswith(("reference:", "attack:", "replay:")) or "answers" not in settings:
+        return {}
+    return {"prompt": settings["prompt_version"], "answers": settings["answers"]}
 
 
 def slug(name: str) -> str:

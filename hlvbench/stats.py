@@ -1,4 +1,4 @@
-"""Item resampling, intervals and paired tests (METRICS.md section 10).
+"""Item resampling, intervals and paired tests (docs/metrics.md section 10).
 
 Every metric is computed on lists of items. The estimate is the statistic of the list that holds each
 item once; a replicate is the same statistic, by the same code, on a list drawn with replacement.

@@ -1,4 +1,4 @@
-"""The two views of every text (METRICS.md section 2)."""
+"""The two views of every text (docs/metrics.md section 2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 import unicodedata
 
 VIEWS = ("raw", "norm")
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH", "THAI", "LAO", "KHMER", "MYANMAR")
+"""How the names of characters begin whose script puts no space between words."""
 _NOT_WORD = re.compile(r"\W+")
+_JOINERS = "\u200c\u200d"
 
 
 def raw(text: str) -> str:
@@ -15,8 +18,39 @@ def raw(text: str) -> str:
 
 
 def norm(text: str) -> str:
-    """Lower case, every run of non-word characters one space: what is left without orthography."""
-    return _NOT_WORD.sub(" ", unicodedata.normalize("NFC", text).lower()).strip()
+    """Lower case, every run of non-word characters one space: what is left without orthography.
+
+    Combining marks (vowel signs, viramas, accents) belong to the letter before them, and joiners within a word go.
+    """
+    lowered = unicodedata.normalize("NFC", text).lower()
+    if lowered.isascii():
+        return _NOT_WORD.sub(" ", lowered).strip()
+    latin, found = mostly_latin(lowered), [" "]
+    for c in lowered:
+        within = found[-1] != " "
+        if c.isalnum() or c == "_" or (within and _is_mark(c, latin)):
+            found.append(c)
+        elif not (within and c in _JOINERS):
+            found.append(" ")
+    return " ".join("".join(found).split())
+
+
+def mostly_latin(text: str) -> bool:
+    """Whether at least half of the letters are Latin ones."""
+    foreign = sum(not c.isascii() and c.isalpha() and "LATIN" not in unicodedata.name(c, "") for c in text)
+    return 2 * foreign <= sum(map(str.isalpha, text))
+
+
+def _is_mark(character: str, latin: bool) -> bool:
+    """Whether a character combines with the letter before it; latin: whether it stands in a mostly Latin text.
+
+    Not a variation selector, which belongs to a symbol. A word quoted from a script without spaces is no word of a
+    Latin text (R2 has one).
+    """
+    if unicodedata.category(character) not in ("Mn", "Mc"):
+        return False
+    name = unicodedata.name(character, "")
+    return not name.startswith("VARIATION SELECTOR") and not (latin and name.startswith(UNSPACED))
 
 
 def in_view(text: str, view: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hlvbench.errors import AdapterError, UsageError
-from hlvbench.models.adapters import find_adapters, identify, parse_model_map, write_record
+from hlvbench.models.adapters import called, find_adapters, identify, parse_model_map, write_record
 from hlvbench.models.hf import load_hf
 from hlvbench.settings import Settings
 from tests.tiny import edit_json, tiny_adapter, tiny_model
@@ -207,6 +207,46 @@ def test_one_base_under_a_path_and_a_hub_id_is_one(made: Path, copy: Path) -> No
     load(made, copy)
 
 
+BASE = "meta-llama/Llama-3.2-3B-Instruct"
+SAME = (
+    "C:\\Users\\me\\models\\Llama-3.2-3B-Instruct",
+    "C:\\Users\\me\\.cache\\huggingface\\hub\\models--meta-llama--Llama-3.2-3B-Instruct\\snapshots\\0123abc",
+    "/kaggle/input/llama-3.2/transformers/3b-instruct/1",
+    "/cache/kagglehub/models/metaresearch/llama-3.2/transformers/3b-instruct/1",
+    "/kaggle/input/llama-3-2-3b-instruct",
+    "/content/drive/MyDrive/models/Llama-3.2-3B-Instruct/",
+    "/cache/modelscope/hub/models/LLM-Research/Llama-3___2-3B-Instruct",
+    "/mnt/cache/models--meta-llama--Llama-3.2-3B-Instruct/snapshots/0123abc/",
+    "unsloth/Llama-3.2-3B-Instruct",
+    "unsloth/llama-3.2-3b-instruct-bnb-4bit",
+    "unsloth/Llama-3.2-3B-Instruct-unsloth-bnb-4bit",
+    "meta-llama/Llama-3.2-3B-Instruct@main",
+)
+OTHER = (
+    "meta-llama/Llama-3.2-1B-Instruct", "meta-llama/Llama-3.2-3B", "unsloth/Llama-3.2-3B-bnb-4bit",
+    "/kaggle/input/llama-3.2/transformers/1b-instruct/1", "C:\\models\\Llama-3.1-8B-Instruct", "/content/model",
+)  # fmt: skip
+
+
+def test_a_base_is_known_by_what_identifies_it_wherever_it_lies() -> None:
+    assert {called(place) for place in (BASE, *SAME)} == {"llama-3-2-3b-instruct"}
+    assert not {called(place) for place in OTHER} & {called(BASE)}
+    assert called("/kaggle/input/gemma-2/transformers/gemma-2-2b-it/2") == called("google/gemma-2-2b-it")
+    assert called("unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit") == called("meta-llama/Llama-3.1-8B-Instruct")
+
+
+@pytest.mark.parametrize("recorded", ["name", "hash"])
+def test_the_user_may_say_that_the_base_matches(made: Path, copy: Path, tmp_path: Path, recorded: str) -> None:
+    if recorded == "name":
+        edit_json(copy / "Ann1" / "adapter_config.json", base_model_name_or_path="/content/model")
+    else:
+        write_record(copy / "Ann1", "toy", "Ann1", identify("base", tiny_model(tmp_path / "base", seed=5)))
+    (found,) = problems(made, copy)
+    assert "say --base-matches if it is that very model" in found
+    settings = Settings(str(made / "base"), ("toy",), str(copy), max_new_tokens=4, base_matches=True)
+    assert len(load_hf(settings, [TASK])["toy"].describe()["adapters"]) == 2
+
+
 def test_one_base_under_two_paths_is_one_by_its_weights(made: Path, copy: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "base", tmp_path / "renamed")
     edit_json(copy / "Ann1" / "adapter_config.json", base_model_name_or_path=str(tmp_path / "renamed"))
@@ -275,6 +315,25 @@ def test_values_that_are_no_numbers(made: Path, copy: Path, value: float) -> Non
     change(copy / "Ann1", spoil)
     (found,) = problems(made, copy)
     assert "NaN or infinite values in 1 tensors" in found
+
+
+@pytest.mark.parametrize("init", ["pissa_niter_4", "lora_ga", "corda"])
+def test_a_start_that_nothing_records_is_refused(made: Path, copy: Path, init: str) -> None:
+    # drawn at random, or made from gradients or activations: loading gives another model than was trained
+    edit_json(copy / "Ann2" / "adapter_config.json", init_lora_weights=init)
+    (found,) = problems(made, copy)
+    assert f"init_lora_weights {init}" in found
+    assert "path_initial_model_for_weight_conversion" in found
+
+
+def test_adapters_that_disturb_each_other_are_refused(made: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # as if this initialisation were taken for one that leaves the base alone
+    shutil.rmtree(copy / "Ann2")
+    tiny_adapter(copy / "Ann2", made / "base", init_lora_weights="pissa")
+    monkeypatch.setattr("hlvbench.models.hf.seat", lambda folder: "LORA")
+    found = problems(made, copy)
+    assert [p.partition(":")[0] for p in found] == [str(copy / "Ann1"), str(copy / "Ann2")]
+    assert all("answers otherwise than alone; merge it" in p for p in found)
 
 
 def test_whole_layers_of_the_base(made: Path, copy: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from hlvbench.api import Settings, from_dataset, load_task, register_method, run, score_texts, to_dataset
 from hlvbench.cli import main
-from hlvbench.errors import DataError, MetricError, ModelError, TaskError, UsageError
+from hlvbench.errors import DataError, HlvbenchError, MetricError, ModelError, TaskError, UsageError
 from hlvbench.files import read_generations
 from hlvbench.metrics import REGISTRY, bind, registry, scorecard
 from hlvbench.models import open as opening
@@ -85,6 +85,83 @@ def test_rows_that_make_no_task_are_told(task, tmp_path):
         from_dataset(rows, tmp_path / "b", **words)
     with pytest.raises(UsageError, match="is there already"):
         from_dataset(rows, tmp_path, **words)
+
+
+WORDS = {"kind": "nominal", "labels": ["yes", "no"], "fields": {"text": "Text"}, "instruction": "Decide."}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("text", "another text", r"item '0': rows 1 and 4 give it two different texts in text"),
+        ("explanation", float("nan"), r"row 4: explanation: nan is no value; a record without .* None"),
+        ("label", float("nan"), r"row 4: label: nan is no value"),
+        ("text", float("inf"), r"row 4: text: inf is no value"),
+        ("annotator", "w\ud800", r"row 4: annotator: half of a surrogate pair"),
+        ("label", ["yes"], r"row 4: label: a text or a number is needed, got list"),
+        ("split", float("nan"), r"row 4: split: nan is no value"),
+        # what the table reader finds: the row is the line
+        ("label", "perhaps", r"annotations\.jsonl:4: label: unknown label 'perhaps'"),
+        ("label", None, r"annotations\.jsonl:4: label: a string is needed"),
+        ("split", "validation", r"unknown key 'validation'"),
+    ],
+)
+@pytest.mark.parametrize("empty", [False, True], ids=["no folder", "an empty folder"])
+def test_rows_that_cannot_be_kept_are_named_and_leave_nothing_behind(task, tmp_path, column, value, told, empty):
+    rows = [{**row, "item": str(n // 4)} for n, row in enumerate(to_dataset(task))]
+    rows = [{**row, "text": f"text {row['item']}", "split": rows[int(row["item"]) * 4]["split"]} for row in rows]
+    rows[3][column] = value
+    made = tmp_path / "made"
+    if empty:
+        made.mkdir()
+    with pytest.raises(HlvbenchError, match=told):
+        from_dataset(rows, made, **WORDS, min_records=1)
+    assert not made.exists() or not any(made.iterdir())
+
+
+def test_a_column_of_class_labels_gives_their_names(task, tmp_path):
+    from datasets import ClassLabel, DatasetDict
+
+    rows = to_dataset(task)
+    coded = rows.cast_column("label", ClassLabel(names=["no", "yes"]))
+    coded = coded.cast_column("annotator", ClassLabel(names=list(task.annotators)))
+    assert {type(label) for label in coded["label"]} == {int}
+    back = from_dataset(coded, tmp_path / "names", **WORDS, min_records=1)
+    assert back.records == task.records
+    with pytest.raises(UsageError, match="one Dataset is needed, with a column split; got a mapping of train"):
+        from_dataset(DatasetDict({"train": rows}), tmp_path / "dict", **WORDS)
+
+
+@pytest.mark.parametrize("names", [["-1", "0", "1"], ["against", "neither", "for"]])
+def test_class_labels_of_an_ordinal_task_are_its_scores(tmp_path, names):
+    from datasets import ClassLabel, Dataset
+
+    rows = [
+        {"item": i, "annotator": w, "label": (i + w) % 3, "explanation": f"so {i}", "text": f"text {i}"}
+        for i in range(10) for w in range(2)
+    ]  # fmt: skip
+    made = Dataset.from_list(rows).cast_column("label", ClassLabel(names=names))
+    scores = [-1, 0, 1] if names[0] == "-1" else [0, 1, 2]
+    words = {"kind": "ordinal", "labels": scores, "fields": {"text": "Text"}, "instruction": "Score."}
+    back = from_dataset(made, tmp_path / "scores", **words, min_records=1)
+    assert back.annotators == ("0", "1")
+    assert {(r.item, r.annotator): r.label for r in back.records} == {
+        (str(r["item"]), str(r["annotator"])): scores[r["label"]] for r in rows
+    }
+
+
+def test_a_data_frame_makes_a_task_with_the_numbers_that_a_gap_made_floats(tmp_path):
+    import pandas
+
+    rows = [
+        {"item": i, "annotator": w, "label": (i + w) % 3, "explanation": f"so {i}", "text": f"text {i}"}
+        for i in range(10) for w in range(2)
+    ]  # fmt: skip
+    frame = pandas.DataFrame(rows).astype({"item": float, "label": float})
+    words = {"kind": "ordinal", "labels": [0, 1, 2], "fields": {"text": "Text"}, "instruction": "Score."}
+    back = from_dataset(frame, tmp_path / "frame", **words, min_records=1)
+    assert {r.item for r in back.records} == {str(i) for i in range(10)}
+    assert {r.label for r in back.records} == {0, 1, 2}
 
 
 def test_a_method_answers_the_prompts_of_a_run(task, tasks_dir, tmp_path, registered):  # noqa: F811

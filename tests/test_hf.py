@@ -167,6 +167,43 @@ def test_adapters_of_two_types_answer_in_one_run(tmp_path: Path, base: Path) -> 
     assert answers[0] == lora.answer(QUERIES[:1])[0]
 
 
+CHANGES_ITS_BASE = {
+    "pissa": {"init_lora_weights": "pissa"},
+    "olora": {"init_lora_weights": "olora"},
+    "layers replicated": {"layer_replication": [(0, 2), (1, 2)]},
+    "all biases": {"bias": "all"},
+    "biases of its layers": {"bias": "lora_only"},
+    "tokens": {"trainable_token_indices": [6, 7]},
+    "a parameter": {"targets": ["q_proj"], "target_parameters": ["mlp.down_proj.weight"]},
+    "KaSA": {"kasa_config": {}},
+    "a head of its own": {"modules_to_save": ["lm_head"]},
+}
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["before", "after"])
+@pytest.mark.parametrize("what", CHANGES_ITS_BASE)
+def test_adapters_beside_one_that_changes_its_base_answer_as_each_does_alone(
+    tmp_path: Path, what: str, first: int
+) -> None:
+    import torch
+    from peft import KasaConfig, PeftModel
+    from transformers import AutoModelForCausalLM
+
+    options = {k: KasaConfig() if k == "kasa_config" else v for k, v in CHANGES_ITS_BASE[what].items()}
+    base, task = tiny_model(tmp_path / "base", biased=True), toy_task(annotators=4, items=(2, 2, 2))
+    for seed, name in enumerate(task.annotators):
+        tiny_adapter(tmp_path / "a" / name, base, seed=seed, **(options if seed % 2 == first else {}))
+    settings = Settings(str(base), ("toy",), str(tmp_path / "a"), max_new_tokens=4)
+    model = load_hf(settings, [task])["toy"]
+    ids = torch.tensor([model.host.decoder.encode("You are annotator 1 . decide the label")])
+    with torch.inference_mode():
+        for name in [*task.annotators, *task.annotators]:
+            plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+            alone = PeftModel.from_pretrained(plain, tmp_path / "a" / name).eval()(ids).logits
+            found = model.host._ready(model.host.voices["toy", name])(ids).logits
+            assert (found - alone).abs().max() <= 1e-5 * alone.abs().max()
+
+
 def test_a_whole_model_per_annotator(tmp_path: Path, base: Path) -> None:
     others = {a: tiny_model(tmp_path / a, seed=k + 1) for k, a in enumerate(TASK.annotators)}
     model = load(base, model_map={a: str(p) for a, p in others.items()})
@@ -202,11 +239,11 @@ def test_lack_of_memory_is_raised_as_such_and_survived(
     model = load(base)
     real, sizes = model.host.decoder._generate, []
 
-    def small(loaded: Any, prompts: list[list[int]], *rest: Any) -> Any:
-        sizes.append(len(prompts))
-        if len(prompts) > 5:
+    def small(loaded: Any, inputs: dict[str, Any], *rest: Any, **changes: Any) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if len(inputs["input_ids"]) > 5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(loaded, prompts, *rest)
+        return real(loaded, inputs, *rest, **changes)
 
     monkeypatch.setattr(model.host.decoder, "_generate", small)
     with pytest.raises(OutOfMemory, match="out of memory"):
@@ -247,6 +284,75 @@ def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"lacks 1 .* model\.layers\.1\.mlp\.up_proj\.weight"):
         load(tmp_path / "base")
+
+
+def as_kind(folder: Path, **config: Any) -> Path:
+    """The tiny model under another name of its kind."""
+    edit_json(tiny_model(folder) / "config.json", **config)
+    return folder
+
+
+def test_a_model_that_does_not_write_text_is_refused_by_what_it_says_of_itself(tmp_path: Path) -> None:
+    for number, (config, words) in enumerate((
+        ({"architectures": ["BartForConditionalGeneration"], "is_encoder_decoder": True}, "encoder-decoder models"),
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, "encoder-decoder models"),
+        ({"architectures": ["BertForMaskedLM"]}, "BertForMaskedLM does not write text"),
+        ({"architectures": ["XLMRobertaModel"]}, "XLMRobertaModel does not write text"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, "LlamaForSequenceClassification does not write"),
+        ({"architectures": ["InternLM2ForRewardModel"]}, "InternLM2ForRewardModel does not write text"),
+    )):  # fmt: skip
+        folder = as_kind(tmp_path / str(number), **config)
+        for given in ({}, {"model_map": dict.fromkeys(TASK.annotators, str(folder))}):
+            with pytest.raises(ModelError, match=words):
+                load(tiny_model(tmp_path / "sound") if given else folder, **given)
+    embeds = tiny_model(tmp_path / "embeds")
+    (embeds / "modules.json").write_text("[]")
+    with pytest.raises(ModelError, match="it is an embedding model"):
+        load(embeds)
+
+
+def test_a_checkpoint_with_weights_too_many_is_refused(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    # a reward model that calls itself a language model
+    path = tiny_model(tmp_path / "base") / "model.safetensors"
+    save_file({**load_file(path), "score.weight": torch.zeros(1, 32)}, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 weights .* no place for, the first is score\.weight"):
+        load(tmp_path / "base")
+
+
+@pytest.mark.parametrize("how", ["asked", "stored"])
+def test_four_bits_on_a_cpu_are_refused(tmp_path: Path, how: str) -> None:
+    stored = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+    folder = as_kind(tmp_path / "base", **(stored if how == "stored" else {}))
+    with pytest.raises(ModelError, match="need a GPU, and the device is cpu"):
+        load(folder, device="cpu", model_arg={"load_in_4bit": "true"} if how == "asked" else {})
+
+
+def test_a_model_that_minds_its_padding_is_asked_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+    from transformers import RwkvConfig, RwkvForCausalLM
+
+    folder = tiny_model(tmp_path / "base")
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "attention_hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    rwkv = RwkvForCausalLM(RwkvConfig(vocab_size=64, context_length=256, bos_token_id=1, eos_token_id=2, **size))
+    for parameter in rwkv.parameters():
+        parameter.data.normal_(std=0.3)
+    rwkv.save_pretrained(folder)
+    model = load(folder)
+    assert model.batch_size == 1
+    assert capsys.readouterr().err.count("its answers depend on padding") == 1
+    # even where a size is asked for; the prompts differ in length
+    queries = [Query(str(n), "Ann1", 0, "dog runs " * (n + 1)) for n in range(4)]
+    assert model.answer(queries) == one_by_one(model, queries)
+
+
+def test_models_that_do_not_mind_padding_are_asked_in_batches(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for dtype in ("float32", "bfloat16"):
+        assert load(base, dtype=dtype).batch_size > 1
+    assert "padding" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [{"dtype": "float12"}, {"device": "abacus"}])

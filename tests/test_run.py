@@ -278,7 +278,7 @@ def test_the_module_runs_as_a_program():
 def test_reference_systems_on_the_real_data_have_the_published_values(
     data_dir, tmp_path, task, questions, majority, grounding
 ):
-    """METRICS.md sections 3 and 5; random-own is one draw of many, so its margin is .03."""
+    """docs/metrics.md sections 3 and 5; random-own is one draw of many, so its margin is .03."""
     for name, expected in grounding.items():
         out = run(Settings(f"reference:{name}", task=(task,)), out=tmp_path / name, data_dir=data_dir, quiet=True)
         document = json.loads((out / task / "scores.json").read_text())

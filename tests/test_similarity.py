@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 
 from hlvbench.metrics import Answers, bind, similarity
 from hlvbench.stats import every_item_once, item_draws
+from hlvbench.task import load_task
+from hlvbench.text import norm, raw
 from hlvbench.types import Annotation
 from tests.toy import ToyEmbedder, toy_task
 
@@ -27,6 +31,24 @@ def test_rouge_l_by_hand() -> None:
     answers = _answers(["the dog runs fast"], [["The dogs ran, fast!"]])
     # tokens after stemming: the dog run fast / the dog ran fast; longest common subsequence 3 of 4 and 4: F1 3/4
     assert similarity.rouge_l_values(answers) == pytest.approx([0.75])
+
+
+@pytest.mark.parametrize(
+    ("said", "record", "value"),
+    [
+        # words: यह सही है / यह बात सही है, 3 of 3 and of 4: 2·3 / 7
+        ("यह सही है।", "यह बात सही है", 6 / 7),
+        ("Он спит.", "Он не спит", 4 / 5),
+        # characters: 他 在 睡 觉 / 他 没 睡, 2 of 4 and of 3
+        ("他在睡觉。", "他没睡", 4 / 7),
+        # ไ ม่ ใ ช่ / ใ ช่, 2 of 4 and of 2
+        ("ไม่ใช่", "ใช่", 4 / 6),
+        # English stays as the package has it, whatever a quotation holds
+        ("a “他” cat", "the cat", 2 * 1 / (2 + 2)),
+    ],
+)
+def test_rouge_l_of_other_scripts_by_hand(said: str, record: str, value: float) -> None:
+    assert similarity.rouge_l_values(_answers([said], [[record]])) == pytest.approx([value])
 
 
 def test_rouge_l_equals_the_reference_program_on_every_question() -> None:
@@ -111,3 +133,13 @@ def test_another_persons_text_on_the_real_data(data_dir: Path) -> None:
         assert bind(name)(answers.human, once).overall[0] == pytest.approx(1.0, abs=1e-6)
         # two people's words on one item share content and differ in form
         assert 0.1 < bind(name)(answers, once).overall[0] < 0.7
+
+
+@pytest.mark.parametrize("name", ["varierr", "r2"])
+def test_texts_of_the_datasets_have_the_tokens_and_the_norm_view_they_had(name: str, data_dir: Path) -> None:
+    from rouge_score.tokenizers import DefaultTokenizer
+
+    task, theirs, ours = load_task(name, data_dir), DefaultTokenizer(use_stemmer=True), similarity._CachedTokens()
+    for text in [r.explanation for r in task.records] + [t for i in task.items.values() for t in i.text.values()]:
+        assert norm(text) == re.sub(r"\W+", " ", unicodedata.normalize("NFC", text).lower()).strip()
+        assert ours.tokenize(raw(text)) == theirs.tokenize(raw(text))

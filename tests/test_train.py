@@ -19,9 +19,10 @@ from hlvbench.models.hf import load_hf
 from hlvbench.models.load import load_tokenizer
 from hlvbench.settings import Settings
 from hlvbench.train.batch import Encoder
+from hlvbench.train.bench import Bench
 from hlvbench.train.config import CONFIGS, Config, to_toml
 from hlvbench.train.driver import dry_run, train
-from tests.tiny import tiny_model
+from tests.tiny import tiny_adapter, tiny_model
 from tests.toy import save_table, toy_task
 from tests.trainers import TASK, base, config, sft, tasks_dir  # noqa: F401  (fixtures)
 
@@ -137,6 +138,46 @@ def test_capo_starts_at_its_sft_adapter_and_moves_towards_the_chosen_answers(
     with pytest.raises(RunError, match=r"other settings(.|\n)*  start: there"):
         train(dataclasses.replace(settings, start=str(other)), out, tasks_dir=tasks_dir, quiet=True)
     assert not (out / "toy" / "Ann1" / "ref").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", [{"init_lora_weights": "pissa"}, {"bias": "all"}, {"layer_replication": [(0, 2), (1, 2)]}]
+)
+def test_capo_from_starts_that_change_their_base(tasks_dir: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = tiny_model(tmp_path / "base", biased=True)
+    for seed, name in enumerate(TASK.annotators):
+        tiny_adapter(tmp_path / "sft" / "toy" / name, base, seed=seed, scale=0.1, **(change if seed < 2 else {}))
+    settings = config(base, "capo", start=str(tmp_path / "sft"), rate=0.5, checkpoints=1, select="label_accuracy")
+    ids, logits = torch.tensor([range(6, 20)]), {}
+
+    def answer(folder: Path) -> Any:
+        plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        with torch.inference_mode():
+            return PeftModel.from_pretrained(plain, folder).eval()(ids).logits
+
+    real = Bench.save
+
+    def save(bench: Bench, folder: Path, task: str, annotator: str) -> None:
+        real(bench, folder, task, annotator)
+        with bench.speaking() as model, torch.inference_mode():
+            logits[annotator, folder.name] = model(ids).logits
+        # what is on disk is the model that was trained, and the first checkpoint is the start
+        assert torch.allclose(answer(folder), logits[annotator, folder.name], rtol=1e-3, atol=1e-3)
+        if folder.name == "checkpoint-000000":
+            assert torch.allclose(answer(tmp_path / "sft" / "toy" / annotator), answer(folder), rtol=1e-3, atol=1e-3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "save", save)
+        train(settings, tmp_path / "capo", tasks_dir=tasks_dir, quiet=True)
+    assert len(logits) == 6
+    for name in TASK.annotators:
+        before, after = (found for (who, _), found in logits.items() if who == name)
+        assert (before - after).abs().max() > 0.01
 
 
 @pytest.mark.slow

@@ -14,7 +14,9 @@ TEMPLATE = (
 )
 
 
-def tiny_model(folder: Path, chat: bool = True, context: int = 256, seed: int = 0, hidden: int = 32) -> Path:
+def tiny_model(
+    folder: Path, chat: bool = True, context: int = 256, seed: int = 0, hidden: int = 32, biased: bool = False
+) -> Path:
     """Save the model and its tokenizer in `folder`; the same arguments give the same weights."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -36,7 +38,7 @@ def tiny_model(folder: Path, chat: bool = True, context: int = 256, seed: int = 
         LlamaConfig(
             vocab_size=len(vocabulary), hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2,
             num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=context, pad_token_id=0,
-            bos_token_id=1, eos_token_id=2, tie_word_embeddings=False, initializer_range=0.5,
+            bos_token_id=1, eos_token_id=2, tie_word_embeddings=False, initializer_range=0.5, attention_bias=biased,
         )
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,10 +55,11 @@ def tiny_adapter(
     train: bool = True,
     targets: Any = None,
     scale: float = 0.5,
+    **options: Any,
 ) -> Path:
     """Save an adapter of `base` in `folder`, its weights moved at random by `scale` (`train`) or as peft starts them.
 
-    kind: lora, dora, ia3, prompt, prefix.
+    kind: lora, dora, ia3, prompt, prefix. options: more of a LoRA.
     """
     import torch
     from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
@@ -65,7 +68,7 @@ def tiny_adapter(
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     wanted = targets or ["q_proj", "v_proj", "down_proj"]
     config: Any = {
-        "lora": lambda: LoraConfig(r=4, target_modules=wanted, task_type="CAUSAL_LM"),
+        "lora": lambda: LoraConfig(r=4, target_modules=wanted, task_type="CAUSAL_LM", **options),
         "dora": lambda: LoraConfig(r=4, target_modules=wanted, task_type="CAUSAL_LM", use_dora=True),
         "ia3": lambda: IA3Config(target_modules=wanted, feedforward_modules=["down_proj"], task_type="CAUSAL_LM"),
         "prompt": lambda: PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM"),

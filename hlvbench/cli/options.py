@@ -40,6 +40,7 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, help="a path or hub id; endpoint:NAME; reference:NAME; replay:FILE")
     add("--adapter-dir", metavar="DIR", help="DIR/<task>/<Ann>/, DIR/<Ann>/, one shared adapter, or org/name[@rev]")
     add("--model-map", type=pairs, default={}, metavar="Ann1=PATH,...", help="a model (or served name) per annotator")
+    base_matches_option(parser)
     add("--revision", help="of the model on the hub")
     add("--prompt", choices=PROMPTS, default="base")
     add("--answers", choices=ANSWERS, default="free",
@@ -47,6 +48,13 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add("--shots", type=int, default=SHOTS, metavar="K", help="worked examples of icl, at most (default: %(default)s)")
     add("--shot-pick", choices=("random", "nearest"), default="random")
     add("--profile", choices=("counted", "model"), default="counted", help="who writes the value profile of vp")
+    add(
+        "--annotator",
+        action=Collect,
+        default=[],
+        metavar="A",
+        help="only questions to this one (default: to all with min_records records); may stand several times",
+    )
     add("--split", choices=("test", "dev"), default="test")
     add("--samples", type=int, default=1, metavar="S", help="full sets of answers (default: %(default)s)")
     add("--temperature", type=float, default=0.0, help="0 is greedy (default)")
@@ -67,6 +75,12 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add("--no-resume", action="store_true", help="start anew what is unfinished")
     service_options(parser)
     out_option(parser)
+
+
+def base_matches_option(parser: argparse.ArgumentParser) -> None:
+    text = "the adapters' base is --model, whatever name or hash is recorded with them"
+    # None and not False: what was recorded before this option existed is the same as without it
+    parser.add_argument("--base-matches", action="store_true", default=None, help=text)
 
 
 def service_options(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +155,7 @@ def batch_size(text: str) -> int | str:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     given = {f.name: getattr(arguments, f.name) for f in fields(Settings) if f.name != "prompt_version"}
-    given["task"] = names_of(arguments)
+    given |= {"task": names_of(arguments), "annotator": tuple(arguments.annotator) or None}
     return Settings(**given)
 
 

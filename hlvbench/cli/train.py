@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import UsageError
 from ..share import share_of
 from ..train.config import Config, check_method, named_config
-from .options import Collect, Merge, add_verb, names_of, pairs, places_of
+from .options import Collect, Merge, add_verb, base_matches_option, names_of, pairs, places_of
 
 __all__ = ["add", "named_config"]
 
@@ -24,6 +24,7 @@ def add(verbs: Any) -> None:
     add("--model", required=True, help="the base: a path or hub id")
     add("--out", type=Path, metavar="DIR", help="adapters go to DIR/<task>/<Ann>/ (needed but for a dry run)")
     add("--from", dest="start", metavar="SFT_DIR", help="capo: the SFT adapters to start from, and to stay near to")
+    base_matches_option(parser)
     add("--annotator", action=Collect, default=[], metavar="A", help="only this one; may stand several times")
     add("--shared", action="store_true", help="one adapter for all annotators, who are named in the prompt")
     add("--skip-missing", action="store_true", help="leave out annotators without records or pairs")

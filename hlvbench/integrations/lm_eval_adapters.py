@@ -16,8 +16,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from ..errors import AdapterError, ModelError, UsageError
-from ..files import read_json
-from ..models.adapters import CONFIG, AdapterPlan, file_problems, find_adapters, local_folder
+from ..models.adapters import AdapterPlan, file_problems, find_adapters, local_folder, others_of, seat
 from ..models.gate import PROBE, load_adapters
 from ..models.load import identified
 from ..prompt import render
@@ -38,15 +37,17 @@ class AnnotatorAdapters(HFLM):
     def __init__(self, pretrained: str, adapter_dir: str, **arguments: Any) -> None:
         if "peft" in arguments:
             raise UsageError("--model_args: adapter_dir and peft both name adapters; give one of them")
-        super().__init__(pretrained=pretrained, **arguments)
-        self.base = identified(pretrained, local_folder(pretrained, "pretrained", error=ModelError))
+        folder = local_folder(pretrained, "pretrained", error=ModelError)
+        super().__init__(pretrained=str(folder), **arguments)
+        self.base = identified(pretrained, folder)
         self.adapter_dir = adapter_dir
         self._names: dict[Path, str] = {}
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The texts in the order of the requests; annotators take turns, as in `hlvbench run`."""
         pairs = [_asked(request) for request in requests]
-        plan = self._ready({task_of(place).name: task_of(place).annotators for place, _ in pairs})
+        tasks = [task_of(place) for place in dict.fromkeys(place for place, _ in pairs)]
+        plan = self._ready({task.name: task.asked() for task in tasks}, others_of(tasks))
         turns: dict[Path, list[int]] = {}
         for position, (place, annotator) in enumerate(pairs):
             turns.setdefault(plan.folders[task_of(place).name, annotator], []).append(position)
@@ -63,17 +64,19 @@ class AnnotatorAdapters(HFLM):
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         raise UsageError("--model hlvbench generates answers; for likelihoods use lm-eval's own hf model")
 
-    def _ready(self, tasks: dict[str, tuple[str, ...]]) -> AdapterPlan:
+    def _ready(self, tasks: dict[str, tuple[str, ...]], others: dict[str, set[str]]) -> AdapterPlan:
         """The adapters of these tasks on the model; those of another call's tasks stay there."""
-        plan = find_adapters(self.adapter_dir, tasks)
+        plan = find_adapters(self.adapter_dir, tasks, others=others)
         folders = [f for f in dict.fromkeys(plan.folders.values()) if f not in self._names]
         for folder in folders:
             speaks_for = [pair for pair, found in plan.folders.items() if found == folder]
             plan.problems += file_problems(folder, speaks_for, self.base, plan.shared)
         plan.raise_problems()
-        kinds = {str(read_json(folder / CONFIG)["peft_type"]) for folder in plan.folders.values()}
-        if len(kinds) > 1:
-            raise AdapterError(f"adapters of several kinds ({', '.join(sorted(kinds))}): `hlvbench run` takes them")
+        seats = sorted({seat(folder) for folder in plan.folders.values()})
+        if len(seats) > 1:
+            raise AdapterError(
+                f"these adapters cannot share a base ({', '.join(seats)}); `hlvbench run` loads them in turn"
+            )
         if folders:
             if self._names:
                 raise UsageError("give all tasks of an adapter_dir to one run of lm-eval")

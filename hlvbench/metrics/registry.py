@@ -1,4 +1,4 @@
-"""One registry of metrics, and the signatures derived from it (METRICS.md section 11).
+"""One registry of metrics, and the signatures derived from it (docs/metrics.md section 11).
 
 A metric is a function `f(answers, draws, *, parameters) -> Estimate`. Its keyword parameters, with
 their `Literal`, `str`, `float` or `int` annotations, are the signature: nothing is listed by hand.
@@ -263,6 +263,10 @@ class Signature:
     samples: int = 1
     only: str | None = None
     """Of a score on some questions of the split only: their number and the start of their hash, "12-1a2b3c4d"."""
+    prompt: int | None = None
+    """The version of the prompts' wording; None where it is not known, and of systems that read no prompt."""
+    answers: str | None = None
+    """How the answers were made, "free" or "constrained"; None as for `prompt`."""
 
     def __str__(self) -> str:
         parts = [str(self.metric), self.task]
@@ -270,6 +274,8 @@ class Signature:
         parts += [f"limit:{self.limit}"] if self.limit is not None else []
         parts += [f"only:{self.only}"] if self.only is not None else []
         parts += [f"samples:{self.samples}"] if self.samples != 1 else []
+        parts += [f"prompt:{self.prompt}"] if self.prompt is not None else []
+        parts += [f"answers:{self.answers}"] if self.answers is not None else []
         parts += [f"seed:{self.seed}", f"boot:{self.boot}", f"missing:{self.missing}", f"hlvbench:{self.version}"]
         return "|".join(parts)
 
@@ -280,7 +286,7 @@ def parse_signature(text: str) -> Signature:
     if not rest:
         raise MetricError(f"{text!r} is not a signature: no task")
     kinds: dict[str, Callable[[str], Any]] = {
-        "split": str, "limit": int, "only": str, "samples": int,
+        "split": str, "limit": int, "only": str, "samples": int, "prompt": int, "answers": str,
         "seed": int, "boot": int, "missing": int, "hlvbench": str,
     }  # fmt: skip
     found: dict[str, Any] = {}

@@ -1,10 +1,12 @@
-"""Similarity to the annotator's own explanation (METRICS.md section 4).
+"""Similarity to the annotator's own explanation (docs/metrics.md section 4).
 
 A pair with several records counts the most similar one. A missing answer and an empty text have similarity 0.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
@@ -12,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..stats import Draws, weighted_means
+from ..text import UNSPACED, mostly_latin, norm
 from .answers import Answers
 from .registry import Estimate, metric, over_annotators
 
@@ -66,8 +69,9 @@ def embedding_cosine_values(answers: Answers, view: str = "raw") -> np.ndarray:
 def rouge_l(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     """ROUGE-L F1 (Lin 2004, package rouge_score with its stemmer), 0 to 1; 1 for the annotator's own words.
 
-    Its tokens are lower-cased runs of a-z and 0-9: both views give nearly the same number, and on other scripts it
-    is 0 for everybody.
+    Its tokens are lower-cased runs of a-z and 0-9: both views give nearly the same number. A text mostly in
+    another script has the words of its norm view as tokens, or its characters where the script puts no space between
+    words (ours; rouge_score itself gives such a text no token).
     """
     return over_annotators(weighted_means(answers.grid(rouge_l_values(answers, view)), draws), answers.counts)
 
@@ -97,7 +101,20 @@ class _CachedTokens:
     def __init__(self) -> None:
         from rouge_score.tokenizers import DefaultTokenizer
 
-        self.tokenize = lru_cache(maxsize=1 << 17)(DefaultTokenizer(use_stemmer=True).tokenize)
+        self._latin = DefaultTokenizer(use_stemmer=True).tokenize
+        self.tokenize = lru_cache(maxsize=1 << 17)(self._tokens)
+
+    def _tokens(self, text: str) -> list[str]:
+        if mostly_latin(text):
+            return list(self._latin(text))
+        found = []
+        for word in norm(text).split():
+            if any(unicodedata.name(c, "").startswith(UNSPACED) for c in word):
+                # a character with its marks
+                found += re.findall(r"\w\W*", word)
+            else:
+                found += self._latin(word) if word.isascii() else [word]
+        return found
 
 
 @lru_cache(maxsize=1)

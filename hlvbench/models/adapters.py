@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems
 from ..files import dump_json, read_json, sha256_file, sha256_text, write_atomic
-from ..types import Pair
+from ..types import Pair, Task
 from .embedded import NAME as EMBEDDED
 from .embedded import fetch_embedded
 
@@ -24,6 +24,23 @@ _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt",
     "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
+# types whose adapters keep nothing in common; of others (VeRA's projections, say) each gets its own base
+_SHARING = {
+    "LORA", "ADALORA", "IA3", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "MISS", "FOURIERFT", "SHIRA", "ROAD", "C3A",
+    "LN_TUNING", "PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING",
+}  # fmt: skip
+# values of init_lora_weights that leave the base as it is
+_HARMLESS_INITS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")
+# initialisations that change the base by what no adapter's files hold: activations, gradients, random numbers
+_LOST_INITS = ("corda", "lora_ga", "pissa_niter")
+# keys of a LoRA's adapter_config.json that concern its own matrices alone
+_OWN_LORA_KEYS = {
+    "peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode", "peft_version",
+    "r", "lora_alpha", "lora_dropout", "lora_bias", "target_modules", "exclude_modules", "layers_to_transform",
+    "layers_pattern", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "use_rslora", "use_dora", "modules_to_save",
+    "init_lora_weights", "bias", "eva_config", "loftq_config", "megatron_core", "qalora_group_size",
+}  # fmt: skip
+_UNLESS = ", or say --base-matches if it is that very model under another name"
 # keys of a config.json that do not change what the model computes
 _VOLATILE = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache"}
 
@@ -60,11 +77,14 @@ class AdapterPlan:
             ))  # fmt: skip
 
 
-def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: str = "--adapter-dir") -> AdapterPlan:
-    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of CLI.md.
+def find_adapters(
+    adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: str = "--adapter-dir",
+    others: Mapping[str, Collection[str]] | None = None,
+) -> AdapterPlan:  # fmt: skip
+    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of docs/cli.md.
 
     DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all. option: what the user
-    named it by.
+    named it by. others: more annotators of the tasks, whose adapters are left aside.
     """
     root = local_folder(adapter_dir, option)
     below = [p for p in sorted(root.iterdir()) if p.is_dir()]
@@ -86,7 +106,7 @@ def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: 
         if not by_task and not below:
             raise AdapterError(f"{option} {adapter_dir}: {_expected(root, tasks)}; there is no folder in it")
         for name, annotators in tasks.items():
-            _take(plan, root / name, name, annotators)
+            _take(plan, root / name, name, annotators, (others or {}).get(name, ()))
     elif len(tasks) > 1:
         raise AdapterError(
             f"{option} {adapter_dir} holds {', '.join(by_annotator)} directly, and {' and '.join(tasks)} are "
@@ -95,8 +115,13 @@ def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: 
         )
     else:
         ((name, annotators),) = tasks.items()
-        _take(plan, root, name, annotators)
+        _take(plan, root, name, annotators, (others or {}).get(name, ()))
     return plan
+
+
+def others_of(tasks: Iterable[Task]) -> dict[str, set[str]]:
+    """Everybody who left a record, per task."""
+    return {task.name: {record.annotator for record in task.records} for task in tasks}
 
 
 def _expected(root: Path, tasks: Mapping[str, Sequence[str]]) -> str:
@@ -104,7 +129,7 @@ def _expected(root: Path, tasks: Mapping[str, Sequence[str]]) -> str:
     return f"expected {root}/{name}/{annotators[0]}/{CONFIG} and so on, or {root}/{CONFIG}"
 
 
-def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str]) -> None:
+def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str], others: Collection[str]) -> None:
     """The adapters of one task: a folder per annotator."""
     for annotator in annotators:
         place = folder / annotator
@@ -119,7 +144,7 @@ def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str])
         )
     _note_stray(plan, folder, annotators)
     for place in _folders(folder):
-        if _claims_adapter(place) and place.name not in annotators and place.name != STRAY:
+        if _claims_adapter(place) and place.name not in {*annotators, *others, STRAY}:
             plan.problems.append(
                 f"{place}: an adapter for {place.name}, who is no annotator of {task} ({', '.join(annotators)})"
             )
@@ -184,8 +209,13 @@ def parse_model_map(words: Mapping[str, str], tasks: Mapping[str, Sequence[str]]
     return found
 
 
-def file_problems(folder: Path, speaks_for: Sequence[Pair], base: Base, shared: bool = False) -> Iterator[str]:
-    """All that is wrong with an adapter's files for these (task, annotator) pairs on this base."""
+def file_problems(
+    folder: Path, speaks_for: Sequence[Pair], base: Base, shared: bool = False, base_matches: bool | None = None
+) -> Iterator[str]:
+    """All that is wrong with an adapter's files for these (task, annotator) pairs on this base.
+
+    base_matches: the user says that it is the adapter's base, whatever is recorded.
+    """
     try:
         config = read_json(folder / CONFIG)
         if not isinstance(config, dict) or not config.get("peft_type"):
@@ -199,7 +229,14 @@ def file_problems(folder: Path, speaks_for: Sequence[Pair], base: Base, shared: 
             record = read_json(folder / RECORD)
         except DataError as error:
             yield str(error)
-    yield from _base_problems(folder, config, record.get("base") or {}, base)
+    if not base_matches:
+        yield from _base_problems(folder, config, record.get("base") or {}, base)
+    if str(init := config.get("init_lora_weights")).startswith(_LOST_INITS):
+        yield (
+            f"{folder / CONFIG}: init_lora_weights {init} changed the base by what is not kept beside the adapter, so "
+            f"it cannot answer as it was trained; save it as a plain LoRA: "
+            f"save_pretrained(..., path_initial_model_for_weight_conversion=...)"
+        )
     for task, annotator in dict.fromkeys((task, "everybody") for task, _ in speaks_for) if shared else speaks_for:
         for key, asked in (("task", task), ("annotator", annotator)):
             if record.get(key) not in (None, asked):
@@ -212,22 +249,29 @@ def _base_problems(folder: Path, config: Mapping[str, Any], record: Mapping[str,
         if record.get(key) not in (None, getattr(base, key)):
             yield (
                 f"{folder / RECORD}: trained on {record.get('name', 'another base')} with {key} {record[key][:12]}, "
-                f"but {base.name} has {getattr(base, key)[:12]}; give --model the base it was trained on"
+                f"but {base.name} has {getattr(base, key)[:12]}; give --model the base it was trained on{_UNLESS}"
             )
             return
     name = str(config.get("base_model_name_or_path") or "")
     proven = record.get("weights_sha256") == base.weights_sha256 or _has_weights(Path(name), base)
-    if name and _tail(name) != _tail(base.name) and not proven:
-        yield (
-            f"{folder / CONFIG}: trained on the base {name}, but --model is {base.name}; give that base (if they are "
-            f"one and the same model under two names, correct base_model_name_or_path there)"
-        )
+    if name and called(name) != called(base.name) and not proven:
+        yield (f"{folder / CONFIG}: trained on the base {name}, but --model is {base.name}; give that base{_UNLESS}")
 
 
-def _tail(name: str) -> str:
-    """The last word of a hub id or of a path, also of a path into the hub's cache."""
-    cached = re.search(r"models--[^/]*?--([^/]+)/snapshots/", name)
-    return (cached[1] if cached else name.rstrip("/").rsplit("/", 1)[-1]).lower()
+def called(place: str) -> str:
+    """The model that a hub id or a path names, whoever copied or quantised it: its last word, in small letters.
+
+    Paths into the hub's cache and into Kaggle's models say it elsewhere than at their end.
+    """
+    path = place.replace("\\", "/").rstrip("/")
+    word = path.rsplit("/", 1)[-1].split("@")[0]
+    if cached := re.search(r"models--[^/]*?--([^/]+)/snapshots/", f"{path}/"):
+        word = cached[1]
+    elif kaggle := re.search(r"/(?:kaggle/input|kagglehub/models/[^/]+)/([^/]+)/[^/]+/([^/]+)/\d+$", path):
+        family, variation = kaggle[1], kaggle[2]
+        word = variation if variation.lower().startswith(family.lower()) else f"{family}-{variation}"
+    plain = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
+    return re.sub(r"^meta-(?=llama)|(-unsloth)?(-bnb)?-[48]bit$|-gptq(-.*)?$|-awq(-.*)?$", "", plain)
 
 
 def _has_weights(folder: Path, base: Base) -> bool:
@@ -271,6 +315,16 @@ def _is_zero(tensors: Mapping[str, Any]) -> bool:
         return False
     live = {key for key, t in tensors.items() if bool(t.any())}
     return not any("lora_A" in key and key.replace("lora_A", "lora_B") in live for key in live)
+
+
+def seat(folder: Path) -> str:
+    """Adapters with the same seat may sit on one base in memory; one that changes the base has a seat of its own."""
+    config = read_json(folder / CONFIG)
+    kind, init = str(config["peft_type"]), config.get("init_lora_weights")
+    shares = kind in _SHARING and config.get("bias", "none") == "none" and init in _HARMLESS_INITS
+    if kind == "LORA":
+        shares &= not any(value for key, value in config.items() if key not in _OWN_LORA_KEYS)
+    return kind if shares else f"{kind} {folder}"
 
 
 def config_sha256(path: Path) -> str:

@@ -21,8 +21,8 @@ def load_adapters(
 ) -> tuple[Any, dict[Path, str], list[str]]:
     """(the model with all adapters, folder -> adapter name in it, problems).
 
-    base: a causal model in eval mode, wrapped in place. encoded: token ids of a rendered probe prompt. With
-    problems the model is not to be used.
+    base: a causal model in eval mode, wrapped in place. folders: adapters of one `seat`. encoded: token ids of a
+    rendered probe prompt. With problems the model is not to be used.
     """
     import torch
 
@@ -37,7 +37,7 @@ def load_adapters(
 def _load_all(
     base: Any, folders: Sequence[Path], encoded: Sequence[int], tokenizer: Any, plain: Any
 ) -> tuple[Any, dict[Path, str], list[str]]:
-    model, names, problems = None, {}, []
+    model, names, problems, alone = None, {}, [], {}
     for number, folder in enumerate(folders):
         # no name is part of another: peft finds an adapter's keys by substring
         name = f"voice{number:04d}"
@@ -47,9 +47,30 @@ def _load_all(
             problems.append(f"{folder}: does not fit the base: {_first_line(error)}")
             continue
         names[folder] = name
-        found = list(_load_problems(model, folder, name)) or list(_effect_problems(model, folder, name, plain, encoded))
+        found = list(_load_problems(model, folder, name))
+        if not found:
+            alone[folder] = _logits_with(model, name, encoded)
+            found = list(_effect_problems(model, folder, name, alone[folder], plain, encoded))
         problems += [*found, *_template_problems(folder, tokenizer)]
+    if not problems and len(names) > 1:
+        problems += _disturbances(model, names, alone, plain, encoded)
     return model, names, problems
+
+
+def _disturbances(
+    model: Any, names: Mapping[Path, str], alone: Mapping[Path, Any], plain: Any, encoded: Sequence[int]
+) -> Iterator[str]:
+    """Adapters that answer otherwise once the others are on the base, and a base that they changed."""
+    import torch
+
+    with torch.inference_mode(), model.disable_adapter():
+        changed = _differ(_last_logits(model, encoded), plain)
+    for folder, name in names.items():
+        if changed or _differ(_logits_with(model, name, encoded), alone[folder]):
+            yield (
+                f"{folder}: on one base with the other adapters it answers otherwise than alone; merge it into a copy "
+                f"of the base and give that by --model-map"
+            )
 
 
 def _inject(model: Any, folder: Path, name: str, first: bool) -> Any:
@@ -86,21 +107,34 @@ def _load_problems(model: Any, folder: Path, name: str) -> Iterator[str]:
     if model.peft_config[name].is_prompt_learning:
         # loaded by the prompt encoder, which the module's own loading knows nothing of
         unexpected -= {"prompt_embeddings"}
-    for what, found in (("missing", result.missing_keys), ("unexpected", unexpected)):
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    # what several layers share is loaded under one of its names
+    loaded = {id(p) for key, p in parameters.items() if key not in result.missing_keys}
+    missing = {key for key in result.missing_keys if id(parameters.get(key)) not in loaded}
+    for what, found in (("missing", missing), ("unexpected", unexpected)):
         if found:
             yield f"{folder}: {len(found)} {what} keys, the first is {sorted(found)[0]}; it does not fit the base"
 
 
-def _effect_problems(model: Any, folder: Path, name: str, plain: Any, encoded: Sequence[int]) -> Iterator[str]:
+def _effect_problems(
+    model: Any, folder: Path, name: str, logits: Any, plain: Any, encoded: Sequence[int]
+) -> Iterator[str]:
+    if not logits.isfinite().all():
+        yield f"{folder}: the model's logits are not finite with this adapter"
+    elif not _differ(logits, plain):
+        yield f"{folder}: no effect on the logits of a probe prompt; it would answer as the base model does"
+
+
+def _differ(logits: Any, plain: Any) -> bool:
+    return bool((logits - plain).abs().max() > EFFECT * plain.abs().max())
+
+
+def _logits_with(model: Any, name: str, encoded: Sequence[int]) -> Any:
     import torch
 
     with torch.inference_mode():
         model.set_adapter(name)
-        logits = _last_logits(model, encoded)
-    if not logits.isfinite().all():
-        yield f"{folder}: the model's logits are not finite with this adapter"
-    elif (logits - plain).abs().max() <= EFFECT * plain.abs().max():
-        yield f"{folder}: no effect on the logits of a probe prompt; it would answer as the base model does"
+        return _last_logits(model, encoded)
 
 
 def _last_logits(model: Any, encoded: Sequence[int]) -> Any:

@@ -6,7 +6,8 @@ fast, and it serves every peft type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,15 +26,24 @@ from .adapters import (
     find_adapters,
     identify,
     local_folder,
+    others_of,
     parse_model_map,
+    seat,
 )
 from .decode import Decoder
 from .embedded import source_of
 from .gate import PROBE, load_adapters
-from .load import free_memory, identified, load_model, load_tokenizer, pick_device
+from .load import (
+    check_kind,
+    fitting_batch,
+    free_memory,
+    identified,
+    load_model,
+    load_tokenizer,
+    pick_device,
+)
 
 T = TypeVar("T")
-CPU_BATCH, GPU_BATCH = 16, 64
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,15 @@ class _Voice:
 class HfModel:
     """The model of one task; the models of one run share what is loaded (see `Model`)."""
 
-    def __init__(self, host: _Host, task: str) -> None:
+    def __init__(self, host: _Host, task: Task) -> None:
         self.host, self.task = host, task
         self.name, self.context, self.batch_size = host.settings.model, host.context, host.batch_size
 
     def describe(self) -> dict[str, Any]:
-        return self.host.describe(self.task)
+        return self.host.describe(self.task.name)
 
     def group(self, annotator: str) -> str:
-        voice = self.host.voices[self.task, annotator]
+        voice = self.host.voices[self.task.name, annotator]
         return f"{voice.model} {voice.adapter}"
 
     def prompt_text(self, content: str) -> str:
@@ -65,7 +75,8 @@ class HfModel:
         return len(self.host.decoder.encode(content))
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
-        return self._by_voice(batch, self.host.answer)
+        task = self.task if self.host.settings.answers == "constrained" else None
+        return self._by_voice(batch, lambda voice, queries: self.host.answer(voice, queries, task))
 
     def next_words(self, batch: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
         """Per query the log-probability that its prompt goes on with each of `words`, one token each.
@@ -78,25 +89,31 @@ class HfModel:
         by_voice: dict[_Voice, list[int]] = {}
         for position, query in enumerate(batch):
             # a question put to no annotator of the task is the base's to answer
-            voice = self.host.voices.get((self.task, query.annotator)) or next(iter(self.host.voices.values()))
+            voice = self.host.voices.get((self.task.name, query.annotator)) or next(iter(self.host.voices.values()))
             by_voice.setdefault(voice, []).append(position)
         found: dict[int, T] = {}
         for voice, positions in by_voice.items():
-            found |= zip(positions, ask(voice, [batch[i] for i in positions]), strict=True)
+            # whatever --batch-size says: such a model cannot be asked otherwise
+            size = 1 if self.host.minds_padding else len(positions)
+            for start in range(0, len(positions), size):
+                piece = positions[start : start + size]
+                found |= zip(piece, ask(voice, [batch[i] for i in piece]), strict=True)
         return [found[i] for i in range(len(batch))]
 
 
 def load_hf(settings: Settings, tasks: Sequence[Task]) -> dict[str, HfModel]:
     """One model per task name. Whatever is wrong with models or adapters is raised here, before any generation."""
-    host = _Host(settings, {task.name: task.annotators for task in tasks})
-    return {task.name: HfModel(host, task.name) for task in tasks}
+    host = _Host(settings, {task.name: task.asked(settings.annotator) for task in tasks}, others_of(tasks))
+    return {task.name: HfModel(host, task) for task in tasks}
 
 
 class _Host:
-    """What is in memory: one model at a time, with all adapters of one peft type on it."""
+    """What is in memory: one model at a time, with all adapters of one seat on it."""
 
-    def __init__(self, settings: Settings, annotators: Mapping[str, Sequence[str]]) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, annotators: Mapping[str, Sequence[str]], others: Mapping[str, Collection[str]]
+    ) -> None:
+        self.settings, self.others = settings, others
         self.folder = local_folder(settings.model, "--model", settings.revision, ModelError)
         self.base = identified(settings.model, self.folder)
         self.plan, self.voices = self._cast(annotators)
@@ -106,8 +123,9 @@ class _Host:
         self.decoder = Decoder(load_tokenizer(self.folder, settings), settings)
         self._check_mapped_tokenizers()
         self.device = pick_device(settings.device)
-        self.batch_size = CPU_BATCH if self.device == "cpu" else GPU_BATCH
+        self.minds_padding = False
         self._pass_gate()
+        self.batch_size = 1 if self.minds_padding else fitting_batch(self._model, self.device)
         self.context = self._context()
 
     def _cast(self, annotators: Mapping[str, Sequence[str]]) -> tuple[AdapterPlan, dict[Pair, _Voice]]:
@@ -122,10 +140,11 @@ class _Host:
                     plan.folders[pair] = folder
                     voices[pair] = _Voice(self.folder, folder)
                 else:
+                    check_kind(place, folder)
                     voices[pair] = _Voice(folder, None)
             return plan, voices
         if self.settings.adapter_dir:
-            plan = find_adapters(self.settings.adapter_dir, annotators)
+            plan = find_adapters(self.settings.adapter_dir, annotators, others=self.others)
             return plan, {pair: _Voice(self.folder, folder) for pair, folder in plan.folders.items()}
         return AdapterPlan(), {pair: _Voice(self.folder, None) for pair in pairs}
 
@@ -134,7 +153,7 @@ class _Host:
         sound = []
         for folder in self._adapters():
             speaks_for = [pair for pair, f in self.plan.folders.items() if f == folder]
-            found = list(file_problems(folder, speaks_for, self.base, self.plan.shared))
+            found = list(file_problems(folder, speaks_for, self.base, self.plan.shared, self.settings.base_matches))
             self.plan.problems += found
             sound += [folder] * (not found)
         for kind in sorted({self._kind(f) for f in sound}):
@@ -149,7 +168,7 @@ class _Host:
 
     @staticmethod
     def _kind(adapter: Path | None) -> str:
-        return str(read_json(adapter / CONFIG)["peft_type"]) if adapter else ""
+        return seat(adapter) if adapter else ""
 
     def _load(self, folder: Path, kind: str, adapters: Sequence[Path]) -> None:
         if self._loaded == (folder, kind):
@@ -159,6 +178,9 @@ class _Host:
         self._model = load_model(folder, self.settings, self.device)
         self.dtype = str(self._model.dtype).removeprefix("torch.")
         self.decoder.configure(self._model)
+        if not self.minds_padding and self.decoder.minds_padding(self._model, PROBE):
+            self.minds_padding = True
+            print(f"{folder}: its answers depend on padding, so questions are asked one by one", file=sys.stderr)
         if adapters:
             self._model, self._names, problems = load_adapters(
                 self._model, adapters, self.decoder.encode(PROBE), self.decoder.tokenizer
@@ -174,9 +196,17 @@ class _Host:
             self._model.set_adapter(self._names[voice.adapter])
         return self._model
 
-    def answer(self, voice: _Voice, queries: Sequence[Query]) -> list[Completion]:
-        """Greedy or sampled completions of one left-padded batch."""
-        return self.decoder.answer(self._ready(voice), queries)
+    def answer(self, voice: _Voice, queries: Sequence[Query], task: Task | None) -> list[Completion]:
+        """Greedy or sampled completions of one left-padded batch; task: of constrained answers."""
+        return self.decoder.answer(self._ready(voice), queries, task, self._ends(voice.adapter))
+
+    def _ends(self, adapter: Path | None) -> list[int]:
+        """The end token that the tokenizer beside an adapter names, where the base's names another."""
+        path = adapter / "tokenizer_config.json" if adapter else None
+        named = read_json(path).get("eos_token") if path and path.is_file() else None
+        token = named.get("content") if isinstance(named, dict) else named
+        found = self.decoder.tokenizer.convert_tokens_to_ids(token) if isinstance(token, str) else None
+        return [] if found is None or found == self.decoder.tokenizer.unk_token_id else [int(found)]
 
     def next_words(self, voice: _Voice, queries: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
         """Log-probabilities of `words` after each prompt of one left-padded batch."""

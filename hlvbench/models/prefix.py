@@ -34,9 +34,8 @@ def shares_prefixes(model: Any) -> bool:
 
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         return False
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    taken = inspect.signature(base.forward).parameters
-    if not {"past_key_values", "position_ids"} <= set(taken) or getattr(base, "is_activation_checkpointing", False):
+    base = _base(model)
+    if not {"past_key_values", "position_ids"} <= taken_by(model) or base.is_activation_checkpointing:
         return False
     try:
         layers = DynamicCache(config=base.config).layers
@@ -45,18 +44,33 @@ def shares_prefixes(model: Any) -> bool:
     return bool(base._supports_default_dynamic_cache()) and all(type(layer) is DynamicLayer for layer in layers)
 
 
+def taken_by(model: Any) -> set[str]:
+    """The names of what a model's forward pass takes."""
+    return set(inspect.signature(_base(model).forward).parameters)
+
+
+def empty_cache(model: Any) -> Any:
+    """A cache of the model's own kind."""
+    from transformers.cache_utils import DynamicCache
+
+    return DynamicCache(config=_base(model).config)
+
+
 def prefill(model: Any, tokens: Sequence[int], copies: int) -> Any:
     """The cache of `tokens` (see `shares_prefixes`), repeated for `copies` rows."""
     import torch
-    from transformers.cache_utils import DynamicCache
 
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
     ids = torch.tensor([list(tokens)], device=model.device)
-    few = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(base.forward).parameters else {}
-    cache = DynamicCache(config=base.config)
+    few = {"logits_to_keep": 1} if "logits_to_keep" in taken_by(model) else {}
+    cache = empty_cache(model)
     model(
         input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache, use_cache=True,
         position_ids=torch.arange(len(tokens), device=ids.device)[None], **few,
     )  # fmt: skip
     cache.batch_repeat_interleave(copies)
     return cache
+
+
+def _base(model: Any) -> Any:
+    """The transformers model under peft's, if there is one."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

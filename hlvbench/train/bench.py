@@ -11,22 +11,25 @@ from typing import Any
 from ..errors import ModelError
 from ..files import dump_json, write_atomic
 from ..models import Completion, Query
-from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, local_folder, write_record
+from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, local_folder, seat, write_record
 from ..models.decode import Decoder
 from ..models.embedded import source_of
 from ..models.gate import PROBE, load_adapters
-from ..models.load import load_model, load_tokenizer, pick_device
+from ..models.load import free_memory, load_model, load_tokenizer, pick_device
 from ..settings import Settings
 from .config import Config
 
 TRAINED, ALL = "trained", "all-linear"
+_DONE_ONCE: Mapping[str, Any] = {"init_lora_weights": True, "layer_replication": None, "bias": "none"}
+"""What a start has done to its base already, and a copy of it on that base must not do again."""
 CPU_MICRO, GPU_MICRO, DEV_BATCH = 8, 4, 32
 
 
 class Bench:
     """One base model, the frozen adapters that a training starts from, and the one adapter that is trained.
 
-    base: what `config.model` is (`identified`). device: as `--device`. ModelError, AdapterError: what does not fit.
+    Starts that cannot share a base (see `seat`) are on it in turn. base: what `config.model` is (`identified`).
+    device: as `--device`. ModelError, AdapterError: what does not fit.
     """
 
     def __init__(self, config: Config, base: Base, device: str = "auto") -> None:
@@ -38,16 +41,22 @@ class Bench:
         self.folder = local_folder(config.model, "--model", config.revision, ModelError)
         self.device = pick_device(device)
         self.decoder = Decoder(load_tokenizer(self.folder, self.settings), self.settings)
-        self.model: Any = load_model(self.folder, self.settings, self.device)
+        self.starts: list[Path] = []
+        self.frozen: dict[Path, str] = {}
+        self._of_start: dict[str, Any] = {}
+        self._load()
         self.dtype = str(self.model.dtype).removeprefix("torch.")
-        self.decoder.configure(self.model)
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         self.context = None if positions is None else int(positions)
-        self.frozen: dict[Path, str] = {}
-        self._prepare()
+        self.dev_batch = 1 if self.decoder.minds_padding(self.model, PROBE) else DEV_BATCH
 
-    def _prepare(self) -> None:
-        """Freeze the base; quantised and checkpointed models need more."""
+    def _load(self) -> None:
+        """Put the base into memory, frozen and without adapters; quantised and checkpointed models need more."""
+        self.model: Any = None
+        free_memory()
+        self.model = load_model(self.folder, self.settings, self.device)
+        self.decoder.configure(self.model)
+        self._bare = True
         if getattr(self.model, "is_quantized", False):
             from peft import prepare_model_for_kbit_training
 
@@ -58,11 +67,24 @@ class Bench:
             self.model.activation_checkpointing_enable({"use_reentrant": False})
 
     def load_start(self, plan: AdapterPlan) -> None:
-        """Load the SFT adapters, frozen; all problems in one error."""
-        self.model, self.frozen, plan.problems = load_adapters(
-            self.model, list(dict.fromkeys(plan.folders.values())), self.decoder.encode(PROBE), self.decoder.tokenizer
-        )
+        """Load the SFT adapters once, frozen; all problems in one error."""
+        self.starts = list(dict.fromkeys(plan.folders.values()))
+        for folder in {seat(f): f for f in self.starts}.values():
+            plan.problems += self._take(folder)
         plan.raise_problems()
+
+    def _take(self, start: Path) -> list[str]:
+        """Load the starts that share this one's seat, if they are not there; their problems."""
+        if start in self.frozen:
+            return []
+        if not self._bare:
+            self._load()
+        self._bare = False
+        together = [f for f in self.starts if seat(f) == seat(start)]
+        self.model, self.frozen, problems = load_adapters(
+            self.model, together, self.decoder.encode(PROBE), self.decoder.tokenizer
+        )
+        return problems
 
     def add(self, seed: int, start: Path | None = None) -> dict[str, Any]:
         """Put a trainable adapter on the base: a copy of the frozen one in `start`, or a new one from `seed`.
@@ -79,9 +101,13 @@ class Bench:
                 target_modules=_targets(self.config.targets), task_type="CAUSAL_LM",
             )  # fmt: skip
         else:
+            self._take(start)
             adapter = PeftConfig.from_pretrained(str(start))
             adapter.inference_mode = False
             adapter.lora_dropout = self.config.resolved().dropout
+            self._of_start = {key: getattr(adapter, key) for key in _DONE_ONCE}
+            for key, nothing in _DONE_ONCE.items():
+                setattr(adapter, key, nothing)
         torch.manual_seed(seed)
         # what peft warns about was checked when the frozen adapter was loaded
         with warnings.catch_warnings(action="ignore"):
@@ -114,7 +140,7 @@ class Bench:
 
     def weights(self) -> dict[str, Any]:
         """The trained adapter's parameters by name."""
-        return {n: p for n, p in sorted(self.model.named_parameters()) if f".{TRAINED}." in n}
+        return {n: p for n, p in sorted(self.model.named_parameters()) if f".{TRAINED}." in f"{n}."}
 
     def drop(self) -> None:
         """Take the trained adapter off."""
@@ -126,12 +152,14 @@ class Bench:
         self.model.set_adapter(name)
         self.model.train(training)
         for own, parameter in self.model.named_parameters():
-            parameter.requires_grad_(training and f".{TRAINED}." in own)
+            parameter.requires_grad_(training and f".{TRAINED}." in f"{own}.")
 
     @contextmanager
-    def speaking(self, name: str) -> Iterator[Any]:
-        """The model in evaluation mode with this adapter; the trained one is active again afterwards."""
-        self.activate(name)
+    def speaking(self, start: Path | None = None) -> Iterator[Any]:
+        """The model in evaluation mode with this start, or the trained adapter, which is active again afterwards."""
+        if start is not None:
+            self._take(start)
+        self.activate(TRAINED if start is None else self.frozen[start])
         try:
             yield self.model
         finally:
@@ -145,14 +173,16 @@ class Bench:
 
         folder.mkdir(parents=True, exist_ok=True)
         config = self.model.peft_config[TRAINED]
-        recorded = {**config.to_dict(), "inference_mode": True}
+        recorded = {**config.to_dict(), **self._of_start, "inference_mode": True}
         recorded["base_model_name_or_path"] = (
             Path(self.config.model).name if self.folder.is_absolute() else self.config.model
         )
         write_atomic(folder / CONFIG, dump_json({k: _plain(v) for k, v in sorted(recorded.items())}))
         with warnings.catch_warnings(action="ignore"):
+            config.bias = recorded["bias"]
             # peft looks the base up by name to see whether its vocabulary grew; here nothing can have changed it
             state = get_peft_model_state_dict(self.model, adapter_name=TRAINED)
+            config.bias = "none"
         tensors = {k: v.detach().cpu().contiguous() for k, v in sorted(state.items())}
         write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
         write_record(folder, task, annotator, self.base)
@@ -187,15 +217,16 @@ def _plain(value: Any) -> Any:
 class Speakers:
     """The bench as a Model (see `hlvbench.models.Model`): each annotator is answered by an adapter on it."""
 
-    def __init__(self, bench: Bench, adapters: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+    def __init__(self, bench: Bench, adapters: Mapping[str, Path | None], facts: Mapping[str, Any]) -> None:
+        """adapters: annotator -> the start that answers, None for the trained adapter."""
         self.bench, self.adapters, self.facts = bench, dict(adapters), dict(facts)
-        self.name, self.context, self.batch_size = bench.config.model, bench.context, DEV_BATCH
+        self.name, self.context, self.batch_size = bench.config.model, bench.context, bench.dev_batch
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "training", **self.bench.describe(), **self.facts}
 
     def group(self, annotator: str) -> str:
-        return self.adapters[annotator]
+        return str(self.adapters[annotator])
 
     def prompt_text(self, content: str) -> str:
         return self.bench.decoder.prompt_text(content)

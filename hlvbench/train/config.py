@@ -66,6 +66,7 @@ class Config:
     task: tuple[str, ...] = ("varierr", "r2")
     annotator: tuple[str, ...] = ()
     start: str | None = None
+    base_matches: bool | None = None
     shared: bool = False
     revision: str | None = None
     rank: int = 16
@@ -146,7 +147,8 @@ class Config:
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Config)}
 _FLOATS = {f.name for f in dataclasses.fields(Config) if "float" in str(f.type)}
 _CAPO_ONLY = (
-    "start", "pairs", "tau", "per_item", "rejected", "neighbours", "beta", "sft_weight", "checkpoints", "select",
+    "start", "base_matches", "pairs", "tau", "per_item", "rejected", "neighbours", "beta", "sft_weight", "checkpoints",
+    "select",
 )  # fmt: skip
 _SFT_ONLY = ("rank", "alpha", "targets")
 _FLAGS = {"rate": "--lr", "start": "--from"}

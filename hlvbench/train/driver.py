@@ -62,7 +62,7 @@ def train(
     config.check()
     if micro is not None and micro < 1:
         raise UsageError(f"--micro-batch {micro}: 1 or more")
-    tasks = load_tasks(config.task, data_dir, tasks_dir)
+    tasks = [task.asking(config.annotator) for task in load_tasks(config.task, data_dir, tasks_dir)]
     embedder = load_embedder() if _needs_embedder(config) else None
     crew = make_crew(tasks, config, out, embedder, skip_missing, quiet)
     # shared out before the finished ones are left aside, which each process sees at another moment
@@ -162,7 +162,7 @@ def _selector(
     if starts is None or config.select == LAST:
         return None
     assert embedder is not None
-    voices = {a: bench.frozen[f] for (name, a), f in starts.folders.items() if name == task.name}
+    voices = {a: f for (name, a), f in starts.folders.items() if name == task.name}
     task = task if len(voices) == len(task.annotators) else only(task, voices)
     check_selecting(task, embedder, config.select)
     facts = {"adapters": {a: sha256_file(starts.folders[task.name, a] / WEIGHTS) for a in voices}}
@@ -246,7 +246,7 @@ def dry_run(
     from ..settings import Settings
 
     config.check()
-    tasks = load_tasks(config.task, data_dir, tasks_dir)
+    tasks = [task.asking(config.annotator) for task in load_tasks(config.task, data_dir, tasks_dir)]
     embedder = load_embedder() if config.rejected == "nearest" else None
     with tempfile.TemporaryDirectory() as scratch:
         jobs = make_crew(tasks, config, Path(scratch), embedder, skip_missing, quiet=False).jobs

@@ -12,10 +12,11 @@ from typing import Any
 from ..files import write_atomic
 from ..metrics.answers import Embedder
 from ..models.load import free_memory, is_out_of_memory
+from ..models.logprobs import forward
 from ..stats import seeded
 from ..types import Annotation, Task
-from .batch import Encoder, Pair, forward, micro_batches
-from .bench import CPU_MICRO, GPU_MICRO, TRAINED, Bench, Speakers
+from .batch import Encoder, Pair, micro_batches
+from .bench import CPU_MICRO, GPU_MICRO, Bench, Speakers
 from .config import Config
 from .loop import Loop, Objective, State, Stats, TrainError
 from .loss import answer_logps, capo_loss, sft_loss
@@ -171,7 +172,7 @@ def _reference(job: Job, bench: Bench, rows: Sequence[Pair], start: Path | None)
     assert start is not None
     flat = [e for pair in rows for e in (pair.chosen, pair.rejected)]
     size, out = CPU_MICRO * 2, None
-    with torch.no_grad(), bench.speaking(bench.frozen[start]) as model:
+    with torch.no_grad(), bench.speaking(start) as model:
         while out is None:
             try:
                 out = _frozen_logps(model, bench, flat, size)
@@ -207,7 +208,7 @@ def _checkpoint(job: Job, bench: Bench, selector: Selector | None, state: State)
         if state.step == 0:
             given = {pair: a for pair, a in selector.start.items() if pair[1] in job.annotators}
         else:
-            speakers = Speakers(bench, dict.fromkeys(job.task.annotators, TRAINED), {"step": state.step})
+            speakers = Speakers(bench, dict.fromkeys(job.task.annotators), {"step": state.step})
             given = dev_answers(job.task, speakers, folder / "dev", job.annotators, quiet=True)
         point |= selector.score(given, job.annotators)
     state.points.append(point)
