@@ -9,7 +9,15 @@ from pathlib import Path
 from hlvbench.cli import _choices, build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
-CITING = ("hlvbench/**/*.py", "docs/*.md", "README.md", "CONTRIBUTING.md", "tasks/**/*", "tests/*.py")
+CITING = (
+    "hlvbench/**/*.py",
+    "hlvbench/leaderboard/*.json",
+    "docs/*.md",
+    "README.md",
+    "CONTRIBUTING.md",
+    "tasks/**/*",
+    "tests/*.py",
+)
 WRITTEN = {
     "report.md": "of a run",
     "audit.md": "of `hlvbench audit`",
@@ -38,7 +46,9 @@ def citing_files() -> list[Path]:
     return sorted(
         path
         for path in found
-        if path.is_file() and path.suffix in (".py", ".md", ".toml", ".yaml", "") and path != Path(__file__).resolve()
+        if path.is_file()
+        and path.suffix in (".py", ".md", ".toml", ".yaml", ".json", "")
+        and path != Path(__file__).resolve()
     )
 
 
