@@ -125,7 +125,8 @@ class _Words:
         mark = rf"(?:\d{{1,2}}|[a-z]|answer|response|output|assistant)[.):>]{_MARKS}"
         words = "(?:(?:my|the|your|final|predicted|overall|chosen|assigned|similarity) )*"
         self.field = re.compile(
-            rf'(?:^{_MARKS}(?:{mark})?{words}|[{{,][ \t\n]{{0,40}}")(?:{groups}){_QUALIFIED}(?:{_GIVEN}|$)'
+            rf'(?:^{_MARKS}(?:{mark})?{words}|(?P<inner>[{{,][ \t\n]{{0,40}}"))(?:{groups})'
+            rf'(?(inner)(?=")){_QUALIFIED}(?:{_GIVEN}|$)'
             rf"|(?P<boxed>\\f?box(?:ed)?\s?\{{)|^{_MARKS}(?P<turn>{re.escape(_folded(PROMPT_OPENING))}\b"
             rf"|(?:user|human|assistant|instruction){_MARKS}(?::|$)|system{_MARKS}$)",
             re.M,
@@ -160,14 +161,18 @@ class _Answer:
 
     def _fields(self) -> Iterator[re.Match[str]]:
         """Label and explanation fields in order."""
-        answered, echoed = False, set[str]()
+        answered, echoed = 0, set[str]()
         for match in self.words.field.finditer(self.plain):
             name = match["field"] or match["turn"]
             if not name:
-                answered = True
+                answered = match.end()
                 yield match
             elif answered or name in echoed or not (echoed or self._echoes(match)):
-                self.plain = self.plain[: match.start()]
+                self.plain = self.plain[: match.start()].rstrip()
+                before, _, last = self.plain.rpartition("\n")
+                if last.endswith(":") and len(before) >= answered > 0:
+                    # "Now annotate:"
+                    self.plain = before
                 return
             else:
                 echoed.add(name)
@@ -279,6 +284,9 @@ def _tidy(text: str) -> str:
     for mark in "*_`~":
         without = text.rstrip(mark)
         closing = text[len(without) :]
+        if mark == "_" != text[:1]:
+            # "snake_" is a word
+            continue
         if mark not in text.strip(mark):
             text = text.strip(mark)
         elif closing and without.count(closing) % 2 == 0:

@@ -32,6 +32,8 @@ NOMINAL, ORDINAL = toy_task(), toy_task("ordinal")
         ("Label: neutral\nExplanation: a\n\nLabel: entailment\nExplanation: b", "neutral", "a"),
         ("```\nLabel: neutral\nExplanation: a\n```", "neutral", "a"),
         ("Label: neutral", "neutral", ""),
+        ('Label: neutral\nExplanation: a, "reason: b_', "neutral", 'a, "reason: b_'),
+        ("Label: neutral\nExplanation: **a** and _b_", "neutral", "**a** and _b_"),
     ],
 )
 def test_one_nominal_label_is_read_whatever_surrounds_it(text, label, explanation):
@@ -210,6 +212,7 @@ def test_special_tokens_before_an_answer_do_not_hide_it(start):
         "user\nDecide the label.",
         "### Instruction:\nDecide",
         "Label: contradiction",
+        "Now annotate:\nPremise: c",
     ],
 )
 def test_what_ends_an_answer(ending):
