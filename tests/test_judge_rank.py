@@ -76,7 +76,7 @@ def test_unreadable_replies_are_the_judges_own_fault_where_judges_are_ranked(
         (["run", "--task", "demo/attribution,demo", "--model", "stylometric"], "take one run each"),
         (["run", "--task", "demo/attribution", "--model", "reference:human"], "attributes nothing"),
         (["run", "--task", "demo/attribution", "--model", "stylometric", "--samples", "2", "--prompt", "icl"],
-         "--samples: a judge is asked as docs/metrics.md section 8 says"),
+         "--samples: a judge is asked as docs/metrics.md §8 says"),
         (["run", "--task", "nope/attribution", "--model", "stylometric"], "no task 'nope'"),
         (["generate", "--task", "demo/attribution", "--model", "stylometric"], "for `hlvbench run` alone"),
     ],

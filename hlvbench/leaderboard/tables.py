@@ -88,7 +88,8 @@ def _row(row: Mapping[str, Any], system: Mapping[str, Any], by_task: Sequence[Ma
 def _who(folder: str, system: Mapping[str, Any]) -> Html:
     """The name, and under it the method, the base model and what must be known."""
     about = [system["method"], system["base"]] if system["role"] == "system" else [system["role"], system["recipe"]]
-    about = [part for part in about if part]
+    # free answers are the rule; narrow screens leave out the column
+    about = [part for part in [*about, system["answers"] if system["answers"] == "constrained" else None] if part]
     chips = [tag("span", mark, class_="chip warn") for mark in system["marks"]]
     if system["verified"]:
         title = _verified(system["verified"])
