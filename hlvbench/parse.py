@@ -56,13 +56,9 @@ class Parsed:
     thought: bool = False
 
 
-def parse(text: str, task: Task, opened: bool = False) -> Parsed:
-    """Read one answer.
-
-    opened: the prompt ended inside a reasoning block, so that the text begins in it. Where this is not known, a text
-    without a closing tag is taken for an answer.
-    """
-    said, thought = without_reasoning(text, opened)
+def parse(text: str, task: Task) -> Parsed:
+    """Read one answer. Of a reasoning block that the prompt opened, a run's text begins with the tag."""
+    said, thought = without_reasoning(text)
     if said is None:
         return Parsed(None, "", "unfinished reasoning", True)
     body = first_turn(_DROPPED.sub("\n", said))

@@ -107,23 +107,6 @@ def render(content: str, tokenizer: Any, think: bool = False) -> str:
     raise ModelError(f"the chat template of {tokenizer.name_or_path or 'the model'} cannot be used: {failure}")
 
 
-_OPENED = re.compile(r"(<(think|thinking|thought|reasoning|seed:think)>|\[THINK\])\s*\Z")
-
-
-def opened_reasoning(prompt: str) -> str:
-    """The tag of a reasoning block that a template opened at the end of the prompt; "" where there is none."""
-    found = _OPENED.search(prompt)
-    return found[0] if found else ""
-
-
-def closed_reasoning(prompt: str) -> str:
-    """The prompt with such a block closed, so that an answer follows."""
-    found = _OPENED.search(prompt)
-    if found is None:
-        return prompt
-    return f"{prompt.rstrip()}\n\n{'[/THINK]' if found[2] is None else f'</{found[2]}>'}\n\n"
-
-
 class Prompter:
     """Makes the user message of a question.
 

@@ -31,17 +31,17 @@ _SPECIAL = re.compile(
     re.I,
 )
 _ROLE = re.compile(r"\A(?:assistant[ \t]*:|(?:assistant|model)(?:[ \t]*\n|\s*\Z))", re.I)
+_OPENED = re.compile(r"(<(think|thinking|thought|reasoning|seed:think)>|\[THINK\])\s*\Z")
 
 
-def without_reasoning(text: str, opened: bool = False) -> tuple[str | None, bool]:
+def without_reasoning(text: str) -> tuple[str | None, bool]:
     """The text without reasoning blocks, None if one is unfinished; and whether there was any.
 
-    opened: the prompt ended inside a block. A closing tag without an opening one ends such a block anyway: what stands
-    before it is dropped.
+    A closing tag without an opening one ends a block that the prompt opened: what stands before it is dropped.
     """
-    kept, start, thought = list[str](), 0, opened
+    kept, start, thought = list[str](), 0, False
     # the family of the block that is open, "" where any closing tag ends it, None outside
-    inside = "" if opened else None
+    inside: str | None = None
     for match in _BLOCK.finditer(text):
         family = (match["family"] or "")[:5].casefold()
         if match["open"] or (match["tag"] and not _CLOSING.search(match["tag"])):
@@ -66,3 +66,17 @@ def first_turn(text: str) -> str:
 def _turns(text: str) -> list[str]:
     """What stands between special tokens, stripped, without the names of roles."""
     return [_ROLE.sub("", turn.strip()).strip() for turn in _SPECIAL.split(text)]
+
+
+def opened_reasoning(prompt: str) -> str:
+    """The tag of a reasoning block that a template opened at the end of the prompt; "" where there is none."""
+    found = _OPENED.search(prompt)
+    return found[0] if found else ""
+
+
+def closed_reasoning(prompt: str) -> str:
+    """The prompt with such a block closed, so that an answer follows."""
+    found = _OPENED.search(prompt)
+    if found is None:
+        return prompt
+    return f"{prompt.rstrip()}\n\n{'[/THINK]' if found[2] is None else f'</{found[2]}>'}\n\n"

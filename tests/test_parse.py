@@ -280,11 +280,8 @@ def test_reasoning_is_dropped_and_marked_and_unfinished_it_is_no_answer(block):
 @pytest.mark.parametrize("closing", ["</think>", "[/THINK]", "◁/think▷", "<|end_of_thought|>", "<|END_THINKING|>"])
 def test_a_block_that_the_prompt_opened_ends_at_its_closing_tag(closing):
     text = f"Label: neutral\n{closing}\n\nLabel: entailment"
-    for opened in (False, True):
-        found = parse(text, NOMINAL, opened=opened)
-        assert (found.label, found.thought) == ("entailment", True)
-    found = parse("Label: neutral", NOMINAL, opened=True)
-    assert (found.label, found.reason, found.thought) == (None, "unfinished reasoning", True)
+    found = parse(text, NOMINAL)
+    assert (found.label, found.thought) == ("entailment", True)
 
 
 WORDS = st.text(alphabet=string.ascii_letters + " .,;:{}[]\"'*`#-\n", max_size=60)

@@ -12,13 +12,12 @@ from hlvbench.profile import counted_profile, profile_request
 from hlvbench.prompt import (
     Prompter,
     answer_schema,
-    closed_reasoning,
     instruction,
-    opened_reasoning,
     render,
     render_answer,
     shown_annotator,
 )
+from hlvbench.reasoning import closed_reasoning, opened_reasoning
 from hlvbench.task import load_spec
 
 from .toy import ToyEmbedder, toy_task

@@ -14,7 +14,7 @@ from ..prompt import answer_heads
 from ..types import Task
 from .logprobs import Example, forward
 from .noise import gumbel
-from .prefix import empty_cache, prefill, shared_prefix, shares_prefixes
+from .prefix import empty_cache, prefill, shared_prefix, shares_prefixes, taken_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +115,11 @@ class Choice:
         given = torch.tensor(mask, device=device)
         new = torch.tensor(ids, device=device)
         # the prompts are long, and only what follows their last token is asked for
-        few = {"logits_to_keep": 1} if new.shape[1] > self.heads.longest else {}
+        few = (
+            {"logits_to_keep": 1}
+            if new.shape[1] > self.heads.longest and "logits_to_keep" in taken_by(self.model)
+            else {}
+        )
         logits = self.model(
             input_ids=new, attention_mask=given, past_key_values=self.cache, use_cache=True,
             position_ids=(given.cumsum(1) - 1).clamp(min=0)[:, -new.shape[1] :], **few,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ..errors import ModelError
-from ..prompt import closed_reasoning, opened_reasoning, render
+from ..prompt import render
+from ..reasoning import closed_reasoning, opened_reasoning
 from ..settings import Settings
 from ..types import Task
 from . import Completion, OutOfMemory, Query
@@ -137,7 +138,8 @@ class Decoder:
         with torch.inference_mode():
             choice = Choice(model, prompts, heads, self.pad)
             chosen = choose(choice.scores(), self.settings.temperature, seeds)
-            stops = sorted({*self.eos, *ends, *self._line_ends(model)})
+            breaks = self._line_ends(model)
+            stops = sorted({*self.eos, *ends, *breaks})
             rows = self._generate(
                 model, choice.continued(chosen), seeds, eos_token_id=stops, begin_suppress_tokens=stops,
                 max_new_tokens=self.settings.max_new_tokens - heads.longest,
@@ -146,7 +148,7 @@ class Decoder:
         for row, k in zip(rows, chosen, strict=True):
             rest = self._completion(row, stops)
             # a token that ends the line may begin with text of it
-            last = row[rest.new_tokens - 1 : rest.new_tokens] if rest.finish == "stop" else []
+            last = [t for t in row[rest.new_tokens - 1 : rest.new_tokens] if t in breaks and t not in ends]
             tail = self.tokenizer.decode(last, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             text = heads.texts[k] + rest.text + tail.partition("\n")[0]
             found.append(Completion(text, rest.finish, len(heads.tokens[k]) + rest.new_tokens))
