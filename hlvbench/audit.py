@@ -1,4 +1,4 @@
-"""People, floors and attacks through every metric; the rules that keep the index from being bought (METRICS.md
+"""People, floors and attacks through every metric; the rules that keep the index from being bought (docs/metrics.md
 section 9)."""
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _largest(rows: Sequence[Row]) -> dict[str, Any] | None:
 def broken_rules(result: Result, strict: bool = False) -> list[str]:
     """One line per broken rule: task, system, what was got and what must be. Empty: the audit holds.
 
-    strict: the attacks beyond the list of METRICS.md section 9 are judged, too.
+    strict: the attacks beyond the list of docs/metrics.md section 9 are judged, too.
     """
     return [
         f"{name}: {row['name']}: {broken}"

@@ -1,6 +1,6 @@
 """Resumable generation: the questions of a task through a model into generations.jsonl.
 
-The batch is the unit of durability (CLI.md, Behaviour). Batches are cut from the whole question list before
+The batch is the unit of durability (docs/cli.md, Behaviour). Batches are cut from the whole question list before
 resuming or sharding; a finished batch is one line of a partial file, appended in one write and synced.
 """
 
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from .errors import ModelError, RunError, all_problems
 from .files import dump_json, generation_lines, read_json, sha256_file, sha256_text, write_atomic
 from .lock import locked
 from .models import Completion, Model, Query, Refused
-from .models.batch import willing, within_memory
+from .models.batch import Readable, willing, within_memory
 from .parallel import as_they_come
-from .parse import parse
 from .partial import STEM, Partial, Place
 from .progress import Progress
 from .types import Generation, Task
@@ -53,6 +51,7 @@ def generate(
     *,
     split: str = "test",
     limit: int | None = None,
+    annotators: Collection[str] | None = None,
     samples: int = 1,
     batch_size: int | str = "auto",
     settings: Mapping[str, Any] | None = None,
@@ -63,39 +62,18 @@ def generate(
 ) -> dict[str, Any]:
     """Write `out`/generations.jsonl, or what is missing of it; returns facts for the manifest.
 
-    prompts: the user message of (item, annotator). settings: what decided the answers; a folder that holds
-    answers of other settings, prompts or another model is a RunError naming the difference. `resume=False`
-    starts anew. Process `rank` of `world` takes the batches whose number is `rank` modulo `world`; whoever
-    ends last writes the finished file, and the others return facts with `finished` false.
+    prompts: the user message of (item, annotator). annotators: only questions to these. settings: what decided the
+    answers; a folder that holds answers of other settings, prompts or another model is a RunError naming the
+    difference. `resume=False` starts anew. Process `rank` of `world` takes the batches whose number is `rank` modulo
+    `world`; whoever ends last writes the finished file, and the others return facts with `finished` false.
     """
-    queries = _queries(task, prompts, split, limit, samples)
+    queries = _queries(task, prompts, split, limit, annotators, samples)
     about = {"task": task.name, "version": task.version, "split": split, "limit": limit, "samples": samples}
     free = dict(settings or {}).get("answers") == "free" and not quiet
     return collect(
         model, queries, out, about, batch_size=batch_size, settings=settings, resume=resume, quiet=quiet, rank=rank,
-        world=world, watch=_Readable(task) if free else None,
+        world=world, watch=Readable(task) if free else None,
     )  # fmt: skip
-
-
-class _Readable:
-    """Looks at the first answers as they come, and says once if most of them cannot be read."""
-
-    ENOUGH = 16
-
-    def __init__(self, task: Task) -> None:
-        self.task, self.seen, self.unreadable = task, 0, 0
-
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if self.seen >= self.ENOUGH:
-            return
-        self.seen += len(rows)
-        self.unreadable += sum(parse(row["text"], self.task).label is None for row in rows)
-        if self.seen >= self.ENOUGH and 2 * self.unreadable > self.seen:
-            print(
-                f"{self.task.name}: {self.unreadable} of the first {self.seen} answers cannot be read and will count "
-                "as missing; --answers constrained makes every answer readable",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
 
 
 def collect(
@@ -137,9 +115,11 @@ def collect(
             return _finish(place, plan, questions, batches)
 
 
-def _queries(task: Task, prompts: Prompts, split: str, limit: int | None, samples: int) -> list[Query]:
+def _queries(
+    task: Task, prompts: Prompts, split: str, limit: int | None, annotators: Collection[str] | None, samples: int
+) -> list[Query]:
     found = []
-    for item, annotator in task.questions(split, limit):
+    for item, annotator in task.questions(split, limit, annotators):
         content = prompts(item, annotator)
         found += [Query(item, annotator, s, content) for s in range(samples)]
     return found
@@ -383,6 +363,7 @@ def plan_summary(
     *,
     split: str = "test",
     limit: int | None = None,
+    annotators: Collection[str] | None = None,
     samples: int = 1,
     batch_size: int | str = "auto",
     max_new_tokens: int = 128,
@@ -392,7 +373,7 @@ def plan_summary(
 
     `time_one` answers the median batch once; `seconds` is that time times the number of batches, else None.
     """
-    questions = _questions(model, _queries(task, prompts, split, limit, samples))
+    questions = _questions(model, _queries(task, prompts, split, limit, annotators, samples))
     _check_room(task.name, model, questions, max_new_tokens)
     batches = _cut(model, questions, model.batch_size if batch_size == "auto" else int(batch_size))
     tokens = sorted(q.prompt_tokens for q in questions)

@@ -70,8 +70,8 @@ def generate(
         prompter = make_prompter(task, model, settings, folder / task.name)
         generate_task(
             task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
-            samples=settings.samples, batch_size=batch_size, settings=asdict(settings), resume=resume,
-            quiet=quiet or share.rank > 0, rank=share.rank, world=share.world,
+            annotators=settings.annotator, samples=settings.samples, batch_size=batch_size, settings=asdict(settings),
+            resume=resume, quiet=quiet or share.rank > 0, rank=share.rank, world=share.world,
         )  # fmt: skip
         facts[task.name] = {
             "version": task.version,
@@ -153,9 +153,9 @@ def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dic
         if path.exists():
             return dict(read_json(path))
         if settings.profile == "counted":
-            found = {a: counted_profile(task, a) for a in task.annotators}
+            found = {a: counted_profile(task, a) for a in task.asked(settings.annotator)}
         else:
-            found = {a: _written_profile(task, a, model, settings) for a in task.annotators}
+            found = {a: _written_profile(task, a, model, settings) for a in task.asked(settings.annotator)}
         write_atomic(path, dump_json(found))
         return found
 
@@ -194,7 +194,12 @@ def _load(settings: Settings, data_dir: Path | None, tasks_dir: Path | None) -> 
     without = [t.name for t in tasks if not t.splits.get(settings.split)]
     if without:
         raise UsageError(f"no items in split {settings.split!r} of {', '.join(without)}")
-    return tasks
+    for task in tasks:
+        strange = [a for a in settings.annotator or () if not any(a in t.annotators for t in tasks)]
+        if strange or (settings.annotator and not task.asked(settings.annotator)):
+            names = ", ".join(strange or settings.annotator or ())
+            raise UsageError(f"--annotator {names}: not of task {task.name}; there are {', '.join(task.annotators)}")
+    return tuple(task.asking(settings.annotator) for task in tasks)
 
 
 def dry_run(
@@ -215,8 +220,9 @@ def dry_run(
             model = models[task.name]
             prompter = make_prompter(task, model, settings, Path(scratch) / task.name)
             found[task.name] = plan_summary(
-                task, model, prompter.content, split=settings.split, limit=settings.limit, samples=settings.samples,
-                batch_size=batch_size, max_new_tokens=settings.max_new_tokens,
+                task, model, prompter.content, split=settings.split, limit=settings.limit,
+                annotators=settings.annotator, samples=settings.samples, batch_size=batch_size,
+                max_new_tokens=settings.max_new_tokens,
                 # a server may ask a price for an answer that nobody keeps
                 time_one=not settings.model.startswith("endpoint:"),
             )  # fmt: skip
@@ -268,15 +274,19 @@ def score(
         target, system, asked_so, files = out or place.parent, place.stem, {}, {task: place}
     embedder = load_embedder()
     documents = []
+    named = recorded.get("annotator") if place.is_dir() else None
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):
         if not quiet:
             # the first scoring of new texts embeds them, which takes a while
             print(f"scoring {name}", file=sys.stderr, flush=True)
         rows = read_generations(path)
+        if named:
+            one = one.asking(named)
+        only = set(one.questions(split or "test", limit, named)) if named else None
         scored = score_task(
             one, rows, embedder, system=system, split=split or "test", limit=limit,
-            only={(r.item, r.annotator) for r in rows} if only_answered else None, seed=seed, replicates=replicates,
+            only={(r.item, r.annotator) for r in rows} if only_answered else only, seed=seed, replicates=replicates,
             asked=asked_so,
         )  # fmt: skip
         _write_scores(target / name, scored)

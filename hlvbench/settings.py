@@ -24,7 +24,7 @@ class Settings:
     """What decides the answers: two runs with equal settings on equal data give equal files.
 
     Everything here is part of the run folder's name and of its manifest; the place of data, the batch size
-    and the amount of talk are not. See CLI.md for each option.
+    and the amount of talk are not. See docs/cli.md for each option.
     """
 
     model: str
@@ -32,6 +32,7 @@ class Settings:
     adapter_dir: str | None = None
     model_map: Mapping[str, str] = field(default_factory=dict)
     base_matches: bool | None = None
+    annotator: tuple[str, ...] | None = None
     revision: str | None = None
     prompt: str = "base"
     prompt_version: int = PROMPT_VERSION

@@ -1,4 +1,4 @@
-"""Item resampling, intervals and paired tests (METRICS.md section 10).
+"""Item resampling, intervals and paired tests (docs/metrics.md section 10).
 
 Every metric is computed on lists of items. The estimate is the statistic of the list that holds each
 item once; a replicate is the same statistic, by the same code, on a list drawn with replacement.
@@ -36,7 +36,7 @@ def seeded(*parts: object) -> np.random.Generator:
 
 
 def clusters(items: Sequence[Item]) -> tuple[tuple[int, ...], ...]:
-    """Positions of the items that share an input text (case and spacing aside), transitively."""
+    """Positions of the items of one group, or that share an input text (case and spacing aside), transitively."""
     parent = list(range(len(items)))
 
     def find(i: int) -> int:
@@ -47,8 +47,8 @@ def clusters(items: Sequence[Item]) -> tuple[tuple[int, ...], ...]:
 
     first: dict[str, int] = {}
     for position, item in enumerate(items):
-        for text in item.text.values():
-            key = re.sub(r"\s+", " ", text.lower()).strip()
+        texts = [re.sub(r"\s+", " ", text.lower()).strip() for text in item.text.values()]
+        for key in texts if item.group is None else [f"group\n{item.group}"]:
             owner = first.setdefault(key, position)
             low, high = sorted((find(owner), find(position)))
             parent[high] = low

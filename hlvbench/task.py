@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,9 @@ def fetch(
 def describe_tasks(data_dir: Path | str | None = None, tasks_dir: Path | str | None = None) -> list[dict[str, Any]]:
     """Per task: name, version, kind, licence, splits (name -> items), annotators, data, problem.
 
-    `data` says "here: FOLDER" or "not here"; where only the data would tell, `annotators` is None, `splits` empty.
-    Nothing is downloaded or written. A task that cannot be loaded has its `problem` told.
+    `data` says "here: FOLDER" or "not here"; where only the data would tell, `annotators` is None, `splits` empty. A
+    task whose records lie in its folder also has `scored`, how many annotators have enough of them. Nothing is
+    downloaded or written. A task that cannot be loaded has its `problem` told.
     """
     extra = Path(tasks_dir) if tasks_dir is not None else None
     return [_describe(name, data_dir, extra) for name in task_names(extra)]
@@ -166,6 +168,8 @@ def _describe(name: str, data_dir: Path | str | None, tasks_dir: Path | None) ->
             source = load_source(spec, None)
             row["splits"] = {split: len(ids) for split, ids in (source.splits or {}).items()}
             row["annotators"] = list(_annotators(source.records))
+            counts = Counter(annotator for _, annotator in {(r.item, r.annotator) for r in source.records})
+            row["scored"] = sum(count >= spec.min_records for count in counts.values())
             row["data"] = f"here: {spec.folder}"
     except HlvbenchError as error:
         row["problem"] = str(error)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 Label = str | int
@@ -13,10 +14,14 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to annotate: its id and its named input texts, in the task's field order."""
+    """One thing to annotate: its id and its named input texts, in the task's field order.
+
+    `group`: items of one group are resampled together; None: items that share an input text are.
+    """
 
     id: str
     text: Mapping[str, str]
+    group: str | None = None
 
     @property
     def joined(self) -> str:
@@ -110,18 +115,34 @@ class Task:
 
     @cached_property
     def scored_annotators(self) -> tuple[str, ...]:
-        """The annotators with at least `min_records` records; the others stay out of every metric."""
-        counts = dict.fromkeys(self.annotators, 0)
-        for record in self.records:
-            counts[record.annotator] += 1
+        """The annotators with a record of at least `min_records` items; the others stay out of every metric."""
+        counts = Counter(annotator for _, annotator in self.by_pair)
         return tuple(a for a in self.annotators if counts[a] >= self.min_records)
 
-    def questions(self, split: str, limit: int | None = None) -> tuple[Pair, ...]:
-        """The questions of a split (of its first `limit` items): split order of items, then annotators."""
+    def asked(self, names: Collection[str] | None = None) -> tuple[str, ...]:
+        """Whom systems answer for: the annotators of these names, by default those who are scored."""
+        kept = set(names or self.scored_annotators)
+        return tuple(a for a in self.annotators if a in kept)
+
+    def asking(self, names: Collection[str] | None = None) -> Task:
+        """The task as systems see it: its annotators are the scored ones and those of these names, who are scored, too.
+
+        The records of the others stay, and nobody needs anything of them.
+        """
+        kept = self.asked({*self.scored_annotators, *(names or ())})
+        return (
+            self if kept == self.scored_annotators == self.annotators else replace(self, annotators=kept, min_records=1)
+        )
+
+    def questions(
+        self, split: str, limit: int | None = None, annotators: Collection[str] | None = None
+    ) -> tuple[Pair, ...]:
+        """The questions of a split (of its first `limit` items), of all annotators or some: split order of items, then
+        annotators."""
         return tuple(
             (item, annotator)
             for item in self.splits[split][:limit]
-            for annotator in self.annotators
+            for annotator in (self.annotators if annotators is None else self.asked(annotators))
             if (item, annotator) in self.by_pair
         )
 

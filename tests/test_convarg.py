@@ -23,7 +23,7 @@ from hlvbench.report import markdown, page, summary
 from hlvbench.run import run
 from hlvbench.score import score_task
 from hlvbench.settings import Settings
-from hlvbench.stats import every_item_once
+from hlvbench.stats import clusters, every_item_once
 from hlvbench.submission.document import document_problems
 from hlvbench.task import load_task
 from hlvbench.types import Task
@@ -211,6 +211,8 @@ def test_convarg_has_the_counts_of_its_definition(convarg: Task) -> None:
     assert sizes == {"train": (1476, 3825), "dev": (252, 575), "test": (373, 1055)}
     assert len(convarg.questions("test")) == 1055
     # as the script that made the splits counted
+    # the debate's name is no reason to resample all its pairs as one
+    assert len(clusters([convarg.items[i] for i in convarg.splits["test"]])) == 373
     counts = [len(convarg.records_of("test", f"Ann{k}")) for k in range(1, 13)]
     assert counts == [192, 161, 105, 112, 62, 69, 63, 63, 70, 38, 60, 60]
     assert {len([a for a in convarg.annotators if (i, a) in convarg.by_pair]) for i in convarg.items} == {2, 3, 4, 5}

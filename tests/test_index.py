@@ -1,4 +1,4 @@
-"""The index and its four factors (METRICS.md section 9)."""
+"""The index and its four factors (docs/metrics.md section 9)."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_an_index_without_everything_or_without_what_it_has_not_is_an_error(with
 
 
 def human_margins(task: Task, embedder: Embedder) -> dict[str, float]:
-    """By how much people exceed the baseline of each factor on dev; for own_gain that is G of METRICS.md section 6b."""
+    """By how much people exceed the baseline of each factor on dev; for own_gain that is G of docs/metrics.md §6b."""
     humans = Answers(task, "dev", {}, embedder).human
     once = every_item_once(len(humans.items))
     found = {"decision": bind("label_kappa")(humans, once).overall[0]}

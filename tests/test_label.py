@@ -380,6 +380,6 @@ def test_pairwise_kappa_of_people_is_that_of_the_paper(data_dir: Path) -> None:
             ]
             first, second = np.array(pair).T
             found.append(float(kappa(first, second, np.ones((1, len(pair))))[0]))
-    # METRICS.md section 3: .310 to .409 with the rule neutral > entailment > contradiction
+    # docs/metrics.md section 3: .310 to .409 with the rule neutral > entailment > contradiction
     assert min(found) == pytest.approx(0.310, abs=0.001)
     assert max(found) == pytest.approx(0.409, abs=0.001)

@@ -1,4 +1,4 @@
-"""Imitation of one answer with the content held fixed (METRICS.md section 6b)."""
+"""Imitation of one answer with the content held fixed (docs/metrics.md section 6b)."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ def r2(data_dir: Path) -> Task:
 
 
 def test_varierr_has_the_counts_of_its_definition(varierr: Task) -> None:
-    # METRICS.md section 1
+    # docs/metrics.md section 1
     assert {split: len(ids) for split, ids in varierr.splits.items()} == {"train": 300, "dev": 100, "test": 100}
     assert len(varierr.questions("test")) == 371
     assert varierr.skipped == {"idk": 135, "silent": 9}
@@ -281,7 +281,7 @@ def test_r2_has_the_counts_of_its_definition(r2: Task) -> None:
     assert r2.labels == tuple(range(-5, 6))
     assert len(r2.subsets["lewidi2025"]) == 50
     assert r2.subsets["lewidi2025"] <= set(r2.splits["test"])
-    # METRICS.md section 2: Ann2 starts 99 % of the explanations with a space
+    # docs/metrics.md section 2: Ann2 starts 99 % of the explanations with a space
     starts = [r.explanation.startswith(" ") for r in r2.records if r.annotator == "Ann2"]
     assert 0.985 <= sum(starts) / len(starts) <= 0.995
 
@@ -292,7 +292,7 @@ def test_the_lewidi_subset_of_r2_is_the_shared_tasks_test_file(r2: Task, data_di
 
 
 def test_the_priority_rule_gives_the_papers_pairwise_kappa(varierr: Task) -> None:
-    # PAPER.md: .31 to .41; the second source of the statistic is scikit-learn
+    # the paper: .31 to .41; the second source of the statistic is scikit-learn
     from itertools import combinations
 
     from sklearn.metrics import cohen_kappa_score

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,14 @@ def test_items_that_share_a_text_are_one_cluster_transitively_and_across_fields(
         _item(4, p="y", h="w"),  # its premise is 1's hypothesis
     ]
     assert clusters(items) == ((0, 2, 3), (1, 4))
+
+
+def test_a_group_counts_instead_of_texts() -> None:
+    # 0 and 2 share a text, and 3 is named as the group of 1
+    items = [replace(_item(n, p=text), group=group) for n, (text, group) in enumerate(
+        [("same", "g"), ("b", "h"), ("same", "i"), ("h", "h"), ("same", None), ("g", None)]
+    )]  # fmt: skip
+    assert clusters(items) == ((0,), (1, 3), (2,), (4,), (5,))
 
 
 def test_a_draw_depends_on_task_split_seed_and_number_alone() -> None:

@@ -45,7 +45,7 @@ def record(item: str, annotator: str, label: str | int = "rude", explanation: st
 
 
 def ragged() -> list[dict[str, Any]]:
-    """Three annotators: one of all items, one of some with two labels, one with three records."""
+    """Three annotators: one of all items, one of some with two labels, one of three items."""
     rows = [record(item, "w10", "polite", f" naïve 💬 {item}") for part in SPLITS.values() for item in part]
     rows += [record(item, "w2", "neutral", "既読 " + item) for item in ("a", "c", "f")]
     rows += [record("f", "w2", "polite", "or this")]
@@ -108,7 +108,8 @@ def test_a_ragged_table_is_a_task(tmp_path: Path) -> None:
 
 
 def test_an_annotator_with_three_records_stays_in_the_task_but_not_in_metrics(tmp_path: Path) -> None:
-    made = task(tmp_path, min_records="4")
+    # two labels for an item are one answer: w2 has four records of three items
+    made = task(tmp_path, min_records="4", record_rows=[*ragged(), record("d", "w2")])
     assert made.annotators == ("w2", "w10", "Ζωή")
     assert made.scored_annotators == ("w2", "w10")
     assert ("ö 7", "Ζωή") in made.questions("test")
@@ -233,8 +234,8 @@ def test_fewer_than_two_annotators_are_refused(tmp_path: Path) -> None:
 def test_a_min_records_that_leaves_nobody_to_score_is_refused_with_the_remedy(tmp_path: Path) -> None:
     found = problems(tmp_path, min_records="")  # the default, 20
     assert len(found) == 1
-    assert "the two largest have 7 and 4" in found[0]
-    assert "set min_records = 4 or less" in found[0]
+    assert "the two largest have 7 and 3" in found[0]
+    assert "set min_records = 3 or less" in found[0]
 
 
 def test_missing_and_empty_files_are_told_together(tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add("--shots", type=int, default=SHOTS, metavar="K", help="worked examples of icl, at most (default: %(default)s)")
     add("--shot-pick", choices=("random", "nearest"), default="random")
     add("--profile", choices=("counted", "model"), default="counted", help="who writes the value profile of vp")
+    add(
+        "--annotator",
+        action=Collect,
+        default=[],
+        metavar="A",
+        help="only questions to this one (default: to all with min_records records); may stand several times",
+    )
     add("--split", choices=("test", "dev"), default="test")
     add("--samples", type=int, default=1, metavar="S", help="full sets of answers (default: %(default)s)")
     add("--temperature", type=float, default=0.0, help="0 is greedy (default)")
@@ -148,7 +155,7 @@ def batch_size(text: str) -> int | str:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     given = {f.name: getattr(arguments, f.name) for f in fields(Settings) if f.name != "prompt_version"}
-    given["task"] = names_of(arguments)
+    given |= {"task": names_of(arguments), "annotator": tuple(arguments.annotator) or None}
     return Settings(**given)
 
 

@@ -19,7 +19,9 @@ def add(verbs: Any) -> None:
     compared.add_argument("--table", action="store_true", help="only a Markdown table of the headline scores")
     out_option(add_verb(verbs, "analyze", _analyze, "annotator agreement and detectability (m-curve), with plots"))
     audited = add_verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks")
-    audited.add_argument("--strict", action="store_true", help="judge the attacks beyond METRICS.md section 9, too")
+    audited.add_argument(
+        "--strict", action="store_true", help="judge the attacks beyond docs/metrics.md section 9, too"
+    )
     out_option(audited)
     demo = add_verb(
         verbs, "demo", _demo, "the main job with the embedded model and its adapters on the built-in task", task=False
@@ -61,7 +63,9 @@ def _audit(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from ..audit import audit, audit_text, broken_rules, write_audit
     from ..embed import load_embedder
 
-    found = audit(tasks_of(arguments), load_embedder(), seed=arguments.seed, quiet=arguments.quiet)
+    found = audit(
+        [task.asking() for task in tasks_of(arguments)], load_embedder(), seed=arguments.seed, quiet=arguments.quiet
+    )
     write_audit(found, arguments.out or Path("audit"))
     print(json.dumps(found, ensure_ascii=False) if arguments.json else audit_text(found))
     return 1 if broken_rules(found, strict=arguments.strict) else 0

@@ -43,23 +43,24 @@ def questions(
 ) -> list[Row]:
     """One row per question, in question order: task, split, item, annotator, prompt (the user message), target.
 
-    annotator: only this one's. prompt: base, icl, vp (with the counted profile) or vp-icl; as no tokenizer is at
-    hand here, icl gives all `shots`. target: the priority label.
+    annotator: only this one's; else those of all who are scored. prompt: base, icl, vp (with the counted profile) or
+    vp-icl; as no tokenizer is at hand here, icl gives all `shots`. target: the priority label.
     """
     task = task_of(place)
+    asked = task.asked(annotator and (annotator,))
     problems = [] if task.splits.get(split) else [f"no items in split {split!r}; there are {', '.join(task.splits)}"]
     if annotator is not None and annotator not in task.annotators:
         problems.append(f"no annotator {annotator!r}; there are {', '.join(task.annotators)}")
     if problems:
         raise UsageError(all_problems(f"task {task.name}:", problems))
-    profiles = {a: counted_profile(task, a) for a in task.annotators} if "vp" in prompt else None
+    profiles = {a: counted_profile(task, a) for a in asked} if "vp" in prompt else None
     prompter = Prompter(task, prompt, shots=shots, seed=seed, profiles=profiles)
     return [
         {
             "task": place, "split": split, "item": item, "annotator": who, "prompt": prompter.content(item, who),
             "target": str(task.by_pair[item, who][0].label),
         }
-        for item, who in task.questions(split) if annotator in (None, who)
+        for item, who in task.questions(split, annotators=asked)
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from ..errors import AdapterError, ModelError, UsageError
-from ..models.adapters import AdapterPlan, file_problems, find_adapters, local_folder, seat
+from ..models.adapters import AdapterPlan, file_problems, find_adapters, local_folder, others_of, seat
 from ..models.gate import PROBE, load_adapters
 from ..models.load import identified
 from ..prompt import render
@@ -46,7 +46,8 @@ class AnnotatorAdapters(HFLM):
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The texts in the order of the requests; annotators take turns, as in `hlvbench run`."""
         pairs = [_asked(request) for request in requests]
-        plan = self._ready({task_of(place).name: task_of(place).annotators for place, _ in pairs})
+        tasks = [task_of(place) for place in dict.fromkeys(place for place, _ in pairs)]
+        plan = self._ready({task.name: task.asked() for task in tasks}, others_of(tasks))
         turns: dict[Path, list[int]] = {}
         for position, (place, annotator) in enumerate(pairs):
             turns.setdefault(plan.folders[task_of(place).name, annotator], []).append(position)
@@ -63,9 +64,9 @@ class AnnotatorAdapters(HFLM):
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         raise UsageError("--model hlvbench generates answers; for likelihoods use lm-eval's own hf model")
 
-    def _ready(self, tasks: dict[str, tuple[str, ...]]) -> AdapterPlan:
+    def _ready(self, tasks: dict[str, tuple[str, ...]], others: dict[str, set[str]]) -> AdapterPlan:
         """The adapters of these tasks on the model; those of another call's tasks stay there."""
-        plan = find_adapters(self.adapter_dir, tasks)
+        plan = find_adapters(self.adapter_dir, tasks, others=others)
         folders = [f for f in dict.fromkeys(plan.folders.values()) if f not in self._names]
         for folder in folders:
             speaks_for = [pair for pair, found in plan.folders.items() if found == folder]

@@ -73,6 +73,8 @@ def subjects(run: Path, data_dir: Path | None = None, tasks_dir: Path | None = N
         raise RunError(f"{run} is no run folder: it has no {SETTINGS}")
     recorded = read_json(run / SETTINGS)
     names = list(recorded["task"])
+    if recorded.get("annotator"):
+        raise RunError(f"{run} answers for {', '.join(recorded['annotator'])} only; a judge is asked about all")
     unfinished = [n for n in names if not (run / n / "generations.jsonl").exists()]
     if unfinished:
         raise RunError(f"{run}: {', '.join(unfinished)} has no generations.jsonl; finish the run by its own command")

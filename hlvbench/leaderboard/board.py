@@ -101,6 +101,7 @@ def _system(s: Submission) -> dict[str, Any]:
         "method": card["method"],
         "role": role(card, str(s.settings["model"])),
         "reference": _reference(str(s.settings["model"])) if card["method"] == "reference" else None,
+        **_asked(s.settings, card["method"] == "reference"),
         "authors": list(card["authors"]),
         "description": card.get("description", ""),
         "links": dict(card.get("links", {})),
@@ -116,6 +117,13 @@ def _system(s: Submission) -> dict[str, Any]:
         "overlap": {task: dict(counts) for task, counts in card.get("overlap", {}).items()},
         "verified": None if verified is None else {**verified, "date": verified["date"].isoformat()},
     }  # fmt: skip
+
+
+def _asked(settings: Mapping[str, Any], is_reference: bool) -> dict[str, Any]:
+    """How a system was asked; runs of 0.1 recorded neither, and knew one of each. References read no prompt."""
+    if is_reference:
+        return {"answers": None, "prompt_version": None}
+    return {"answers": settings.get("answers", "free"), "prompt_version": settings.get("prompt_version", 1)}
 
 
 def _reference(model: str) -> str | None:

@@ -46,6 +46,7 @@ def _columns(others: Sequence[Mapping[str, Any]]) -> list[tuple[Part, str, str, 
         *((factor, UNDER[factor], "num", "down") for factor in FACTORS),
         *task_columns,
         *((f"vs {shown}", "paired p", "beats", "up") for shown in REFERENCES),
+        ("answers", "", "answers", "text"),
         ("date", "", "date", "text"),
     ]
 
@@ -75,9 +76,11 @@ def _row(row: Mapping[str, Any], system: Mapping[str, Any], by_task: Sequence[Ma
         accuracy = next((s["value"] for s in row["scores"] if s["metric"].startswith("label_accuracy")), None)
         cells += [_plain(accuracy), tag("td", str(row["missing"]), class_="num", data_v=row["missing"])]
     cells += [_against(row["against"].get(name), role) for name in REFERENCES.values()]
+    cells.append(tag("td", system["answers"] or "–", class_="answers", data_v=system["answers"]))
     cells.append(tag("td", system["date"], class_="date", data_v=system["date"]))
     return tag(
         "tr", cells, class_=role, data_id=who, data_method=system["method"], data_base=system["base"] or "",
+        data_answers=system["answers"] or "",
         data_verified="1" if system["verified"] else None, data_role=role, hidden=role == "attack",
     )  # fmt: skip
 

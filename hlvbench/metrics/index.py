@@ -1,4 +1,4 @@
-"""One number to sort by (METRICS.md section 9). "Ours." """
+"""One number to sort by (docs/metrics.md section 9). "Ours." """
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imitation of one answer, the content held fixed (METRICS.md section 6b). "Ours."
+"""Imitation of one answer, the content held fixed (docs/metrics.md section 6b). "Ours."
 
 An answer is compared with the records of all annotators of the *same item*, so what everybody says about it
 decides nothing. Moving an annotator's answers to the annotator's other items gives the part that style

@@ -1,4 +1,4 @@
-"""One registry of metrics, and the signatures derived from it (METRICS.md section 11).
+"""One registry of metrics, and the signatures derived from it (docs/metrics.md section 11).
 
 A metric is a function `f(answers, draws, *, parameters) -> Estimate`. Its keyword parameters, with
 their `Literal`, `str`, `float` or `int` annotations, are the signature: nothing is listed by hand.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems
 from ..files import dump_json, read_json, sha256_file, sha256_text, write_atomic
-from ..types import Pair
+from ..types import Pair, Task
 from .embedded import NAME as EMBEDDED
 from .embedded import fetch_embedded
 
@@ -77,11 +77,14 @@ class AdapterPlan:
             ))  # fmt: skip
 
 
-def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: str = "--adapter-dir") -> AdapterPlan:
-    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of CLI.md.
+def find_adapters(
+    adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: str = "--adapter-dir",
+    others: Mapping[str, Collection[str]] | None = None,
+) -> AdapterPlan:  # fmt: skip
+    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of docs/cli.md.
 
     DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all. option: what the user
-    named it by.
+    named it by. others: more annotators of the tasks, whose adapters are left aside.
     """
     root = local_folder(adapter_dir, option)
     below = [p for p in sorted(root.iterdir()) if p.is_dir()]
@@ -103,7 +106,7 @@ def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: 
         if not by_task and not below:
             raise AdapterError(f"{option} {adapter_dir}: {_expected(root, tasks)}; there is no folder in it")
         for name, annotators in tasks.items():
-            _take(plan, root / name, name, annotators)
+            _take(plan, root / name, name, annotators, (others or {}).get(name, ()))
     elif len(tasks) > 1:
         raise AdapterError(
             f"{option} {adapter_dir} holds {', '.join(by_annotator)} directly, and {' and '.join(tasks)} are "
@@ -112,8 +115,13 @@ def find_adapters(adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: 
         )
     else:
         ((name, annotators),) = tasks.items()
-        _take(plan, root, name, annotators)
+        _take(plan, root, name, annotators, (others or {}).get(name, ()))
     return plan
+
+
+def others_of(tasks: Iterable[Task]) -> dict[str, set[str]]:
+    """Everybody who left a record, per task."""
+    return {task.name: {record.annotator for record in task.records} for task in tasks}
 
 
 def _expected(root: Path, tasks: Mapping[str, Sequence[str]]) -> str:
@@ -121,7 +129,7 @@ def _expected(root: Path, tasks: Mapping[str, Sequence[str]]) -> str:
     return f"expected {root}/{name}/{annotators[0]}/{CONFIG} and so on, or {root}/{CONFIG}"
 
 
-def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str]) -> None:
+def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str], others: Collection[str]) -> None:
     """The adapters of one task: a folder per annotator."""
     for annotator in annotators:
         place = folder / annotator
@@ -136,7 +144,7 @@ def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str])
         )
     _note_stray(plan, folder, annotators)
     for place in _folders(folder):
-        if _claims_adapter(place) and place.name not in annotators and place.name != STRAY:
+        if _claims_adapter(place) and place.name not in {*annotators, *others, STRAY}:
             plan.problems.append(
                 f"{place}: an adapter for {place.name}, who is no annotator of {task} ({', '.join(annotators)})"
             )

@@ -1,10 +1,14 @@
-"""A batch put to a model: in pieces that fit into memory, and a refused question on its own."""
+"""A batch put to a model: in pieces that fit into memory, a refused question on its own, and whether it can be read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import RunError
+from ..parse import parse
+from ..types import Task
 from . import Completion, Model, OutOfMemory, Query, Refused
 
 
@@ -36,3 +40,24 @@ def within_memory(model: Model, batch: Sequence[Query], at_most: int) -> tuple[l
                 ) from None
             at_most = len(piece) // 2
     return completions, at_most
+
+
+class Readable:
+    """Looks at the first answers as they come, and says once if most of them cannot be read."""
+
+    ENOUGH = 16
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.seen, self.unreadable = task, 0, 0
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self.seen >= self.ENOUGH:
+            return
+        self.seen += len(rows)
+        self.unreadable += sum(parse(row["text"], self.task).label is None for row in rows)
+        if self.seen >= self.ENOUGH and 2 * self.unreadable > self.seen:
+            print(
+                f"{self.task.name}: {self.unreadable} of the first {self.seen} answers cannot be read and will count "
+                "as missing; --answers constrained makes every answer readable",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip

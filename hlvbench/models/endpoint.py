@@ -97,7 +97,7 @@ class Endpoint:
 def load_endpoints(settings: Settings, tasks: Sequence[Task], service: Service) -> dict[str, Endpoint]:
     """One model per task name, over one connection pool."""
     service.check()
-    names = parse_model_map(settings.model_map, {task.name: task.annotators for task in tasks})
+    names = parse_model_map(settings.model_map, {task.name: task.asked(settings.annotator) for task in tasks})
     line = Line(str(settings.base_url), service)
     return {
         task.name: Endpoint(settings, service, {a: n for (t, a), n in names.items() if t == task.name}, line, task)

@@ -7,7 +7,7 @@ fast, and it serves every peft type.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from .adapters import (
     find_adapters,
     identify,
     local_folder,
+    others_of,
     parse_model_map,
     seat,
 )
@@ -102,15 +103,17 @@ class HfModel:
 
 def load_hf(settings: Settings, tasks: Sequence[Task]) -> dict[str, HfModel]:
     """One model per task name. Whatever is wrong with models or adapters is raised here, before any generation."""
-    host = _Host(settings, {task.name: task.annotators for task in tasks})
+    host = _Host(settings, {task.name: task.asked(settings.annotator) for task in tasks}, others_of(tasks))
     return {task.name: HfModel(host, task) for task in tasks}
 
 
 class _Host:
     """What is in memory: one model at a time, with all adapters of one seat on it."""
 
-    def __init__(self, settings: Settings, annotators: Mapping[str, Sequence[str]]) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, annotators: Mapping[str, Sequence[str]], others: Mapping[str, Collection[str]]
+    ) -> None:
+        self.settings, self.others = settings, others
         self.folder = local_folder(settings.model, "--model", settings.revision, ModelError)
         self.base = identified(settings.model, self.folder)
         self.plan, self.voices = self._cast(annotators)
@@ -141,7 +144,7 @@ class _Host:
                     voices[pair] = _Voice(folder, None)
             return plan, voices
         if self.settings.adapter_dir:
-            plan = find_adapters(self.settings.adapter_dir, annotators)
+            plan = find_adapters(self.settings.adapter_dir, annotators, others=self.others)
             return plan, {pair: _Voice(self.folder, folder) for pair, folder in plan.folders.items()}
         return AdapterPlan(), {pair: _Voice(self.folder, None) for pair in pairs}
 

@@ -1,4 +1,4 @@
-"""Reference systems: what a score means is seen beside people, floors and cheap tricks (METRICS.md section 9).
+"""Reference systems: what a score means is seen beside people, floors and cheap tricks (docs/metrics.md section 9).
 
 All but `majority` answer with dataset text, so their generations are never published.
 """
@@ -65,12 +65,14 @@ class Reference:
         return self._answer(self, pair, sample)
 
     def own(self, annotator: str) -> tuple[Annotation, ...]:
-        """The annotator's train records, in question order."""
-        found = self._own.get(annotator)
+        """The annotator's train records, in question order; everybody's where there is none of this person's."""
+        return self._own.get(annotator) or self._everybodys
+
+    @cached_property
+    def _everybodys(self) -> tuple[Annotation, ...]:
+        found = self.task.records_of("train")
         if not found:
-            raise UsageError(
-                f"task {self.task.name}: annotator {annotator} has no train record, which {self.name} needs"
-            )
+            raise UsageError(f"task {self.task.name}: there are no train records, which {self.name} needs")
         return found
 
     @cached_property

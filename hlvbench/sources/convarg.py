@@ -63,7 +63,8 @@ def _pairs(spec: TaskSpec, file: str, data: bytes) -> Iterator[tuple[Item, Votes
                     votes.setdefault(_text(vote, "turkID"), (_text(vote, "value"), reason))
             if a1 and a2 and a1 != a2:
                 name = f"{file.removesuffix('.xml')}/{pair.findtext('id')}"
-                yield Item(name, {field: texts[field] for field in spec.fields}), votes
+                # arguments of one side meet in chains of pairs: grouped by text, a split would be two to ten clusters
+                yield Item(name, {field: texts[field] for field in spec.fields}, group=name), votes
     except (ValueError, KeyError, ET.ParseError) as error:
         raise DataError(f"{where}: not a file of UKPConvArg1: {error!r}") from None
 

@@ -80,7 +80,7 @@ class _Reader:
         """Whether the input texts are what they should be, so that sharing one means something."""
         self.records: dict[Annotation, str] = {}
         """Record -> file and line."""
-        self.counts = Counter[str]()
+        self.pairs = dict[tuple[str, str], None]()
 
     def rows(self, file: str, keys: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any] | None]]:
         """("file:line", object) of every line; None for a line, or a file, that cannot be read."""
@@ -158,7 +158,7 @@ class _Reader:
             wrong = {key: found for key, check in checks.items() if key in row and (found := check(row[key]))}
             self.problems += [f"{where}: {key}: {found}" for key, found in wrong.items()]
             if "annotator" in row and "annotator" not in wrong:
-                self.counts[row["annotator"]] += 1
+                self.pairs[str(row.get("item")), row["annotator"]] = None
             if wrong or not all(key in row for key in checks):
                 continue
             record = Annotation(row["item"], row["annotator"], row["label"], row["explanation"])
@@ -188,21 +188,23 @@ class _Reader:
 
     def check_annotators(self) -> None:
         """Fewer than two annotators, or than two with `min_records`; names that one folder would hold."""
-        if not self.counts:
+        counts = Counter(annotator for _, annotator in self.pairs)
+        if not counts:
             return
-        if len(self.counts) < 2:
-            self.problems.append(f"{ANNOTATIONS}: at least two annotators are needed, got {', '.join(self.counts)}")
+        if len(counts) < 2:
+            self.problems.append(f"{ANNOTATIONS}: at least two annotators are needed, got {', '.join(counts)}")
             return
         folded: dict[str, str] = {}
-        for name in self.counts:
+        for name in counts:
             other = folded.setdefault(name.casefold(), name)
             if other != name:
                 self.problems.append(f"{ANNOTATIONS}: annotators {other!r} and {name!r} differ in case alone")
-        first, second = sorted(self.counts.values(), reverse=True)[:2]
+        first, second = sorted(counts.values(), reverse=True)[:2]
         if second < self.spec.min_records:
             self.problems.append(
-                f"task.toml: min_records: fewer than two annotators have {self.spec.min_records} records (the two "
-                f"largest have {first} and {second}), so no metric could be given; set min_records = {second} or less"
+                f"task.toml: min_records: fewer than two annotators have {self.spec.min_records} records (one per "
+                f"item counts; the two largest have {first} and {second}), so no metric could be given; set "
+                f"min_records = {second} or less"
             )
 
     def read_splits(self) -> Splits | None:

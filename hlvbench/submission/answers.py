@@ -29,7 +29,7 @@ class Asked:
     @classmethod
     def of(cls, task: Task) -> Asked:
         items = {i: split for split, ids in task.splits.items() for i in ids}
-        return cls(items, task.annotators, dict.fromkeys(task.questions("test")))
+        return cls(items, task.annotators, dict.fromkeys(task.questions("test", annotators=task.asked())))
 
     @classmethod
     def without_data(cls, name: str) -> Asked | None:

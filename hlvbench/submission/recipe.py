@@ -13,6 +13,7 @@ from ..types import Generation, Task
 
 def regenerate(recipe: str, task: Task, embedder: Embedder, seed: int = 0) -> list[Generation]:
     """The answers of `reference:NAME` or `attack:NAME` to the test split, as `hlvbench run` writes them."""
+    task = task.asking()
     kind, _, name = recipe.partition(":")
     model = (AttackModel if kind == "attack" else Reference)(name, task, "test", embedder, seed)
     prompter, rows = Prompter(task), []

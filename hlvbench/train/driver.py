@@ -62,7 +62,7 @@ def train(
     config.check()
     if micro is not None and micro < 1:
         raise UsageError(f"--micro-batch {micro}: 1 or more")
-    tasks = load_tasks(config.task, data_dir, tasks_dir)
+    tasks = [task.asking(config.annotator) for task in load_tasks(config.task, data_dir, tasks_dir)]
     embedder = load_embedder() if _needs_embedder(config) else None
     crew = make_crew(tasks, config, out, embedder, skip_missing, quiet)
     # shared out before the finished ones are left aside, which each process sees at another moment
@@ -246,7 +246,7 @@ def dry_run(
     from ..settings import Settings
 
     config.check()
-    tasks = load_tasks(config.task, data_dir, tasks_dir)
+    tasks = [task.asking(config.annotator) for task in load_tasks(config.task, data_dir, tasks_dir)]
     embedder = load_embedder() if config.rejected == "nearest" else None
     with tempfile.TemporaryDirectory() as scratch:
         jobs = make_crew(tasks, config, Path(scratch), embedder, skip_missing, quiet=False).jobs

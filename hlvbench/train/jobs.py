@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import AdapterError, ModelError, RunError, TaskError, UsageError, all_problems
 from ..files import read_json
 from ..metrics.answers import Embedder
-from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, file_problems, find_adapters, local_folder
+from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, file_problems, find_adapters, local_folder, others_of
 from ..models.load import identified
 from ..types import Task
 from .batch import Encoder
@@ -97,7 +97,7 @@ def _starts(tasks: Sequence[Task], jobs: Sequence[Job], config: Config, base: Ba
     lenient: who has no adapter is left out.
     """
     names = {t.name: t.annotators for t in tasks}
-    plan = find_adapters(str(config.start), names, "--from")
+    plan = find_adapters(str(config.start), names, "--from", others_of(tasks))
     trained = {(job.task.name, a) for job in jobs for a in job.annotators}
     if config.select == LAST:
         plan.folders = {pair: folder for pair, folder in plan.folders.items() if pair in trained}
