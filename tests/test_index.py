@@ -126,8 +126,19 @@ def test_an_ordinal_task_has_an_index_too() -> None:
     assert index_of(answers) == pytest.approx(1.0)
 
 
+def test_index_1_takes_own_gain_over_all_other_questions() -> None:
+    task = toy_task(items=(20, 20, 30))
+    answers = Answers(task, "test", mixture(task, 0.5), TOY)
+    lists = every_item_once(len(answers.items))
+    found = [float(m(answers, lists).overall[0]) for m in factor_metrics("toy", within="all").values()]
+    assert found[3] != pytest.approx(float(bind("own_gain", embed="toy")(answers, lists).overall[0]))
+    assert hlv_index(answers, lists, within="all", embed="toy").overall == pytest.approx(
+        harmonic(*np.clip(found, 0, 1))
+    )
+
+
 def test_the_signature_parses_back() -> None:
-    assert str(bind("hlv_index")) == "hlv_index(embed=minilm-l6@1110a24)"
+    assert str(bind("hlv_index")) == "hlv_index(within=label,embed=minilm-l6@1110a24)"
     assert parse_metric("hlv_index(embed=minilm-l6@1110a24)") == bind("hlv_index")
 
 
@@ -135,7 +146,7 @@ def test_what_a_task_leaves_out_is_no_part_of_its_index_and_stands_in_the_signat
     assert tuple(FACTORS) == INDEX_FACTORS
     task = dataclasses.replace(toy_task(items=(20, 20, 30)), index_without=("grounding", "distinctness"))
     metric = index_metric(task, "toy")
-    assert str(metric) == "hlv_index(embed=toy,without=grounding+distinctness)"
+    assert str(metric) == "hlv_index(within=label,embed=toy,without=grounding+distinctness)"
     assert parse_metric(str(metric)) == metric
     assert metric in scorecard(task, "toy")
     answers = Answers(task, "test", mixture(task, 0.5), TOY)

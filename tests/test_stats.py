@@ -118,6 +118,18 @@ def test_an_interval_is_recentred_on_the_estimate_and_cut_to_the_range() -> None
     assert interval(0.8, replicates).high == pytest.approx(1.275)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("zeros", [0, 4, 5, 100])
+def test_an_interval_reaches_the_end_of_the_range_that_the_test_does_not_reject(zeros: int) -> None:
+    # 200 replicates, mean .05 or less, around an estimate of .1: recentred, the quantiles lie above 0
+    replicates = np.concatenate([np.zeros(zeros), np.linspace(0.04, 0.06, 200 - zeros)])
+    found = interval(0.1, replicates, (0.0, 1.0))
+    assert found is not None
+    # 2 (4 + 1) / 201 = .0498, 2 (5 + 1) / 201 = .0597
+    assert (found.low == 0.0) == (zeros >= 5) == (difference_p(0.1, replicates, 100)[0] >= 0.05)
+    assert interval(0.9, 1 - replicates, (0.0, 1.0)).high == 1.0 or zeros < 5  # type: ignore[union-attr]
+    assert interval(0.1, replicates).low > 0.0  # type: ignore[union-attr]
+
+
 def test_an_interval_without_numbers_is_none() -> None:
     assert interval(float("nan"), np.array([0.5])) is None
     assert interval(0.5, np.array([np.nan, np.nan])) is None

@@ -216,8 +216,8 @@ def bind(name: str, **arguments: Value) -> Metric:
 _FORM = re.compile(r"(?P<name>[a-z0-9_]+)(?:\((?P<inner>[^()]*)\))?(?:@(?P<m>\d+))?")
 
 
-def parse_metric(text: str) -> Metric:
-    """`imitation_score(view=norm)@10` -> Metric; the inverse of `str`."""
+def parse_metric(text: str, defaults: Mapping[str, Value] | None = None) -> Metric:
+    """`imitation_score(view=norm)@10` -> Metric; the inverse of `str`. defaults: of parameters that `text` lacks."""
     match = _FORM.fullmatch(text.strip())
     if not match:
         raise MetricError(f"{text!r} is not a metric; the form is name(parameter=value,...)@m")
@@ -231,7 +231,7 @@ def parse_metric(text: str) -> Metric:
         if "m" in arguments:
             raise MetricError(f"{text!r}: m stands twice")
         arguments["m"] = int(match["m"])
-    return bind(match["name"], **arguments)
+    return bind(match["name"], **{**(defaults or {}), **arguments})
 
 
 def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
@@ -246,6 +246,10 @@ def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
         if task.kind in spec.kinds:
             out += [bind(spec.name, **{**encoder, **variant}) for variant in spec.variants_for(task)]
     return out
+
+
+BEFORE_0_2: Mapping[str, Mapping[str, Value]] = {"own_gain": {"within": "all"}, "hlv_index": {"within": "all"}}
+"""What the signatures of the releases 0.1 do not say, because there was no choice."""
 
 
 @dataclass(frozen=True)
@@ -302,4 +306,5 @@ def parse_signature(text: str) -> Signature:
     if absent:
         raise MetricError(f"signature {text!r}: {', '.join(absent)} missing")
     found["version"] = found.pop("hlvbench")
-    return Signature(parse_metric(head), rest[0], **found)
+    unsaid = BEFORE_0_2.get(head.partition("(")[0]) if found["version"].startswith("0.1.") else None
+    return Signature(parse_metric(head, unsaid), rest[0], **found)

@@ -174,8 +174,15 @@ def _replicates(document: Document) -> list[str]:
 
 
 def by_metric(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The rows over all annotators of the index and its factors, by the names of `FACTORS` and hlv_index."""
-    wanted = {metric: name for name, metric in {**factor_metrics(), INDEX: bind(INDEX)}.items()}
+    """The rows over all annotators of the index and its factors, by the names of `FACTORS` and hlv_index.
+
+    Of a document of the releases 0.1 these are index 1 and its factors.
+    """
+    wanted = {
+        metric: name
+        for within in ("label", "all")
+        for name, metric in {**factor_metrics(within=within), INDEX: bind(INDEX, within=within)}.items()
+    }
     named = [(_whole(row), row) for row in rows if row["annotator"] is None]
     return {wanted[metric]: row for metric, row in named if metric in wanted}
 
