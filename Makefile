@@ -54,11 +54,12 @@ format: install  ## rewrite the code in the house format
 docs: install  ## the docs site in site/, any warning an error
 	$(BIN)/python -m mkdocs build --strict
 
-bench: install  ## speed against other programs; needs HLVBENCH_DATA and HLVBENCH_TEST_MODEL
+bench: install  ## speed against other programs; needs HLVBENCH_DATA
 	$(BIN)/python benchmarks/help_time.py
-	$(BIN)/python benchmarks/generation_loop.py
+	$(BIN)/python benchmarks/generation_loop.py --limit 8
+	$(BIN)/python benchmarks/answers.py
 	$(BIN)/python benchmarks/scorecard.py
-	$(BIN)/python benchmarks/adapters_vs_lm_eval.py
+	$(BIN)/python benchmarks/adapters_vs_lm_eval.py --limit 8 --max-new-tokens 64
 	$(BIN)/python benchmarks/training.py
 
 experiment: install  ## prompting, sft and capo on HLVBENCH_TEST_MODEL, both datasets; SEEDS=3 for the committed table

@@ -3,7 +3,7 @@
 Same model, adapters, prompts, token limit and precision; greedy; each program's own default batch size, unless
 `--their-batch-size 16` makes them equal. lm-eval only predicts (`--predict_only`), hlvbench also scores and reports.
 Start-up is a run of one item, generation the rest.
-Needs HLVBENCH_TEST_MODEL, and HLVBENCH_DATA unless `--task demo`.
+Needs HLVBENCH_DATA unless `--task demo`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hlvbench.files import read_generations
+from hlvbench.models.adapters import local_folder
+from hlvbench.models.embedded import NAME
 from hlvbench.prompt import Prompter
 from hlvbench.task import load_task
 from hlvbench.types import Task
@@ -92,7 +94,7 @@ def their_texts(folder: Path, task: Task) -> dict[tuple[str, str], str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--model", default=os.environ.get("HLVBENCH_TEST_MODEL"))
+    parser.add_argument("--model", default=NAME, help="a folder, or %(default)s (the default)")
     parser.add_argument("--task", default="varierr")
     parser.add_argument("--limit", type=int, help="items; default: all")
     parser.add_argument("--max-new-tokens", type=int, default=128)
@@ -100,9 +102,7 @@ def main() -> int:
     parser.add_argument("--their-batch-size", default="1", help="lm-eval's (default: %(default)s, its own default)")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
-    if not given.model:
-        parser.error("name a model: --model or HLVBENCH_TEST_MODEL")
-    model, task = str(Path(given.model).resolve()), load_task(given.task)
+    model, task = str(local_folder(given.model, "--model").resolve()), load_task(given.task)
 
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)

@@ -3,14 +3,12 @@
 The loop renders prompts, tokenises, sorts, pads, decodes, hashes and syncs every batch to disk; the bare side
 gets its batches tokenised, sorted by length and padded beforehand. Same model, precision, batch size and token
 limit; greedy; no adapter. Rounds alternate, medians of wall time are compared; the processor's seconds stand beside
-them, because on a busy machine wall time says more about the neighbours. Needs HLVBENCH_TEST_MODEL, and HLVBENCH_DATA
-unless `--task demo`.
+them, because on a busy machine wall time says more about the neighbours. Needs HLVBENCH_DATA unless `--task demo`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -21,6 +19,8 @@ from typing import Any
 
 from hlvbench.files import read_generations
 from hlvbench.generate import generate
+from hlvbench.models.adapters import local_folder
+from hlvbench.models.embedded import NAME
 from hlvbench.models.open import open_models
 from hlvbench.prompt import Prompter, render
 from hlvbench.settings import Settings
@@ -75,7 +75,7 @@ def our_round(model: Any, task: Task, settings: Settings, size: int) -> tuple[in
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--model", default=os.environ.get("HLVBENCH_TEST_MODEL"))
+    parser.add_argument("--model", default=NAME, help="a folder, or %(default)s (the default)")
     parser.add_argument("--task", default="varierr")
     parser.add_argument("--limit", type=int, help="items; default: all")
     parser.add_argument("--max-new-tokens", type=int, default=128)
@@ -83,19 +83,18 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
-    if not given.model:
-        parser.error("name a model: --model or HLVBENCH_TEST_MODEL")
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    folder = str(local_folder(given.model, "--model"))
     settings = Settings(
-        model=given.model, task=(given.task,), limit=given.limit, max_new_tokens=given.max_new_tokens,
+        model=folder, task=(given.task,), limit=given.limit, max_new_tokens=given.max_new_tokens,
         dtype="float32", device=given.device,
     )  # fmt: skip
     task = load_task(given.task)
     ours = open_models(settings, [task])[task.name]
-    tokenizer = AutoTokenizer.from_pretrained(given.model)
-    bare = AutoModelForCausalLM.from_pretrained(given.model, dtype="float32").to(given.device).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    bare = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").to(given.device).eval()
     batches = bare_batches(tokenizer, task, settings, given.batch_size)
 
     bare_round(bare, batches[:1], settings, tokenizer.pad_token_id)

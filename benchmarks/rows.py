@@ -1,24 +1,22 @@
-"""The first rows of the leaderboard: references, attacks and hlv-tiny under every prompt.
+"""The first rows of the leaderboard: references, attacks, and SmolLM2 under every prompt and with adapters.
 
 Runs what is missing, has it judged (stylometric), submits what is not yet there, verifies it and builds the page; the
-same command continues.
-Needs HLVBENCH_DATA; HLVBENCH_TEST_MODEL for the rows of hlv-tiny, and its adapters for sft and capo.
+same command continues. Needs HLVBENCH_DATA, and the adapters for sft and capo:
+
+    hlvbench train sft --config smollm2-sft --out ADAPTERS/sft
+    hlvbench train capo --config smollm2-capo --from ADAPTERS/sft --out ADAPTERS/capo
+    python benchmarks/rows.py --adapters ADAPTERS
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from hlvbench.cli import main as hlvbench
 
-PRETRAINING = (
-    "Pretrained on e-SNLI's dev and test pairs. Its tokenizer and its language modelling also read the input sentences "
-    "(no annotations) of the train items of both tasks; never an annotation of either, nor dev or test inputs."
-)
 AUTHORS = "The hlvbench authors"
 
 
@@ -41,18 +39,13 @@ def reference(model: str, system: str, description: str) -> Row:
     return Row(name, system, ("--model", model), ("--description", description))
 
 
-def tiny(method: str, *options: str, adapters: str | None = None) -> Row:
-    about = [
-        "--authors",
-        AUTHORS,
-        "--not-distributed",
-        "--training-note",
-        PRETRAINING,
-        "--description",
-        "A test model of 6.8 million weights, not distributed: it shows that the path works, not what is possible.",
-    ]
+def smollm2(method: str, *options: str, answers: str = "constrained", adapters: str | None = None) -> Row:
+    """SmolLM2-135M-Instruct, the embedded default model."""
+    about = ["--authors", AUTHORS, "--description", f"SmolLM2-135M-Instruct, {answers} answers of one line or two."]
     about += ["--trained-on", "train", "--method", method] if adapters else []
-    return Row(f"hlv-tiny-{method}", f"hlv-tiny, {method}", options, tuple(about), adapters)  # fmt: skip
+    free = "-free" if answers == "free" else ""
+    run = ("--model", "smollm2", "--answers", answers, "--max-new-tokens", "64", *options)
+    return Row(f"smollm2-{method}{free}", f"SmolLM2-135M, {method}", run, tuple(about), adapters)
 
 
 ROWS = (
@@ -74,20 +67,24 @@ ROWS = (
     reference("attack:chosen-splice", "Chosen splice", "Of several splices the one most like the annotator."),
     reference("attack:expected", "Expected difference", "The own explanation nearest to the expected one."),
     reference("attack:collage", "Collage", "Own sentences picked for style, item and expected difference."),
+    reference("attack:beyond-label", "Beyond the label",
+              "The own explanation nearest to what is expected beyond the guessed label."),
+    reference("attack:beyond-label-splice", "Beyond the label, spliced", "The same, splices among the candidates."),
+    reference("attack:clustered", "Clustered explanations", "The nearest explanation of the likeliest own cluster."),
     reference("attack:nearest+gold", "Nearest, gold label", "The nearest own explanation of the true label."),
     reference("attack:splice+gold", "Splice, gold label", "The splice of an own explanation of the true label."),
-    tiny("base"),
-    tiny("icl", "--prompt", "icl"),
-    tiny("vp", "--prompt", "vp"),
-    tiny("vp-icl", "--prompt", "vp-icl"),
-    tiny("sft", "--max-new-tokens", "96", adapters="sft"),
-    tiny("capo", "--max-new-tokens", "96", adapters="capo"),
+    smollm2("base", answers="free"),
+    smollm2("base"),
+    smollm2("icl", "--prompt", "icl"),
+    smollm2("vp", "--prompt", "vp"),
+    smollm2("vp-icl", "--prompt", "vp-icl"),
+    smollm2("sft", adapters="sft"),
+    smollm2("capo", adapters="capo"),
 )  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=os.environ.get("HLVBENCH_TEST_MODEL"), help="hlv-tiny's folder")
     parser.add_argument("--adapters", type=Path, metavar="DIR", help="DIR/sft and DIR/capo, each TASK/ANNOTATOR/")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/rows"), help="where runs are kept (default: %(default)s)"
@@ -103,7 +100,7 @@ def main() -> int:
             run = arguments.runs / row.name
             if not (run / "report.html").exists():
                 _do("run", *_options(row, arguments), "--out", str(run), "--quiet")
-            if row.name.startswith("hlv-tiny"):
+            if row.name.startswith("smollm2"):
                 _do("judge", str(run), "--quiet")
             _do("submit", str(run), "--name", row.name, "--system", row.system, *row.submit)
             there = {p.name.split("_", 1)[1]: p for p in place.glob("[0-9]*_*")}
@@ -114,21 +111,14 @@ def main() -> int:
 
 
 def _can_run(row: Row, arguments: argparse.Namespace) -> bool:
-    if row.run and row.run[0] == "--model":
+    if row.adapters is None or (arguments.adapters and (arguments.adapters / row.adapters).is_dir()):
         return True
-    lacking = not arguments.model or (
-        row.adapters and not (arguments.adapters and (arguments.adapters / row.adapters).is_dir())
-    )
-    if lacking:
-        print(f"left out: {row.name} (no {'adapters' if arguments.model else 'model'} named)", file=sys.stderr)
-    return not lacking
+    print(f"left out: {row.name} (no adapters named)", file=sys.stderr)
+    return False
 
 
 def _options(row: Row, arguments: argparse.Namespace) -> list[str]:
-    if row.run and row.run[0] == "--model":
-        return list(row.run)
-    adapters = ["--adapter-dir", str(arguments.adapters / row.adapters)] if row.adapters else []
-    return ["--model", arguments.model, "--device", "cpu", *row.run, *adapters]
+    return [*row.run, *(["--adapter-dir", str(arguments.adapters / row.adapters)] if row.adapters else [])]
 
 
 def _do(*words: str) -> None:

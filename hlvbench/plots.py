@@ -84,6 +84,28 @@ def _heat_map(
             axis.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
 
 
+def curve_png(task: str, methods: Mapping[str, Sequence[Mapping[str, Any]]], names: Sequence[str]) -> bytes:
+    """A panel per score: a line per method against how many train items were shown, all of them at the right."""
+    known = {point["history"] for points in methods.values() for point in points}
+    steps = [*sorted(h for h in known if h is not None), *([None] if None in known else [])]
+    figure, axes = _figure(2.7 * len(names), 3.4, 1, len(names))
+    for axis, name in zip(axes[0], names, strict=True):
+        for (method, points), colour, marker in zip(methods.items(), cycle(COLOURS), cycle(MARKERS), strict=False):
+            shown = [(steps.index(p["history"]), p["scores"].get(name, {"value": None})) for p in points]
+            for place, score in shown:
+                _point(axis, score["value"], place, score, colour, marker, upright=True)
+            line = [(x, score["value"]) for x, score in shown if score["value"] is not None]
+            axis.plot([x for x, _ in line], [y for _, y in line], color=colour, linewidth=1, label=method)
+        axis.set_xticks(range(len(steps)), ["all" if h is None else str(h) for h in steps], fontsize=8)
+        axis.set_title(name, fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.grid(axis="y", linewidth=0.4)
+    axes[0, 0].legend(fontsize=7)
+    figure.supxlabel("train items shown per annotator", fontsize=9)
+    figure.suptitle(f"{task}: learning curve, 95 % intervals", fontsize=11)
+    return _png(figure)
+
+
 def style_png(result: Mapping[str, Any]) -> bytes:
     """A panel per style feature: the mean of every annotator with its interval."""
     people, names = result["annotators"], result["style"]["features"]
@@ -114,11 +136,18 @@ def _title(feature: str, fields: Sequence[str]) -> str:
     return f"share of words in {fields[int(number) - 1]}" if start == "reused" else feature.replace("_", " ")
 
 
-def _point(axis: Any, value: float | None, place: float, row: Mapping[str, Any], colour: str, marker: str) -> None:
+def _point(
+    axis: Any, value: float | None, place: float, row: Mapping[str, Any], colour: str, marker: str,
+    upright: bool = False,
+) -> None:  # fmt: skip
     if value is None:
         return
     reach = None if row["low"] is None else [[max(0.0, value - row["low"])], [max(0.0, row["high"] - value)]]
-    axis.errorbar([value], [place], xerr=reach, color=colour, marker=marker, markersize=5, capsize=3, linewidth=1.2)
+    drawn = {"color": colour, "marker": marker, "markersize": 5, "capsize": 3, "linewidth": 1.2}
+    if upright:
+        axis.errorbar([place], [value], yerr=reach, **drawn)
+    else:
+        axis.errorbar([value], [place], xerr=reach, **drawn)
 
 
 def detectability_png(result: Mapping[str, Any]) -> bytes:

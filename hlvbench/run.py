@@ -29,7 +29,7 @@ from .score import Scored, score_task
 from .settings import Service, Settings, asked_by
 from .share import ALONE, Share
 from .stats import REPLICATES
-from .task import load_tasks
+from .task import cut_history, load_tasks
 from .types import Task
 
 SETTINGS = "settings.json"
@@ -199,7 +199,7 @@ def _load(settings: Settings, data_dir: Path | None, tasks_dir: Path | None) -> 
         if strange or (settings.annotator and not task.asked(settings.annotator)):
             names = ", ".join(strange or settings.annotator or ())
             raise UsageError(f"--annotator {names}: not of task {task.name}; there are {', '.join(task.annotators)}")
-    return tuple(task.asking(settings.annotator) for task in tasks)
+    return tuple(cut_history(task.asking(settings.annotator), settings.history, settings.seed) for task in tasks)
 
 
 def dry_run(

@@ -40,6 +40,7 @@ class Settings:
     shots: int = SHOTS
     shot_pick: str = "random"
     profile: str = "counted"
+    history: int | None = None
     split: str = "test"
     limit: int | None = None
     samples: int = 1
@@ -63,6 +64,7 @@ class Settings:
             ("shot_pick", self.shot_pick, self.shot_pick not in ("random", "nearest"), "random or nearest"),
             ("profile", self.profile, self.profile not in ("counted", "model"), "counted or model"),
             ("shots", self.shots, self.shots < 0, "0 or more"),
+            ("history", self.history, self.history is not None and self.history < 1, "1 or more train items"),
             ("limit", self.limit, self.limit is not None and self.limit < 1, "1 or more items"),
             ("samples", self.samples, self.samples < 1, "1 or more"),
             ("temperature", self.temperature, not 0 <= self.temperature <= 100, "0 (greedy) to 100"),
@@ -145,13 +147,14 @@ def _no_base_url(url: str) -> str | None:
 
 
 def asked_by(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What signatures say of how a system was asked: prompt version and kind of answers, of recorded settings.
+    """What signatures say of how a system was asked, of recorded settings: prompt version, kind of answers, history.
 
-    Empty for systems that read no prompt, and for runs of releases that did not record it.
+    The first two only for systems that read a prompt; nothing for runs of releases that did not record it.
     """
+    cut = {"history": settings["history"]} if settings.get("history") is not None else {}
     if str(settings.get("model", "")).startswith(("reference:", "attack:", "replay:")) or "answers" not in settings:
-        return {}
-    return {"prompt": settings["prompt_version"], "answers": settings["answers"]}
+        return cut
+    return {"prompt": settings["prompt_version"], "answers": settings["answers"], **cut}
 
 
 def slug(name: str) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from .sources import table as table_source
 from .sources.download import Say, fetch_file, find, upstream_of, verified
 from .sources.spec import is_name, read_spec, require_sound
 from .sources.splits import Splits, freeze, read_splits, split_problems
-from .types import Annotation, Item, Task
+from .stats import seeded
+from .types import Annotation, Item, Pair, Task
 
 
 def builtin_tasks_dir() -> Path:
@@ -99,6 +101,23 @@ def load_tasks(
     if problems:
         raise type(problems[0])("\n".join(map(str, problems)))
     return tuple(tasks)
+
+
+def cut_history(task: Task, records: int | None, seed: int = 0) -> Task:
+    """The task with the train annotations of at most `records` items per annotator, drawn by seed.
+
+    A smaller number keeps a part of what a larger one keeps. Dev and test stay. None: the task itself.
+    """
+    if records is None:
+        return task
+    kept = set[Pair]()
+    for annotator in task.annotators:
+        own = task.questions("train", annotators=(annotator,)) if "train" in task.splits else ()
+        order = seeded("history", task.name, seed, annotator).permutation(len(own))[:records]
+        kept |= {own[i] for i in order}
+    train = set(task.splits.get("train", ()))
+    left = tuple(r for r in task.records if r.item not in train or (r.item, r.annotator) in kept)
+    return replace(task, records=left, min_records=1)
 
 
 def local_data(data_dir: Path | str | None = None) -> Path | None:

@@ -30,7 +30,7 @@ FLOORS = {
     9: "run",
     10: "judge audit verify train api card",
     11: "demo human_study integrations submission",
-    12: "leaderboard",
+    12: "leaderboard curve",
     13: "cli",
     14: "__main__",
 }

@@ -21,6 +21,7 @@ CITING = (
 WRITTEN = {
     "report.md": "of a run",
     "audit.md": "of `hlvbench audit`",
+    "curve.md": "of `hlvbench curve`",
     "result.md": "of `hlvbench human-study score`",
 }
 """Files that a program writes at run time: the base name -> whose they are."""

@@ -45,6 +45,8 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     add("--prompt", choices=PROMPTS, default="base")
     add("--answers", choices=ANSWERS, default="free",
         help="constrained: the likeliest allowed label, then an explanation of one line (default: free)")  # fmt: skip
+    add("--history", type=int, metavar="N",
+        help="show at most N train items of each annotator, drawn by seed (default: all)")  # fmt: skip
     add("--shots", type=int, default=SHOTS, metavar="K", help="worked examples of icl, at most (default: %(default)s)")
     add("--shot-pick", choices=("random", "nearest"), default="random")
     add("--profile", choices=("counted", "model"), default="counted", help="who writes the value profile of vp")

@@ -1,4 +1,4 @@
-"""What stands beside a run: compare, analyze, audit, demo."""
+"""What stands beside a run: compare, analyze, curve, audit, demo."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ def add(verbs: Any) -> None:
     compared.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; two or more")
     compared.add_argument("--table", action="store_true", help="only a Markdown table of the headline scores")
     out_option(add_verb(verbs, "analyze", _analyze, "annotator agreement and detectability (m-curve), with plots"))
+    text = "scores against how many train items of an annotator a method was shown (runs with --history), with a figure"
+    drawn = add_verb(verbs, "curve", _curve, text, task=False)
+    drawn.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; several of a method make a line")
+    out_option(drawn)
     audited = add_verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks")
     out_option(audited)
     demo = add_verb(
@@ -54,6 +58,16 @@ def _analyze(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     for name, result in found.items():
         print(analysis_text(result))
         print(f"\nplots: {(arguments.out or Path('analysis')) / name}\n")
+
+
+def _curve(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..curve import curve, curve_markdown, write_curve
+
+    found = curve(arguments.runs)
+    paths = write_curve(found, arguments.out or Path("curve"))
+    print(json.dumps(found, ensure_ascii=False) if arguments.json else curve_markdown(found))
+    if not arguments.json:
+        print("\n".join(map(str, paths)))
 
 
 def _audit(arguments: argparse.Namespace, argv: Sequence[str]) -> int:

@@ -31,6 +31,7 @@ def add(verbs: Any) -> None:
     add("--dry-run", action="store_true", help="counts and ten examples of what would be learned from; no training")
     add("--revision", help="of the model on the hub")
     add("--train-items", type=int, metavar="N", help="learn from N train items drawn by seed (default: all)")
+    add("--history", type=int, metavar="N", help="each annotator's own records of at most N train items, drawn by seed")
     weights = parser.add_argument_group("adapter and optimiser")
     add = weights.add_argument
     add("--rank", type=int, default=_of("rank"), help="sft (default: %(default)s)")

@@ -271,6 +271,8 @@ class Signature:
     """The version of the prompts' wording; None where it is not known, and of systems that read no prompt."""
     answers: str | None = None
     """How the answers were made, "free" or "constrained"; None as for `prompt`."""
+    history: int | None = None
+    """How many train items of an annotator the system was shown at most; None: all."""
 
     def __str__(self) -> str:
         parts = [str(self.metric), self.task]
@@ -280,6 +282,7 @@ class Signature:
         parts += [f"samples:{self.samples}"] if self.samples != 1 else []
         parts += [f"prompt:{self.prompt}"] if self.prompt is not None else []
         parts += [f"answers:{self.answers}"] if self.answers is not None else []
+        parts += [f"history:{self.history}"] if self.history is not None else []
         parts += [f"seed:{self.seed}", f"boot:{self.boot}", f"missing:{self.missing}", f"hlvbench:{self.version}"]
         return "|".join(parts)
 
@@ -291,6 +294,7 @@ def parse_signature(text: str) -> Signature:
         raise MetricError(f"{text!r} is not a signature: no task")
     kinds: dict[str, Callable[[str], Any]] = {
         "split": str, "limit": int, "only": str, "samples": int, "prompt": int, "answers": str,
+        "history": int,
         "seed": int, "boot": int, "missing": int, "hlvbench": str,
     }  # fmt: skip
     found: dict[str, Any] = {}

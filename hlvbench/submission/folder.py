@@ -181,8 +181,8 @@ def _settings(settings: Any, card: Mapping[str, Any], findings: Findings) -> lis
     if not isinstance(tasks, list) or not tasks or not all(isinstance(t, str) and is_name(t) for t in tasks):
         findings.error(SETTINGS, "no settings of a run: task is no list of names")
         return []
-    wanted = {"split": "test", "limit": None, "annotator": None, "seed": 0}
-    wanted_text = "the whole test split (no --limit, no --annotator), seed 0"
+    wanted = {"split": "test", "limit": None, "annotator": None, "history": None, "seed": 0}
+    wanted_text = "the whole test split (no --limit, --annotator or --history), seed 0"
     for key, value in wanted.items():
         if settings.get(key, value) != value:
             findings.error(SETTINGS, f"{key} is {settings[key]!r:.60}; rows are compared on {wanted_text}")

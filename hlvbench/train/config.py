@@ -80,6 +80,7 @@ class Config:
     weight_decay: float = 0.0
     clip: float = 1.0
     train_items: int | None = None
+    history: int | None = None
     pairs: str = "near"
     tau: int = 1
     per_item: int | None = None
@@ -118,6 +119,7 @@ class Config:
             ("weight_decay", not 0 <= self.weight_decay < math.inf, "0 or more"),
             ("clip", not 0 < self.clip < math.inf, "above 0"),
             ("train_items", self.train_items is not None and self.train_items < 1, "1 or more"),
+            ("history", self.history is not None and self.history < 1, "1 or more"),
             ("targets", "lm_head" in self.targets, "the output layer is not adapted: it is shared with the input's"),
             ("pairs", self.pairs not in POLICIES, f"one of {', '.join(POLICIES)}"),
             ("tau", self.tau < 0, "0 or more"),

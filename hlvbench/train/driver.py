@@ -26,7 +26,7 @@ from ..prompt import render_answer
 from ..provenance import provenance
 from ..settings import PROMPT_VERSION
 from ..share import ALONE, Share
-from ..task import load_tasks
+from ..task import cut_history, load_tasks
 from ..types import Task
 from .batch import Encoder
 from .bench import Bench, Speakers
@@ -62,7 +62,8 @@ def train(
     config.check()
     if micro is not None and micro < 1:
         raise UsageError(f"--micro-batch {micro}: 1 or more")
-    tasks = [task.asking(config.annotator) for task in load_tasks(config.task, data_dir, tasks_dir)]
+    loaded = load_tasks(config.task, data_dir, tasks_dir)
+    tasks = [cut_history(task.asking(config.annotator), config.history, config.seed) for task in loaded]
     embedder = load_embedder() if _needs_embedder(config) else None
     crew = make_crew(tasks, config, out, embedder, skip_missing, quiet)
     # shared out before the finished ones are left aside, which each process sees at another moment
@@ -246,7 +247,8 @@ def dry_run(
     from ..settings import Settings
 
     config.check()
-    tasks = [task.asking(config.annotator) for task in load_tasks(config.task, data_dir, tasks_dir)]
+    loaded = load_tasks(config.task, data_dir, tasks_dir)
+    tasks = [cut_history(task.asking(config.annotator), config.history, config.seed) for task in loaded]
     embedder = load_embedder() if config.rejected == "nearest" else None
     with tempfile.TemporaryDirectory() as scratch:
         jobs = make_crew(tasks, config, Path(scratch), embedder, skip_missing, quiet=False).jobs
