@@ -134,6 +134,7 @@ def _score(
         "split": split,
         "system": system,
         "questions": len(first.questions),
+        "clusters": len(draws.groups),
         "samples": len(panels),
         "missing": missing,
         "missing_reasons": _reasons(panels, parsed),
@@ -264,6 +265,8 @@ def _rows(
         replicates = _Line.of(spread.overall, spread.by_annotator).values
         found = [interval(line.at(c), replicates[:, c], spec.bounds) for c in range(replicates.shape[1])]
         intervals = np.array([(i.low, i.high) if i else (np.nan, np.nan) for i in found])
+    if draws.lack:
+        intervals = None
     floor, ceiling = _bound(spec.floor, value, panels[0], metric), _bound(spec.ceiling, value, panels[0], metric)
     signature = conditions.signature(metric)
     names = [None, *panels[0].annotators] if value.by_annotator is not None else [None]
@@ -272,7 +275,7 @@ def _rows(
     rows = []
     for c, annotator in enumerate(names):
         low, high = intervals[c] if intervals is not None else (np.nan, np.nan)
-        note = notes[c] or ("not defined on these answers" if math.isnan(line.at(c)) else "")
+        note = notes[c] or ("not defined on these answers" if math.isnan(line.at(c)) else draws.lack)
         rows.append(Score(
             metric.short, signature, annotator, _number(line.at(c)), _number(low), _number(high),
             _number(floor.at(c)) if floor else None, _number(ceiling.at(c)) if ceiling else None, counts[c], note,

@@ -14,10 +14,14 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to annotate: its id and its named input texts, in the task's field order."""
+    """One thing to annotate: its id and its named input texts, in the task's field order.
+
+    `group`: items of one group are resampled together; None: items that share an input text are.
+    """
 
     id: str
     text: Mapping[str, str]
+    group: str | None = None
 
     @property
     def joined(self) -> str:

@@ -152,12 +152,13 @@ def facts(document: Document) -> list[tuple[str, str]]:
         ("System", str(document["system"]) or "unnamed"),
         ("Task and split", f"{document['task']}, {document['split']}"),
         ("Questions", f"{document['questions']}" + _samples(document["samples"])),
+        ("Clusters of items", str(document.get("clusters", "–"))),
         ("Missing answers", f"{document['missing']}{share}"),
         ("Majority line (label accuracy)", number(document["majority"]["mean"])),
         ("Without an explanation", str(document["without_explanation"])),
     ]
     if document["missing_reasons"]:
-        out.insert(4, ("Why missing", tally(document["missing_reasons"])))
+        out.insert(5, ("Why missing", tally(document["missing_reasons"])))
     if document["thought"]:
         out.append(("With thoughts dropped", str(document["thought"])))
     if document["skipped"]:

@@ -8,7 +8,9 @@ One row of annotations.jsonl is one record. Pairs may be missing. A second recor
 annotator is kept (two labels, or two reasons for one); an exact copy of a record is a problem, since it
 would count twice. Every item has every field of task.toml, and every text and explanation says something.
 Every item is in one split; dev may be empty. Items that share an input text stand in one split, unless
-task.toml says `allow_shared_text = true`.
+task.toml says `allow_shared_text = true`. What belongs together, in splits and when items are resampled, is named by
+`clusters = "..."` where that is another thing: a field (items with the same text in it), "group" (a key of items.jsonl
+beside id and text) or "id" (each item for itself).
 
 Instead of a splits file task.toml may hold fractions (`[splits] train = 0.6 ...`): the splits are then
 made once, by shared input text, and frozen as splits.json beside the items, with the sha256 of the
@@ -28,15 +30,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, TaskError, all_problems
-from ..files import read_text, sha256_file, strict_json
+from ..files import read_text, sha256_file, sha256_text, strict_json
+from ..stats import plain_text
 from ..types import Annotation, Item
 from . import Source, TaskSpec
 from .spec import is_printable, nearest
 from .splits import Splits, fraction_splits, read_splits, shared_text_problems, split_problems
 
-OPTIONS = ("allow_shared_text",)
+OPTIONS = ("allow_shared_text", "clusters")
 ITEMS, ANNOTATIONS = "items.jsonl", "annotations.jsonl"
 ITEM_KEYS = ("id", "text")
+GROUPED = ("group", "id")
 RECORD_KEYS = ("item", "annotator", "label", "explanation")
 MOST_PROBLEMS = 200
 MOST_ID = 200
@@ -64,6 +68,8 @@ def read_table(spec: TaskSpec) -> tuple[Source, Splits]:
     unasked = len(reader.items.keys() - {record.item for record in reader.records})
     skipped = {"items without records": unasked} if unasked else {}
     sha256 = {file: sha256_file(spec.folder / file) for file in (ITEMS, ANNOTATIONS)}
+    if "clusters" in spec.options:
+        sha256["clusters"] = sha256_text(spec.options["clusters"])
     return Source(tuple(reader.items.values()), tuple(reader.records), skipped, sha256, splits.ids), splits
 
 
@@ -110,7 +116,11 @@ class _Reader:
 
     def read_items(self) -> None:
         first: dict[str, str] = {}
-        for where, row in self.rows(ITEMS, ITEM_KEYS):
+        named = self.spec.options.get("clusters", "")
+        if named not in ("", *self.spec.fields, *GROUPED):
+            self.problems.append(f"task.toml: clusters: a field, {' or '.join(GROUPED)} is needed, got {named!r}")
+        grouped = named == "group" and named not in self.spec.fields
+        for where, row in self.rows(ITEMS, (*ITEM_KEYS, "group") if grouped else ITEM_KEYS):
             before = len(self.problems)
             item = row.get("id") if row is not None else None
             wrong = _id_problem(item) if row is not None and "id" in row else ""
@@ -122,7 +132,11 @@ class _Reader:
                 self.problems.append(f"{where}: id: item {item!r} is already in {first[item]}")
                 continue
             first[item] = where
-            self.items[item] = Item(item, self.texts(where, row or {}))
+            texts = self.texts(where, row or {})
+            of = {"group": (row or {}).get("group", ""), "id": item} | {k: plain_text(t) for k, t in texts.items()}
+            if grouped and "group" in (row or {}) and (wrong := _id_problem(of["group"])):
+                self.problems.append(f"{where}: group: {wrong}")
+            self.items[item] = Item(item, texts, (of.get(named) or item) if named else None)
             self.sound &= len(self.problems) == before and "text" in (row or {})
         if not first and self.complete:
             self.problems.append(f"{ITEMS}: holds no item")

@@ -53,7 +53,9 @@ def _shape(document: Document, task: str) -> list[str]:
         "scores": lambda v: isinstance(v, list) and 0 < len(v) <= MOST_SCORES,
         "replicates": lambda v: _has(v, {"count", "values"}) and isinstance(v["values"], dict),
     }  # fmt: skip
-    unknown = [f"{k!r:.60} is not a key of a scores.json" for k in document if k not in {*kinds, "details"}]
+    unknown = [f"{k!r:.60} is not a key of a scores.json" for k in document if k not in {*kinds, "details", "clusters"}]
+    if not _is_count(document.get("clusters", 0)):
+        unknown.append(f"clusters: a count was expected, got {document['clusters']!r:.60}")
     absent = [f"{k} is missing" for k in kinds if k not in document]
     wrong = [
         f"{k}: not as expected: {document[k]!r:.60}" for k, ok in kinds.items() if k in document and not ok(document[k])
