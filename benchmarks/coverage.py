@@ -26,7 +26,7 @@ LABELS = ("neutral", "entailment", "contradiction")
 POPULATION = 1000
 DIMENSION = 24
 CALIBRATED = ("label_accuracy", "label_kappa", "own_gain", "group_confidence@10", "imitation_score@10")
-"""The metrics whose coverage METRICS.md section 10 bounds."""
+"""The metrics whose coverage docs/metrics.md section 10 bounds."""
 
 
 @cache

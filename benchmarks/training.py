@@ -20,9 +20,10 @@ from typing import Any
 
 from hlvbench.models.adapters import find_adapters
 from hlvbench.models.load import identified
+from hlvbench.models.logprobs import Example, forward
 from hlvbench.stats import seeded
 from hlvbench.task import load_task
-from hlvbench.train.batch import Encoder, Example, Pair, forward, micro_batches
+from hlvbench.train.batch import Encoder, Pair, micro_batches
 from hlvbench.train.bench import TRAINED, Bench
 from hlvbench.train.config import Config
 from hlvbench.train.driver import train

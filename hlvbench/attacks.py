@@ -1,4 +1,4 @@
-"""Attacks on the index: cheap ways to look like an annotator without explaining as one does (METRICS.md section 9).
+"""Attacks on the index: cheap ways to look like an annotator without explaining as one does (docs/metrics.md §9).
 
 An attack knows every train record and the inputs of the questions. It reads no record of the scored split, except
 for those of kind "gold", which are given the annotator's label and show what the label alone would buy. The
@@ -29,7 +29,7 @@ KINDS: Mapping[str, str] = {
     "zero": "index 0 within its interval",
     "attack": "index below .3",
     "gold": "is given the gold labels: listed, not judged",
-    "beyond": "an attack of our own, cleverer than the list of METRICS.md section 9: listed, judged by a strict audit",
+    "beyond": "an attack of our own, cleverer than the list of docs/metrics.md §9: listed, judged by a strict audit",
 }
 COMMON_WORDS = 100
 """So many most frequent words of the train explanations count as function words."""

@@ -1,4 +1,4 @@
-"""People, floors and attacks through every metric; the rules that keep the index from being bought (METRICS.md
+"""People, floors and attacks through every metric; the rules that keep the index from being bought (docs/metrics.md
 section 9)."""
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ COLUMNS: Mapping[str, str] = {
 _SHORT = ("index", *FACTORS, "imitation_1_norm", "imitation_50_norm", "own_match", "copy", "accuracy")
 
 
-def audit_metrics(embed: str) -> dict[str, Metric]:
-    """The metrics of an audit by their keys in COLUMNS."""
-    found = {"index": bind("hlv_index", embed=embed), **factor_metrics(embed)}
+def audit_metrics(embed: str, without: str = "") -> dict[str, Metric]:
+    """The metrics of an audit by their keys in COLUMNS; without: what the index leaves out."""
+    found = {"index": bind("hlv_index", embed=embed, without=without), **factor_metrics(embed)}
     for view in ("raw", "norm"):
         for m in _SIZES:
             key = "imitation" if (view, m) == ("norm", 10) else f"imitation_{m}_{view}"
@@ -100,7 +100,7 @@ def _of_task(
 
 
 def _row(task: Task, attacker: Attacker, system: System, seed: int, replicates: int, split: str) -> dict[str, Any]:
-    metrics = audit_metrics(attacker.embedder.name)
+    metrics = audit_metrics(attacker.embedder.name, "+".join(task.index_without))
     document = score_task(
         task, generations(system, attacker), attacker.embedder, system=system.name, split=split, seed=seed,
         replicates=replicates, metrics=list(metrics.values()), per_answer=False,
@@ -109,10 +109,11 @@ def _row(task: Task, attacker: Attacker, system: System, seed: int, replicates: 
     kept = ("value", "low", "high", "floor", "note", "signature")
     scores = {key: {k: overall[str(metric)][k] for k in kept} for key, metric in metrics.items()}
     row = {"name": system.name, "kind": system.kind, "labels": system.labels, "missing": document["missing"]}
-    return {**row, "scores": scores, "rule": KINDS[system.kind], "broken": _broken(system.kind, scores)}
+    broken = _broken(system.kind, scores, task.index_without)
+    return {**row, "scores": scores, "rule": KINDS[system.kind], "broken": broken}
 
 
-def _broken(kind: str, scores: Mapping[str, Row]) -> str:
+def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -> str:
     """What breaks the kind's rule; empty where it holds, or where the index cannot be given."""
     value = scores["index"]["value"]
     if kind == "people":
@@ -124,7 +125,7 @@ def _broken(kind: str, scores: Mapping[str, Row]) -> str:
     if value >= LIMIT:
         return _too_high({"scores": scores})
     # the index is 0 where a factor is, so a factor that may be 0 is an index that may be
-    reaching = [scores[k]["low"] for k in ("index", *FACTORS)]
+    reaching = [scores[k]["low"] for k in ("index", *FACTORS) if k not in without]
     if kind == "zero" and value > 0 and all(low is not None and low > 0 for low in reaching):
         return f"index {_shown(scores['index'])}: 0 must be within its interval"
     return ""
@@ -141,7 +142,7 @@ def _largest(rows: Sequence[Row]) -> dict[str, Any] | None:
 def broken_rules(result: Result, strict: bool = False) -> list[str]:
     """One line per broken rule: task, system, what was got and what must be. Empty: the audit holds.
 
-    strict: the attacks beyond the list of METRICS.md section 9 are judged, too.
+    strict: the attacks beyond the list of docs/metrics.md section 9 are judged, too.
     """
     return [
         f"{name}: {row['name']}: {broken}"

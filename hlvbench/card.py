@@ -56,6 +56,7 @@ def _results(document: Mapping[str, Any], annotator: str | None) -> list[Any]:
     from huggingface_hub import EvalResult
 
     name, _, version = str(document["task"]).partition("@")
+    licence = document.get("licence")
     rows = headline(document)
     if annotator is not None:
         wanted = {metric_text(row) for row in rows}
@@ -64,7 +65,8 @@ def _results(document: Mapping[str, Any], annotator: str | None) -> list[Any]:
         EvalResult(
             task_type=TASK_TYPE, task_name="decide and explain as one annotator does",
             dataset_type=f"hlvbench/{name}", dataset_name=name, dataset_split=document["split"],
-            dataset_revision=version, metric_type=row["metric"], metric_name=metric_text(row),
+            dataset_revision=version, dataset_args={"licence": licence} if licence else None,
+            metric_type=row["metric"], metric_name=metric_text(row),
             metric_value=row["value"],
             metric_args={"low": row["low"], "high": row["high"], "n": row["n"], "missing": document["missing"],
                          "conditions": conditions(document)[0]},

@@ -1,4 +1,4 @@
-"""Runs side by side: paired differences on shared replicates, rank groups (METRICS.md section 10).
+"""Runs side by side: paired differences on shared replicates, rank groups (docs/metrics.md section 10).
 
 Works from the runs' own files: neither data nor model is needed.
 """

@@ -1,6 +1,6 @@
 """Resumable generation: the questions of a task through a model into generations.jsonl.
 
-The batch is the unit of durability (CLI.md, Behaviour). Batches are cut from the whole question list before
+The batch is the unit of durability (docs/cli.md, Behaviour). Batches are cut from the whole question list before
 resuming or sharding; a finished batch is one line of a partial file, appended in one write and synced.
 """
 
@@ -17,13 +17,17 @@ from typing import Any
 from .errors import ModelError, RunError, all_problems
 from .files import dump_json, generation_lines, read_json, sha256_file, sha256_text, write_atomic
 from .lock import locked
-from .models import Completion, Model, OutOfMemory, Query
+from .models import Completion, Model, Query, Refused
+from .models.batch import Readable, willing, within_memory
 from .parallel import as_they_come
 from .partial import STEM, Partial, Place
 from .progress import Progress
 from .types import Generation, Task
 
 Prompts = Callable[[str, str], str]
+Watch = Callable[[Sequence[Mapping[str, Any]]], None]
+REFUSED_IN_A_ROW, REFUSED_ITEMS = 5, 3
+"""So many different questions about so many items without an answer, and none with one in between, end a run."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,10 @@ def generate(
     """
     queries = _queries(task, prompts, split, limit, annotators, samples)
     about = {"task": task.name, "version": task.version, "split": split, "limit": limit, "samples": samples}
+    free = dict(settings or {}).get("answers") == "free" and not quiet
     return collect(
         model, queries, out, about, batch_size=batch_size, settings=settings, resume=resume, quiet=quiet, rank=rank,
-        world=world,
+        world=world, watch=Readable(task) if free else None,
     )  # fmt: skip
 
 
@@ -84,10 +89,12 @@ def collect(
     quiet: bool = False,
     rank: int = 0,
     world: int = 1,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """The same for any list of queries: their answers, in their order, in `out`/`stem`.jsonl.
 
     about: what the queries were made from, "task" at least; part of what a folder must agree with to be continued.
+    watch: called with the rows of every batch that is answered now.
     """
     settings = dict(settings or {})
     questions = _questions(model, queries)
@@ -103,7 +110,7 @@ def collect(
             mine = Partial(place.partial(rank))
             done = _done(place, questions, batches)
             mine.repair()
-        _answer(model, questions, batches, done, mine, rank, world, quiet)
+        _answer(model, questions, batches, done, mine, rank, world, quiet, watch)
         with locked(place.lock("plan"), wait=True):
             return _finish(place, plan, questions, batches)
 
@@ -256,7 +263,7 @@ def _keys(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
 
 def _answer(
     model: Model, questions: Sequence[_Question], batches: Sequence[Sequence[int]], done: Mapping[int, dict[str, Any]],
-    mine: Partial, rank: int, world: int, quiet: bool,
+    mine: Partial, rank: int, world: int, quiet: bool, watch: Watch | None,
 ) -> None:  # fmt: skip
     own = [n for n in range(len(batches)) if n % world == rank]
     # a size once found too large stays too large for this process, also after a kill
@@ -264,18 +271,38 @@ def _answer(
     progress = Progress(sum(len(batches[n]) for n in own), sum(len(batches[n]) for n in own if n in done), quiet)
     todo = [n for n in own if n not in done]
 
-    def line(number: int) -> dict[str, Any]:
+    def line(number: int) -> _Made:
         nonlocal largest
-        started = time.monotonic()
+        began = time.monotonic()
         batch = [questions[i] for i in batches[number]]
-        completions, largest = _within_memory(model, [q.query for q in batch], largest)
+        completions, largest, refusal = willing(model, [q.query for q in batch], largest)
         rows = [dataclasses.asdict(q.answered(c)) for q, c in zip(batch, completions, strict=True)]
-        return {"batch": number, "at_most": largest, "seconds": round(time.monotonic() - started, 3), "rows": rows}
+        ended = time.monotonic()
+        row = {"batch": number, "at_most": largest, "seconds": round(ended - began, 3), "rows": rows}
+        return _Made(row, began, ended, refusal)
 
+    def keep(kept: Sequence[_Made]) -> None:
+        for made in kept:
+            mine.append(made.line)
+            if watch:
+                watch(made.line["rows"])
+            progress.advance(len(made.line["rows"]), sum(r["new_tokens"] for r in made.line["rows"]))
+
+    held = list[_Made]()
     try:
         for made in as_they_come(line, todo, getattr(model, "parallel", 1)):
-            mine.append(made)
-            progress.advance(len(made["rows"]), sum(r["new_tokens"] for r in made["rows"]))
+            if made.refusal is None:
+                # the server still answers: what it refused before is for good
+                keep([made, *(h for h in held if h.ended <= made.began)])
+                held = [h for h in held if h.ended > made.began]
+            else:
+                held.append(made)
+                refused = {(r["item"], r["annotator"]) for h in held for r in h.line["rows"] if r["finish"] == "error"}
+                if len(refused) >= REFUSED_IN_A_ROW and len({item for item, _ in refused}) >= REFUSED_ITEMS:
+                    raise type(made.refusal)(f"{made.refusal}; {len(refused)} different questions in a row failed")
+        if held and held[-1].refusal and progress.done == 0:
+            raise held[-1].refusal
+        keep(held)
     except ModelError as error:
         left = progress.total - progress.done
         raise type(error)(
@@ -285,21 +312,14 @@ def _answer(
         progress.close()
 
 
-def _within_memory(model: Model, batch: Sequence[Query], at_most: int) -> tuple[list[Completion], int]:
-    """The batch's completions, in pieces of `at_most` that are halved as long as memory does not suffice."""
-    completions: list[Completion] = []
-    while len(completions) < len(batch):
-        piece = batch[len(completions) :][:at_most]
-        try:
-            completions += model.answer(piece)
-        except OutOfMemory as error:
-            if len(piece) == 1:
-                raise RunError(
-                    f"{model.name}: out of memory on a single question (item {piece[0].item}, {piece[0].annotator}); "
-                    f"use fewer --shots, a smaller --dtype or a larger device ({error})"
-                ) from None
-            at_most = len(piece) // 2
-    return completions, at_most
+@dataclass(frozen=True)
+class _Made:
+    """A line of the partial file, when it was begun and ended (s), and why a question in it was refused."""
+
+    line: dict[str, Any]
+    began: float
+    ended: float
+    refusal: Refused | None
 
 
 def _finish(
@@ -361,7 +381,7 @@ def plan_summary(
     seconds = None
     if time_one and batches:
         started = time.monotonic()
-        _within_memory(model, [questions[i].query for i in batches[len(batches) // 2]], len(questions))
+        within_memory(model, [questions[i].query for i in batches[len(batches) // 2]], len(questions))
         seconds = round((time.monotonic() - started) * len(batches), 1)
     return {
         "task": task.name,

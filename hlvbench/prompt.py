@@ -1,17 +1,25 @@
-"""The prompts base, icl, vp and vp-icl; training and inference render them through the same functions."""
+"""The prompts base, icl, vp and vp-icl; training and inference render them through the same functions.
+
+The wording is version 2 (`settings.PROMPT_VERSION`): the instruction, what the labels mean, the answer's two lines.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
-from .errors import UsageError
+from .errors import ModelError, UsageError
 from .metrics.answers import Embedder
 from .settings import PROMPTS, SHOTS
 from .stats import seeded
 from .text import raw
 from .types import Annotation, Item, Label, Task
+
+# templates that print today's date print this one, or prompts would change from day to day
+FIXED_DATE = datetime(2024, 7, 26)
+_NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
 
 
 def shown_annotator(annotator: str) -> str:
@@ -31,17 +39,72 @@ def render_item(task: Task, item: Item) -> str:
 
 def render_answer(task: Task, label: Label, explanation: str) -> str:
     """The answer in the line format: what training teaches, shots show and references reply."""
-    return f"{label_word(task)}: {label}\nExplanation: {raw(explanation)}"
+    return f"{label_word(task)}: {label}\nExplanation: {raw(explanation)}".rstrip()
+
+
+def answer_heads(task: Task) -> list[str]:
+    """How an answer may begin, one text per label in the task's order: all of it but the explanation itself."""
+    return [render_answer(task, label, "") for label in task.labels]
+
+
+def answer_schema(task: Task) -> dict[str, Any]:
+    """The `response_format` that holds a server to a task's answers: the label, one of those allowed, then the text."""
+    label, text = label_word(task).lower(), {"type": "string", "minLength": 1}
+    kind = "integer" if task.kind == "ordinal" else "string"
+    schema = {
+        "type": "object",
+        "properties": {label: {"type": kind, "enum": list(task.labels)}, "explanation": text},
+        "required": [label, "explanation"],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+
+
+def instruction(task: Task, annotator: str) -> str:
+    """The head of every prompt: who answers, what is asked, what the labels mean, and the answer's two lines."""
+    word = label_word(task)
+    ordinal = task.kind == "ordinal"
+    meanings = "; ".join(f"{label}: {clause}" for label, clause in task.meanings.items())
+    labels = list(map(str, task.meanings if task.meanings and not ordinal else task.labels))
+    allowed = f"an integer from {labels[0]} to {labels[-1]}" if ordinal else f"one of {', '.join(labels)}"
+    return "\n".join([
+        f"You are {shown_annotator(annotator)}. {task.instruction}",
+        *([f"{'What scores mean' if ordinal else 'What the labels mean'}: {meanings}."] if meanings else []),
+        f"Answer in two lines. The first line is `{word}:` and {allowed}. "
+        "The second line is `Explanation:` and the reason in one sentence.",
+    ])  # fmt: skip
+
+
+def _fixed_date(call: re.Match[str]) -> str:
+    """The template's call for today's date, replaced by a text."""
+    return repr(FIXED_DATE.strftime(call[2]))
 
 
 def render(content: str, tokenizer: Any, think: bool = False) -> str:
-    """The text that the model sees before its answer: through the tokenizer's chat template if it has one."""
-    if getattr(tokenizer, "chat_template", None) is None:
+    """The text that the model sees before its answer: through the tokenizer's chat template if it has one.
+
+    Raises:
+        ModelError: The template fails, or the text that it makes does not hold `content`.
+    """
+    template = getattr(tokenizer, "chat_template", None)
+    if template is None:
         return content + "\n"
-    messages = [{"role": "user", "content": content}]
-    return str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=think)
-    )
+    fixed = {"chat_template": _NOW.sub(_fixed_date, template)} if isinstance(template, str) else {}
+    failure = "it leaves the question out of the prompt"
+    # some templates take the content of a message as a list of parts alone, and drop or refuse plain text
+    for shaped in (content, [{"type": "text", "text": content}]):
+        try:
+            text = str(tokenizer.apply_chat_template(
+                [{"role": "user", "content": shaped}], tokenize=False, add_generation_prompt=True,
+                enable_thinking=think, date_string=FIXED_DATE.strftime("%d %b %Y"),
+                **fixed,
+            ))  # fmt: skip
+        except Exception as error:  # a template is a program and raises what it likes
+            failure = " ".join(str(error).split()) or type(error).__name__
+            continue
+        if content in text:
+            return text
+    raise ModelError(f"the chat template of {tokenizer.name_or_path or 'the model'} cannot be used: {failure}")
 
 
 class Prompter:
@@ -97,9 +160,7 @@ class Prompter:
 
     def _compose(self, item: str, annotator: str, examples: list[Annotation]) -> str:
         task = self.task
-        parts = [
-            f"You are {shown_annotator(annotator)}. {task.instruction} Format: {label_word(task)}, then Explanation."
-        ]
+        parts = [instruction(task, annotator)]
         if "vp" in self.kind:
             parts.append(f"Annotator profile:\n{self.profiles[annotator]}")
         if examples:

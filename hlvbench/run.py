@@ -26,7 +26,7 @@ from .prompt import Prompter
 from .provenance import provenance
 from .report import write_report
 from .score import Scored, score_task
-from .settings import Service, Settings
+from .settings import Service, Settings, asked_by
 from .share import ALONE, Share
 from .stats import REPLICATES
 from .task import load_tasks
@@ -65,6 +65,8 @@ def generate(
     facts: dict[str, Any] = {}
     for task in tasks:
         model = models[task.name]
+        if not (quiet or share.rank):
+            _warn_of_format(task, model, settings)
         prompter = make_prompter(task, model, settings, folder / task.name)
         generate_task(
             task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
@@ -85,6 +87,18 @@ def generate(
     return folder
 
 
+def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
+    """Say once what to use where a base model is asked without an example of the format."""
+    # `prompt.render` ends a prompt so where there is no chat template
+    bare = model.prompt_text("?") == "?\n"
+    if bare and settings.prompt == "base" and settings.answers == "free":
+        print(
+            f"{task.name}: {settings.model} has no chat template: under --prompt base it will hardly answer in the "
+            "format; use --answers constrained, or --prompt icl",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+
+
 def complete(folder: Path) -> bool:
     """Whether every answer of a run is there; of several processes, the last one to end makes it so."""
     return all(finished_facts(folder / name) for name in read_json(folder / SETTINGS)["task"])
@@ -103,6 +117,7 @@ def _of_answers(folder: Path) -> dict[str, Any]:
         "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
         "new_tokens": sum(r.new_tokens for r in rows),
         "cut_at_token_limit": sum(r.finish == "length" for r in rows),
+        "ended_in_error": sum(r.finish == "error" for r in rows),
         **(finished_facts(folder) or {}),
     }
 
@@ -248,7 +263,7 @@ def score(
                 f"overwrite ({others}); give --out DIR"
             )
         (split, limit), seed = asked, recorded["seed"]
-        target, system = out or place, recorded["model"]
+        target, system, asked_so = out or place, recorded["model"], asked_by(recorded)
         files = {name: place / name / "generations.jsonl" for name in names}
         unfinished = [name for name, path in files.items() if not path.exists()]
         if unfinished:
@@ -256,7 +271,7 @@ def score(
     else:
         if task is None or "," in task:
             raise UsageError(f"{place}: a bare generations file needs the name of its one task: --task NAME")
-        target, system, files = out or place.parent, place.stem, {task: place}
+        target, system, asked_so, files = out or place.parent, place.stem, {}, {task: place}
     embedder = load_embedder()
     documents = []
     named = recorded.get("annotator") if place.is_dir() else None
@@ -272,6 +287,7 @@ def score(
         scored = score_task(
             one, rows, embedder, system=system, split=split or "test", limit=limit,
             only={(r.item, r.annotator) for r in rows} if only_answered else only, seed=seed, replicates=replicates,
+            asked=asked_so,
         )  # fmt: skip
         _write_scores(target / name, scored)
         documents.append(scored.document)

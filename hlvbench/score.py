@@ -15,7 +15,7 @@ from . import __version__
 from .details import details
 from .errors import DataError, all_problems
 from .files import sha256_text
-from .metrics import Answers, Estimate, Metric, Signature, bind, index, label, scorecard, similarity
+from .metrics import Answers, Estimate, Metric, Signature, index, label, scorecard, similarity
 from .metrics.answers import Embedder, once_per_task
 from .metrics.grounding import reciprocal_ranks
 from .parse import Parsed, parse, to_annotation
@@ -66,12 +66,13 @@ class _Conditions:
     missing: int
     samples: int
     only: frozenset[Pair] | None
+    asked: Mapping[str, Any]
 
     def signature(self, metric: Metric) -> str:
         return str(
             Signature(
                 metric, f"{self.task.name}@{self.task.version}", self.missing, __version__,
-                self.seed, self.replicates, self.split, self.limit, self.samples, _name_of(self.only),
+                self.seed, self.replicates, self.split, self.limit, self.samples, _name_of(self.only), **self.asked,
             )
         )  # fmt: skip
 
@@ -89,6 +90,7 @@ def score_task(
     replicates: int = REPLICATES,
     metrics: Sequence[Metric] | None = None,
     per_answer: bool = True,
+    asked: Mapping[str, Any] | None = None,
 ) -> Scored:
     """Score all answers of one system to one task.
 
@@ -97,6 +99,7 @@ def score_task(
     `limit` and of questions not in `only` are left aside.
     only: score these questions alone, for people's side as well; the signature says so (unless they are all).
     per_answer: False leaves out the rows of answers.jsonl and their cost.
+    asked: how the system was asked (`settings.asked_by`), for the signatures.
     """
     import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be limited)
     from threadpoolctl import threadpool_limits
@@ -105,25 +108,27 @@ def score_task(
     parsed = _parse_all(task, generations, split, limit, chosen)
     # thousands of small products: a second thread costs more than it gives, and sums would depend on it
     with threadpool_limits(limits=1, user_api="blas"):
-        return _score(task, parsed, embedder, system, split, limit, chosen, seed, replicates, metrics, per_answer)
+        return _score(
+            task, parsed, embedder, system, split, limit, chosen, seed, replicates, metrics, per_answer, asked or {}
+        )
 
 
 def _score(
     task: Task, parsed: Mapping[tuple[Pair, int], Parsed], embedder: Embedder, system: str, split: str,
     limit: int | None, only: frozenset[Pair] | None, seed: int, replicates: int, metrics: Sequence[Metric] | None,
-    per_answer: bool,
+    per_answer: bool, asked: Mapping[str, Any],
 ) -> Scored:  # fmt: skip
     panels = [_panel(task, split, limit, only, embedder, parsed, s) for s in sorted({k[1] for k in parsed} or {0})]
     first = panels[0]
     missing = sum(p.missing for p in panels)
-    conditions = _Conditions(task, split, limit, seed, replicates, missing, len(panels), only)
+    conditions = _Conditions(task, split, limit, seed, replicates, missing, len(panels), only, asked)
     # one object for all systems of a task: what people's side of a metric gives on the draws is computed once
     draws = once_per_task(
         task, ("draws", split, limit, only, seed, replicates),
         lambda: item_draws(first.items, f"{task.name}@{task.version}", split, seed, replicates),
     )  # fmt: skip
     scores, kept = [], {}
-    compared = {*index.factor_metrics(embedder.name).values(), bind("hlv_index", embed=embedder.name)}
+    compared = {*index.factor_metrics(embedder.name).values(), index.index_metric(task, embedder.name)}
     for metric in metrics if metrics is not None else scorecard(task, embedder.name):
         rows, replicated = _rows(metric, panels, draws, conditions)
         scores += rows
@@ -146,6 +151,8 @@ def _score(
         "scores": [asdict(score) for score in scores],
         "replicates": {"count": min(replicates, KEPT), "values": kept},
     }
+    if task.licence:
+        document["licence"] = task.licence
     if metrics is None:
         document["details"] = details(first)
     answers = enumerate(panels) if per_answer else ()
@@ -184,7 +191,8 @@ def _parse_all(
         elif key in found:
             problems.append(f"item {row.item!r}, annotator {row.annotator!r}, sample {row.sample}: stands twice")
         else:
-            found[key] = parse(row.text, task)
+            parsed = parse(row.text, task)
+            found[key] = replace(parsed, reason="error") if parsed.reason and row.finish == "error" else parsed
     if problems:
         raise DataError(all_problems(f"{task.name}: {len(problems)} rows cannot be scored", problems))
     return found

@@ -6,13 +6,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import UsageError, all_problems
 from .files import sha256_text
 
 PROMPTS = ("base", "icl", "vp", "vp-icl")
+ANSWERS = ("free", "constrained")
 SHOTS = 10
+PROMPT_VERSION = 2
+"""Of the prompts' wording (`prompt.instruction`): part of what a run and a training are."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Settings:
     """What decides the answers: two runs with equal settings on equal data give equal files.
 
     Everything here is part of the run folder's name and of its manifest; the place of data, the batch size
-    and the amount of talk are not. See CLI.md for each option.
+    and the amount of talk are not. See docs/cli.md for each option.
     """
 
     model: str
@@ -31,6 +35,8 @@ class Settings:
     annotator: tuple[str, ...] | None = None
     revision: str | None = None
     prompt: str = "base"
+    prompt_version: int = PROMPT_VERSION
+    answers: str = "free"
     shots: int = SHOTS
     shot_pick: str = "random"
     profile: str = "counted"
@@ -51,6 +57,9 @@ class Settings:
         """All that is wrong with the settings, in one UsageError."""
         problems = [f"--{name.replace('_', '-')} {value}: {why}" for name, value, wrong, why in (
             ("prompt", self.prompt, self.prompt not in PROMPTS, f"one of {', '.join(PROMPTS)}"),
+            ("prompt_version", self.prompt_version, self.prompt_version != PROMPT_VERSION,
+             f"this release words prompts in version {PROMPT_VERSION} alone"),
+            ("answers", self.answers, self.answers not in ANSWERS, f"one of {', '.join(ANSWERS)}"),
             ("shot_pick", self.shot_pick, self.shot_pick not in ("random", "nearest"), "random or nearest"),
             ("profile", self.profile, self.profile not in ("counted", "model"), "counted or model"),
             ("shots", self.shots, self.shots < 0, "0 or more"),
@@ -62,6 +71,9 @@ class Settings:
         ) if wrong]  # fmt: skip
         if self.model.startswith(("reference:", "attack:")) and (self.adapter_dir or self.model_map):
             problems.append("a reference system takes neither --adapter-dir nor --model-map")
+        if self.answers == "constrained" and self.model.startswith(("reference:", "attack:", "replay:", "lm-eval:")):
+            kind = self.model.partition(":")[0]
+            problems.append(f"--answers constrained: is for local models and endpoints, not for {kind}: models")
         problems += self._endpoint_problems()
         if problems:
             raise UsageError(all_problems("these options do not make sense:", problems))
@@ -130,6 +142,16 @@ def _no_base_url(url: str) -> str | None:
     if found.scheme not in ("http", "https") or not host:
         return f"{url!r} is no http or https address"
     return None
+
+
+def asked_by(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What signatures say of how a system was asked: prompt version and kind of answers, of recorded settings.
+
+    Empty for systems that read no prompt, and for runs of releases that did not record it.
+    """
+    if str(settings.get("model", "")).startswith(("reference:", "attack:", "replay:")) or "answers" not in settings:
+        return {}
+    return {"prompt": settings["prompt_version"], "answers": settings["answers"]}
 
 
 def slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Item resampling, intervals and paired tests (METRICS.md section 10).
+"""Item resampling, intervals and paired tests (docs/metrics.md section 10).
 
 Every metric is computed on lists of items. The estimate is the statistic of the list that holds each
 item once; a replicate is the same statistic, by the same code, on a list drawn with replacement.
@@ -143,14 +143,18 @@ def interval(
 ) -> Interval | None:
     """Percentile interval recentred on the estimate: [q_lo - b, q_hi - b], b = mean of replicates - estimate.
 
-    Cut to `bounds`, the metric's range. None where the estimate or all replicates are NaN.
+    Cut to `bounds`, the metric's range. Where a tail's share of the replicates or more lies on an end of the range, the
+    interval reaches that end: recentring must not move an index off the 0 that many replicates have, which
+    `difference_p` counts as ties. None where the estimate or all replicates are NaN.
     """
     found = replicates[~np.isnan(replicates)]
     if np.isnan(estimate) or not len(found):
         return None
     bias = float(found.mean() - estimate)
-    tail = (1 - level) / 2
+    tail = round((1 - level) / 2, 12)
     low, high = (float(np.clip(q - bias, *bounds)) for q in np.quantile(found, [tail, 1 - tail]))
+    low = bounds[0] if np.mean(found <= bounds[0] + _EQUAL) >= tail else low
+    high = bounds[1] if np.mean(found >= bounds[1] - _EQUAL) >= tail else high
     return Interval(low, high, bias)
 
 

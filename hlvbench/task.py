@@ -142,25 +142,26 @@ def fetch(
 
 
 def describe_tasks(data_dir: Path | str | None = None, tasks_dir: Path | str | None = None) -> list[dict[str, Any]]:
-    """Per task: name, version, kind, splits (name -> items), annotators, data, problem.
+    """Per task: name, version, kind, licence, splits (name -> items), annotators, data, problem.
 
-    `data` says "here: FOLDER" or "not here"; `annotators` is None where only the data would tell. A task whose records
-    lie in its folder also has `scored`, how many annotators have enough of them. Nothing is downloaded or written. A
-    task that cannot be loaded has its `problem` told.
+    `data` says "here: FOLDER" or "not here"; where only the data would tell, `annotators` is None, `splits` empty. A
+    task whose records lie in its folder also has `scored`, how many annotators have enough of them. Nothing is
+    downloaded or written. A task that cannot be loaded has its `problem` told.
     """
     extra = Path(tasks_dir) if tasks_dir is not None else None
     return [_describe(name, data_dir, extra) for name in task_names(extra)]
 
 
 def _describe(name: str, data_dir: Path | str | None, tasks_dir: Path | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name, "version": None, "kind": None, "splits": {}, "annotators": None}
+    row: dict[str, Any] = {"name": name, "version": None, "kind": None, "licence": "", "splits": {}, "annotators": None}
     row |= {"data": "not here", "problem": None}
     try:
         spec = load_spec(name, tasks_dir)
-        row |= {"version": spec.version, "kind": spec.kind}
+        row |= {"version": spec.version, "kind": spec.kind, "licence": spec.licence}
         if "upstream" in spec.options:
             require_sound(spec)
-            row["splits"] = {split: len(ids) for split, ids in _given_splits(spec, None).ids.items()}
+            if "debates" not in spec.options:
+                row["splits"] = {split: len(ids) for split, ids in _given_splits(spec, None).ids.items()}
             row["annotators"] = spec.options.get("annotators")
             row["data"] = _where(spec, local_data(data_dir))
         else:
@@ -220,6 +221,9 @@ def _task(spec: TaskSpec, source: Source, splits: Splits) -> Task:
         min_records=spec.min_records,
         data_sha256={**source.sha256, "splits": splits.sha256},
         majority_sentence=spec.majority_sentence,
+        meanings=spec.meanings,
+        licence=spec.licence,
+        index_without=spec.index_without,
     )
 
 

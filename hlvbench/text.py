@@ -1,4 +1,4 @@
-"""The two views of every text (METRICS.md section 2)."""
+"""The two views of every text (docs/metrics.md section 2)."""
 
 from __future__ import annotations
 

@@ -77,7 +77,10 @@ class Task:
 
     kind: "nominal" or "ordinal" (integer labels). `labels` are all labels allowed (an ordinal task
     lists every integer of its range). `priority` orders labels for pairs with several records.
-    `fields` maps field names to the names shown in prompts. `skipped` counts what is never asked.
+    `fields` maps field names to the names shown in prompts. `meanings` says what labels mean, as prompts show it
+    (all of a nominal task, some scores of an ordinal one, or none). `skipped` counts what is never asked.
+    `licence` says how the data may be used and whom to name; "" where nothing is stated. `index_without` names the
+    factors of `hlv_index` that are left out on this task.
     """
 
     name: str
@@ -96,6 +99,9 @@ class Task:
     min_records: int = 20
     data_sha256: Mapping[str, str] = field(default_factory=dict)
     majority_sentence: str = "This is my decision."
+    meanings: Mapping[Label, str] = field(default_factory=dict)
+    licence: str = ""
+    index_without: tuple[str, ...] = ()
 
     @cached_property
     def by_pair(self) -> Mapping[Pair, tuple[Annotation, ...]]:

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hlvbench.models.embedded import embedded_folder
+
 # before any test module imports a library that reads them
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -30,8 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if unknown:
         raise pytest.UsageError(f"HLVBENCH_REQUIRE names {sorted(unknown)}; it knows {sorted(REQUIRABLE)}")
     if not hasattr(config, "workerinput"):
+        # the embedded model is fetched before the tests (`make test`), which go to no network
+        fetched = embedded_folder()
         folder = tempfile.mkdtemp(prefix="hlvbench-test-cache-")
         os.environ["HLVBENCH_CACHE"] = folder
+        if fetched.is_dir():
+            embedded_folder().parent.mkdir(parents=True)
+            embedded_folder().symlink_to(fetched.resolve())
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
@@ -66,6 +73,14 @@ def data_dir() -> Path:
 def test_model() -> str:
     """The path of a small real model with a chat template."""
     return str(_named_by("HLVBENCH_TEST_MODEL", "model", "config.json"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of the embedded default model."""
+    if not embedded_folder().is_dir():
+        absent("model", "the embedded model is not there: hlvbench fetch smollm2")
+    return embedded_folder()
 
 
 @pytest.fixture(scope="session")

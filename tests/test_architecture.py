@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # a module imports only from floors below its own; inside a package, from its fellows without a circle
 FLOORS = {
     1: "__init__ types errors text",
-    2: "files lock parallel progress provenance share",
+    2: "files lock parallel progress provenance reasoning share",
     3: "parse embed stats settings partial plots agreement",
     4: "sources metrics",
     5: "task prompt details",

@@ -65,7 +65,7 @@ def test_an_unreadable_reply_is_wrong_for_a_judge_and_left_out_for_a_system(plac
     assert system["unreadable"] == 1
 
 
-@pytest.mark.parametrize("name", ["varierr", "r2"])
+@pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
 def test_the_yaml_names_every_number(name):
     found = read(builtin_tasks_dir() / "lm_eval" / f"hlv_{name}_attribution.yaml")
     assert [m["metric"] for m in found["metric_list"]] == list(attribution.NUMBERS)

@@ -162,7 +162,7 @@ def test_too_few_answers_give_no_index_and_a_reason():
 
 @pytest.mark.slow
 def test_the_rules_hold_on_the_real_data_and_the_known_breaches_are_seen(data_dir):
-    """Expected values: METRICS.md sections 6b and 9; the largest listed attack there is label-guess on R2, .233."""
+    """Expected values: docs/metrics.md §6b, §9; the largest listed attack there is label-guess on R2, .233."""
     from hlvbench.embed import load_embedder
     from hlvbench.task import load_task
 

@@ -354,5 +354,12 @@ def test_the_result_is_json_and_the_text_shows_every_system_and_pair(tmp_path):
     result = compare([simple(tmp_path / n, v) for n, v in (("a", 0.5), ("b", 0.45), ("c", 0.1))])
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     text = compare_text(result)
-    for wanted in ("varierr@1 test", "a - b", "a - c", "b - c", "0.500", "hlv_index(embed=minilm-l6@1110a24)"):
+    for wanted in (
+        "varierr@1 test",
+        "a - b",
+        "a - c",
+        "b - c",
+        "0.500",
+        "hlv_index(within=label,embed=minilm-l6@1110a24)",
+    ):
         assert wanted in text

@@ -1,4 +1,4 @@
-"""Nominal 95 % intervals hold the truth as often as METRICS.md section 10 asks: 91 to 98 % of 400 simulations."""
+"""Nominal 95 % intervals hold the truth as often as docs/metrics.md section 10 asks: 91 to 98 % of 400 simulations."""
 
 import pytest
 

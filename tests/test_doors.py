@@ -79,7 +79,7 @@ def read(path: Path) -> dict:
     return {**(read(path.parent / own.pop("include")) if "include" in own else {}), **own}
 
 
-@pytest.mark.parametrize("name", ["varierr", "r2"])
+@pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
 def test_the_yaml_names_every_number_every_annotator_and_the_version_of_the_task(name):
     spec = load_spec(name)
     kind, annotators = spec.kind, spec.options["annotators"]
@@ -101,6 +101,8 @@ def test_the_yaml_names_every_number_every_annotator_and_the_version_of_the_task
 
 class _Kind:
     """As much of a task as the headline depends on: no data are read here."""
+
+    index_without = ()
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -124,13 +126,13 @@ def test_the_entry_point_of_inspect_is_a_module_with_its_tasks():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     module = project["entry-points"]["inspect_ai"]["hlvbench"]
     tree = (ROOT / (module.replace(".", "/") + ".py")).read_text("utf-8")
-    assert all(f"@task\ndef {name}(" in tree for name in ("varierr", "r2", "own"))
+    assert all(f"@task\ndef {name}(" in tree for name in ("varierr", "r2", "convarg", "own"))
 
 
 def test_the_register_entry_names_tasks_that_are_there(data_dir):
     entry = yaml.safe_load((ROOT / "tasks" / "inspect" / "eval.yaml").read_text("utf-8"))
-    assert [task["name"] for task in entry["tasks"]] == ["varierr", "r2", "judges"]
-    sizes = {"varierr": len(doors.questions("varierr")), "r2": len(doors.questions("r2"))}
+    assert [task["name"] for task in entry["tasks"]] == ["varierr", "r2", "convarg", "judges"]
+    sizes = {name: len(doors.questions(name)) for name in ("varierr", "r2", "convarg")}
     sizes["judges"] = len(attribution.people_questions("varierr", "test"))
     for task in entry["tasks"]:
         assert f"@task\ndef {task['name']}(" in (ROOT / task["task_path"]).read_text("utf-8")

@@ -22,6 +22,7 @@ from hlvbench.files import read_generations
 from hlvbench.generate import generate
 from hlvbench.models import Query
 from hlvbench.models.endpoint import load_endpoints
+from hlvbench.parse import parse
 from hlvbench.settings import Service, Settings
 from tests.chat_server import ChatServer, Reply, chat_server, failed, said
 from tests.toy import toy_task
@@ -361,3 +362,19 @@ def test_a_dry_run_calls_nobody(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)["demo"]
     assert found["seconds"] is None
     assert found["prompt_tokens"] > 0
+
+
+def test_constrained_answers_are_asked_for_by_a_schema() -> None:
+    with chat_server(lambda body, number: said('{"label": "neutral", "explanation": "So it is."}')) as server:
+        answer = model(server, answers="constrained").answer([QUERY])[0]
+    (body,) = server.bodies
+    assert body["response_format"]["type"] == "json_schema"
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["label"]["enum"] == list(TASK.labels)
+    assert parse(answer.text, TASK).label == "neutral"
+
+
+def test_a_server_that_refuses_the_schema_is_told_of_with_the_remedy() -> None:
+    refusal = failed(400, "response_format is not supported")
+    with chat_server(lambda body, number: refusal) as server, pytest.raises(ModelError, match="--answers free"):
+        model(server, answers="constrained").answer([QUERY])

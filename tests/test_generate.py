@@ -187,3 +187,10 @@ def test_the_summary_of_a_run_keeps_no_answer(tmp_path: Path) -> None:
     assert [e["annotator"] for e in summary["examples"]] == list(TASK.annotators)
     assert len(model.calls()) == 1
     json.dumps(summary)
+
+
+def test_answers_that_cannot_be_read_are_told_of_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for answers, told in (("free", 1), ("constrained", 0)):
+        settings = {"answers": answers}
+        generate(TASK, FakeModel(tmp_path / "log"), tmp_path / answers, prompts, batch_size=8, settings=settings)
+        assert capsys.readouterr().err.count("answers cannot be read and will count as missing; --answers") == told

@@ -122,7 +122,7 @@ def test_people_have_skill_one_and_mute_people_give_no_skill_but_a_note() -> Non
 def test_the_figures_of_the_definitions_on_the_real_data(
     data_dir: Path, name: str, human: float, other: float, nearest: float, random_own: float
 ) -> None:
-    """METRICS.md section 5, raw view, within .02."""
+    """docs/metrics.md section 5, raw view, within .02."""
     from hlvbench.embed import load_embedder
     from hlvbench.task import load_task
 

@@ -1,4 +1,4 @@
-"""Group metrics: probe, groups, confidence, imitation score (METRICS.md section 6)."""
+"""Group metrics: probe, groups, confidence, imitation score (docs/metrics.md section 6)."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_real_people_random_own_text_and_a_blind_system_score_what_the_definitio
     task, embedder = load_task("varierr", data_dir), load_embedder()
     people_test = people(task, "test", embedder)
     lists = once(people_test)
-    for m, expected in ((1, 0.53), (10, 0.86), (50, 0.97)):  # METRICS.md section 6, raw, one draw of groups
+    for m, expected in ((1, 0.53), (10, 0.86), (50, 0.97)):  # docs/metrics.md section 6, raw, one draw of groups
         found = group_confidence(people_test, lists, view="raw", m=m)
         assert found.overall[0] == pytest.approx(expected, abs=0.02)
     assert own_gain(people_test.blind, lists, view="raw").overall[0] == pytest.approx(0.0, abs=0.002)

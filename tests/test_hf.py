@@ -239,11 +239,11 @@ def test_lack_of_memory_is_raised_as_such_and_survived(
     model = load(base)
     real, sizes = model.host.decoder._generate, []
 
-    def small(loaded: Any, prompts: list[list[int]], *rest: Any) -> Any:
-        sizes.append(len(prompts))
-        if len(prompts) > 5:
+    def small(loaded: Any, inputs: dict[str, Any], *rest: Any, **changes: Any) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if len(inputs["input_ids"]) > 5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(loaded, prompts, *rest)
+        return real(loaded, inputs, *rest, **changes)
 
     monkeypatch.setattr(model.host.decoder, "_generate", small)
     with pytest.raises(OutOfMemory, match="out of memory"):

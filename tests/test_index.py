@@ -1,19 +1,25 @@
-"""The index and its four factors (METRICS.md section 9)."""
+"""The index and its four factors (docs/metrics.md section 9)."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlvbench.metrics import bind, parse_metric
-from hlvbench.metrics.answers import Answers
-from hlvbench.metrics.index import factor_metrics, harmonic_index, hlv_index, index_factors
+from hlvbench.embed import load_embedder
+from hlvbench.errors import MetricError
+from hlvbench.metrics import bind, parse_metric, scorecard
+from hlvbench.metrics.answers import Answers, Embedder
+from hlvbench.metrics.index import FACTORS, factor_metrics, harmonic_index, hlv_index, index_factors, index_metric
+from hlvbench.sources.spec import INDEX_FACTORS
 from hlvbench.stats import every_item_once, item_draws, seeded
+from hlvbench.task import load_task
+from hlvbench.text import in_view
 from hlvbench.types import Annotation, Pair, Task
 
 from .toy import ToyEmbedder, toy_task
@@ -120,6 +126,74 @@ def test_an_ordinal_task_has_an_index_too() -> None:
     assert index_of(answers) == pytest.approx(1.0)
 
 
+def test_index_1_takes_own_gain_over_all_other_questions() -> None:
+    task = toy_task(items=(20, 20, 30))
+    answers = Answers(task, "test", mixture(task, 0.5), TOY)
+    lists = every_item_once(len(answers.items))
+    found = [float(m(answers, lists).overall[0]) for m in factor_metrics("toy", within="all").values()]
+    assert found[3] != pytest.approx(float(bind("own_gain", embed="toy")(answers, lists).overall[0]))
+    assert hlv_index(answers, lists, within="all", embed="toy").overall == pytest.approx(
+        harmonic(*np.clip(found, 0, 1))
+    )
+
+
 def test_the_signature_parses_back() -> None:
-    assert str(bind("hlv_index")) == "hlv_index(embed=minilm-l6@1110a24)"
+    assert str(bind("hlv_index")) == "hlv_index(within=label,embed=minilm-l6@1110a24)"
     assert parse_metric("hlv_index(embed=minilm-l6@1110a24)") == bind("hlv_index")
+
+
+def test_what_a_task_leaves_out_is_no_part_of_its_index_and_stands_in_the_signature() -> None:
+    assert tuple(FACTORS) == INDEX_FACTORS
+    task = dataclasses.replace(toy_task(items=(20, 20, 30)), index_without=("grounding", "distinctness"))
+    metric = index_metric(task, "toy")
+    assert str(metric) == "hlv_index(within=label,embed=toy,without=grounding+distinctness)"
+    assert parse_metric(str(metric)) == metric
+    assert metric in scorecard(task, "toy")
+    answers = Answers(task, "test", mixture(task, 0.5), TOY)
+    once = every_item_once(len(answers.items))
+    kappa, nis = (float(index_factors(answers, once)[f][0]) for f in ("decision", "imitation"))
+    found = metric(answers, once)
+    assert found.overall[0] == pytest.approx(2 / (1 / min(kappa, 1) + 1 / min(nis, 1)))
+    assert found.note.startswith("without grounding, in which people hardly exceed chance on this task; without dis")
+
+
+@pytest.mark.parametrize("without", ["style", "grounding+style", "decision+grounding+imitation+distinctness"])
+def test_an_index_without_everything_or_without_what_it_has_not_is_an_error(without: str) -> None:
+    answers = people(toy_task())
+    with pytest.raises(MetricError, match="must name some of decision, grounding"):
+        hlv_index(answers, every_item_once(len(answers.items)), embed="toy", without=without)
+
+
+def human_margins(task: Task, embedder: Embedder) -> dict[str, float]:
+    """By how much people exceed the baseline of each factor on dev; for own_gain that is G of docs/metrics.md §6b."""
+    humans = Answers(task, "dev", {}, embedder).human
+    once = every_item_once(len(humans.items))
+    found = {"decision": bind("label_kappa")(humans, once).overall[0]}
+    for factor, metric in (
+        ("grounding", bind("grounding")),
+        ("imitation", bind("group_confidence", view="norm", m=10)),
+    ):
+        estimate = metric(humans, once)
+        assert estimate.floor is not None
+        found[factor] = estimate.overall[0] - estimate.floor[0]
+    records = {p: embedder.encode([in_view(r.explanation, "norm") for r in task.by_pair[p]]) for p in humans.questions}
+    gains = []
+    for item, who in humans.questions:
+        others = [a for a in task.annotators if a != who and (item, a) in records]
+        mine = [p for p in humans.questions if p[1] == who]
+        if not others or len(mine) < 2:
+            continue
+        texts = np.stack([records[p][0] for p in mine])  # people's own answers, the one to this item among them
+        close = [(records[item, a] @ texts.T).max(axis=0) for a in (who, *others)]
+        apart = close[0] - np.mean(close[1:], axis=0)
+        here = mine.index((item, who))
+        gains.append(apart[here] - np.delete(apart, here).mean())
+    return {**found, "distinctness": float(np.mean(gains))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
+def test_a_task_leaves_out_the_factors_in_which_people_hardly_exceed_the_baseline(name: str, data_dir: Path) -> None:
+    task = load_task(name, data_dir)
+    margins = human_margins(task, load_embedder())
+    assert task.index_without == tuple(factor for factor in FACTORS if margins[factor] < 0.05)

@@ -76,7 +76,7 @@ def test_unreadable_replies_are_the_judges_own_fault_where_judges_are_ranked(
         (["run", "--task", "demo/attribution,demo", "--model", "stylometric"], "take one run each"),
         (["run", "--task", "demo/attribution", "--model", "reference:human"], "attributes nothing"),
         (["run", "--task", "demo/attribution", "--model", "stylometric", "--samples", "2", "--prompt", "icl"],
-         "--samples: a judge is asked as METRICS.md section 8 says"),
+         "--samples: a judge is asked as docs/metrics.md §8 says"),
         (["run", "--task", "nope/attribution", "--model", "stylometric"], "no task 'nope'"),
         (["generate", "--task", "demo/attribution", "--model", "stylometric"], "for `hlvbench run` alone"),
     ],
@@ -126,7 +126,7 @@ def test_a_word_of_several_tokens_is_told(tiny: Path) -> None:
 def test_the_stylometric_judge_has_its_published_accuracy_on_people(
     task: str, questions: int, published: float, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """METRICS.md section 8, norm view, fitted on dev; the standard error of an accuracy of 371 questions is .025."""
+    """docs/metrics.md §8, norm view, fitted on dev; the standard error of an accuracy of 371 questions is .025."""
     words = ["run", "--task", f"{task}/attribution", "--model", "stylometric", "--data-dir", data_dir, "--json", "-q"]
     assert hlvbench(*words, "--out", tmp_path / "r") == 0
     (found,) = json.loads(capsys.readouterr().out)

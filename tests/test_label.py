@@ -345,7 +345,9 @@ def test_the_shares_of_scores_are_those_of_the_shared_task(data_dir: Path) -> No
         assert list(people[item]) == pytest.approx([shares[str(y)] for y in task.labels])
 
 
-@pytest.mark.parametrize(("name", "questions", "expected"), [("varierr", 371, 0.505), ("r2", 400, 0.263)])
+@pytest.mark.parametrize(
+    ("name", "questions", "expected"), [("varierr", 371, 0.505), ("r2", 400, 0.263), ("convarg", 1055, 0.433)]
+)
 def test_majority_accuracy_on_the_real_data(data_dir: Path, name: str, questions: int, expected: float) -> None:
     from collections import Counter
 
@@ -378,6 +380,6 @@ def test_pairwise_kappa_of_people_is_that_of_the_paper(data_dir: Path) -> None:
             ]
             first, second = np.array(pair).T
             found.append(float(kappa(first, second, np.ones((1, len(pair))))[0]))
-    # METRICS.md section 3: .310 to .409 with the rule neutral > entailment > contradiction
+    # docs/metrics.md section 3: .310 to .409 with the rule neutral > entailment > contradiction
     assert min(found) == pytest.approx(0.310, abs=0.001)
     assert max(found) == pytest.approx(0.409, abs=0.001)

@@ -9,8 +9,8 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.files import read_generations
-from hlvbench.models.hf import CPU_BATCH
 from hlvbench.models.lm_eval import _defaults
+from hlvbench.models.load import CPU_BATCH
 from hlvbench.settings import Settings
 from tests.test_run import tasks_dir  # noqa: F401
 from tests.tiny import tiny_model

@@ -51,6 +51,82 @@ def test_four_logs_of_one_annotator_each_become_one_file_in_question_order(rows,
     assert found[0] == expected
 
 
+CHAT = [{"role": "user", "content": "asked"}]
+TWO = [{"role": "system", "content": "be brief"}, *CHAT]
+
+
+@pytest.mark.parametrize(
+    ("asked", "hashed"),
+    [
+        (json.dumps(CHAT), "asked"),
+        ([json.dumps(CHAT)], "asked"),
+        (CHAT, "asked"),
+        ([{"role": "user", "content": [{"type": "text", "text": "asked"}]}], "asked"),
+        (json.dumps(TWO), "be brief\n\nasked"),
+        ("[1, 2]", "[1, 2]"),
+        ("a prompt", "a prompt"),
+    ],
+)
+def test_logs_of_api_models_are_imported_whatever_form_the_messages_have(rows, tmp_path, asked, hashed):
+    line = {**sample(rows[0]), "arguments": {"gen_args_0": {"arg_0": asked}}}
+    (path,) = import_logs("lm-eval", [write(tmp_path / "samples.jsonl", [line])], tmp_path / "out").values()
+    assert read_generations(path)[0].prompt_sha256 == sha256_text(hashed)
+
+
+@pytest.mark.parametrize("resps", [[[None]], [[]], [None], None, [["None"]]])
+def test_a_null_answer_is_an_answer_that_ended_in_an_error(rows, tmp_path, resps):
+    null = {**sample(rows[0]), "resps": resps, "arguments": {"gen_args_0": {"arg_0": [json.dumps(CHAT)]}}}
+    log = write(tmp_path / "samples.jsonl", [null, sample(rows[1], "None")])
+    (path,) = import_logs("lm-eval", [log], tmp_path / "out").values()
+    found = {(r.item, r.annotator): (r.text, r.finish) for r in read_generations(path)}
+    assert found[rows[0]["item"], rows[0]["annotator"]] == ("", "error")
+    # a model on this machine may say the word
+    assert found[rows[1]["item"], rows[1]["annotator"]] == ("None", "stop")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_an_empty_samples_file_is_an_error(rows, tmp_path, content):
+    (tmp_path / "samples_x.jsonl").write_text(content)
+    write(tmp_path / "samples_y.jsonl", [sample(rows[0])])
+    with pytest.raises(DataError, match=r"samples_x.jsonl: no samples in it"):
+        import_logs("lm-eval", [tmp_path], tmp_path / "out")
+
+
+def inspect_log(path: Path, samples: list[Any]) -> Path:
+    from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, write_eval_log
+
+    spec = EvalSpec(created="2025-01-01T00:00:00+00:00", task="hlvbench/own", dataset=EvalDataset(), model="m",
+                    config=EvalConfig())  # fmt: skip
+    write_eval_log(EvalLog(eval=spec, samples=samples), str(path))
+    return path
+
+
+def test_an_inspect_log_may_hold_messages_and_samples_without_an_answer(rows, tmp_path):
+    pytest.importorskip("inspect_ai")
+    from inspect_ai.log import EvalError, EvalSample
+    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ModelOutput
+
+    error = EvalError(message="x", traceback="", traceback_ansi="")
+    given = [
+        {"output": ModelOutput.from_content("m", "Label: yes", stop_reason="max_tokens")},
+        {"output": ModelOutput.from_content("m", "", stop_reason="content_filter")},
+        {"output": ModelOutput(model="m")},
+        {"output": ModelOutput(model="m"), "error": error},
+    ]
+    asked = [ChatMessageSystem(content="be brief"), ChatMessageUser(content="asked")]
+    samples = [
+        EvalSample(id=n, epoch=1, input=asked if n else "asked", target="x", metadata=dict(row), **fields)
+        for n, (row, fields) in enumerate(zip(rows, given, strict=False))
+    ]
+    (path,) = import_logs("inspect", [inspect_log(tmp_path / "x.eval", samples)], tmp_path / "out").values()
+    found = {(r.item, r.annotator): r for r in read_generations(path)}
+    ordered = [found[row["item"], row["annotator"]] for row in rows[:4]]
+    assert [(r.text, r.finish) for r in ordered] == [("Label: yes", "length")] + [("", "error")] * 3
+    assert {r.prompt_sha256 for r in ordered} == {sha256_text("asked")}
+    with pytest.raises(DataError, match=r"y.eval: no samples in it"):
+        import_logs("inspect", [inspect_log(tmp_path / "y.eval", [])], tmp_path / "out")
+
+
 def test_everything_wrong_with_logs_is_told_at_once(rows, tmp_path):
     strange = write(tmp_path / "samples_a.jsonl", [sample(rows[0]), {"doc": {"question": "2 + 2"}}, {"resps": [["x"]]}])
     double = write(tmp_path / "samples_b.jsonl", [sample(rows[1]), sample(rows[1], "Label: no")])

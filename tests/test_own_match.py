@@ -1,4 +1,4 @@
-"""Imitation of one answer with the content held fixed (METRICS.md section 6b)."""
+"""Imitation of one answer with the content held fixed (docs/metrics.md section 6b)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hlvbench.metrics.own_match import own_gain, own_match, own_match_skill
 from hlvbench.stats import Draws, every_item_once, item_draws, seeded
 from hlvbench.types import Annotation, Item, Pair, Task
 
-from .toy import ToyEmbedder, toy_task
+from .toy import NLI, ToyEmbedder, toy_task
 
 TOY = ToyEmbedder()
 COMPASS = {"east": (1.0, 0.0), "north": (0.0, 1.0), "northeast": (0.8, 0.6), "": (0.0, 0.0)}
@@ -64,7 +64,9 @@ def human(task: Task) -> Answers:
 
 
 def system(task: Task, texts: Mapping[Pair, str]) -> Answers:
-    return Answers(task, "test", {p: Annotation(*p, task.labels[0], text) for p, text in texts.items()}, TOY)
+    """Answers with these texts and the labels that the annotators gave."""
+    given = {p: Annotation(*p, task.by_pair[p][0].label, text) for p, text in texts.items()}
+    return Answers(task, "test", given, TOY)
 
 
 def scrambled(task: Task, share: float = 1.0) -> dict[Pair, str]:
@@ -105,6 +107,34 @@ def test_own_gain_by_hand() -> None:
     found = own_gain(answers, once(answers), embed="table")
     assert found.overall == pytest.approx(0.6 / 2)
     np.testing.assert_allclose(found.by_annotator, [[1.2 / 2, 0.0]], atol=1e-7)
+
+
+def test_own_gain_with_two_labels_by_hand() -> None:
+    """Items 1, 2, 3: A says east, north, east and B the opposite, both with the labels x, x, y.
+
+    The system answers for A northeast x, north x, east y and for B nothing. D of an answer at items 1 and 3 is east
+    less north, at item 2 north less east. In place .2, 1, 1. Moved, same label: north at 1 is -1, northeast at 2
+    -.2; the only y is compared with all others, northeast and north at 3: (.2 - 1) / 2 = -.4. Gains 1.2, 1.2, 1.4,
+    for B 0: G = 3.8 / 6. People, per annotator: 1 + 1, 1 + 1, 1 - (1 - 1) / 2: G = 2 · 5 / 6.
+    within=all: .2 - (-1 + 1) / 2, 1 + (.2 + 1) / 2, 1 + .4: 3.2; people 1, 2, 1 each: 8.
+    """
+    said = {"1": "east", "2": "north", "3": "east"}
+    opposite = {"east": "north", "north": "east"}
+    label = {"1": "x", "2": "x", "3": "y"}
+    records = [Annotation(i, "A", label[i], t) for i, t in said.items()]
+    records += [Annotation(i, "B", label[i], opposite[t]) for i, t in said.items()]
+    task = dataclasses.replace(
+        compass_task([(r.item, r.annotator, r.explanation) for r in records]),
+        records=tuple(records), labels=("x", "y"), priority=("x", "y"),
+    )  # fmt: skip
+    texts = {"1": "northeast", "2": "north", "3": "east"}
+    answers = Answers(
+        task, "test", {(i, "A"): Annotation(i, "A", label[i], t) for i, t in texts.items()}, TableEmbedder()
+    )
+    found = own_gain(answers, once(answers), embed="table")
+    assert found.overall == pytest.approx(3.8 / 10)
+    np.testing.assert_allclose(found.by_annotator, [[3.8 / 5, 0.0]], atol=1e-7)
+    assert own_gain(answers, once(answers), within="all", embed="table").overall == pytest.approx(3.2 / 8)
 
 
 def test_ties_share_the_hit() -> None:
@@ -175,11 +205,34 @@ def test_blind_constant_and_echo_gain_nothing_and_people_everything(seed: int, c
     for answers in (human(task).blind, constant, echo):
         draws = item_draws(answers.items, "toy@1", "test", replicates=3)
         for lists in (once(answers), draws):
-            np.testing.assert_allclose(own_gain(answers, lists, sim=sim, embed="toy").overall, 0.0, atol=1e-9)
+            found = own_gain(answers, lists, sim=sim, within="all", embed="toy")
+            np.testing.assert_allclose(found.overall, 0.0, atol=1e-9)
+    echo = Answers(task, "test", {p: dataclasses.replace(a, label=NLI[0]) for p, a in echo.given.items()}, TOY)
+    for answers in (constant, echo):
+        found = own_gain(answers, once(answers), sim=sim, embed="toy")
+        np.testing.assert_allclose(found.overall, 0.0, atol=1e-9)
     blind = human(task).blind
     np.testing.assert_allclose(own_match_skill(blind, once(blind), sim=sim, embed="toy").overall, 0.0, atol=1e-9)
     own = human(task)
     np.testing.assert_allclose(own_gain(own, once(own), sim=sim, embed="toy").overall, 1.0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), sim=st.sampled_from(["embed", "chargram"]))
+def test_a_text_chosen_by_annotator_and_label_alone_gains_nothing(seed: int, sim: str) -> None:
+    task = toy_task(absent=0.2, doubles=0.2)
+    rng = seeded("labels", seed)
+    given: dict[Pair, Annotation] = {}
+    for annotator in task.annotators:
+        own = [p for p in task.questions("test") if p[1] == annotator]
+        # every label twice or more: the second half of the answers has the labels of the first
+        half = [task.labels[k] for k in rng.integers(0, 3, (len(own) + 1) // 2)]
+        for pair, label in zip(own, [*half, *half], strict=False):
+            given[pair] = Annotation(*pair, label, f"{annotator} dog {label} cat")
+        if len(own) % 2:
+            given[own[len(half) - 1]] = given[own[0]]
+    answers = Answers(task, "test", given, TOY)
+    np.testing.assert_allclose(own_gain(answers, once(answers), sim=sim, embed="toy").by_annotator, 0.0, atol=1e-9)
 
 
 def test_a_constant_per_annotator_gains_nothing_on_ragged_data_too() -> None:
@@ -213,9 +266,11 @@ def test_moving_more_answers_to_wrong_items_never_helps() -> None:
 
 
 @pytest.mark.parametrize("sim", ["embed", "chargram"])
-def test_vectorised_resampling_equals_a_plain_loop_over_the_same_replicates(sim: str) -> None:
+@pytest.mark.parametrize("within", ["label", "all"])
+def test_vectorised_resampling_equals_a_plain_loop_over_the_same_replicates(sim: str, within: str) -> None:
     task = toy_task(absent=0.25, doubles=0.2, items=(20, 0, 12), annotators=3)
-    answers = system(task, scrambled(task, 0.5))
+    texts = scrambled(task, 0.5)
+    answers = system(task, {p: texts[p] for p in list(texts)[2:]})  # two are missing
     draws = item_draws(answers.items, "toy@1", "test", replicates=12)
     similar = _similarity(task, sim)
 
@@ -234,31 +289,57 @@ def test_vectorised_resampling_equals_a_plain_loop_over_the_same_replicates(sim:
                     best = [b for b in s if s[b] > max(s.values()) - 1e-7]
                     return s[a] - np.mean([s[b] for b in s if b != a]), (a in best) / len(best)
 
-                gain, hit = compare(who.given[i, a].explanation)
-                moved = [compare(who.given[j, a].explanation) for j in asked if j != i]
-                hits.append(hit)
+                def answer(item: str, a: str = a) -> tuple[object, str]:
+                    found = who.given.get((item, a))
+                    return (found.label, found.explanation) if found else (None, "")
+
+                label, text = answer(i)
+                gain, hit = compare(text)
+                others = [answer(j) for j in asked if j != i]
+                alike = [text for other, text in others if within == "all" or other == label]
+                hits.append(hit if label is not None else 0.0)
                 chances.append(1 / len(near))
-                if moved:
-                    gains.append(gain - np.mean([g for g, _ in moved]))
-                    floors.append(np.mean([h for _, h in moved]))
+                if others:
+                    gains.append(gain - np.mean([compare(t)[0] for t in alike or [t for _, t in others]]))
+                    floors.append(np.mean([compare(t)[1] if other is not None else 0.0 for other, t in others]))
         skill = (sum(hits) - sum(chances)) / (len(hits) - sum(chances))
         return float(np.mean(gains)), float(np.mean(hits)), skill, float(np.mean(floors))
 
-    gain, match, skill = (
-        f(answers, draws, view="raw", sim=sim, embed="toy") for f in (own_gain, own_match, own_match_skill)
-    )
+    match, skill = (f(answers, draws, view="raw", sim=sim, embed="toy") for f in (own_match, own_match_skill))
+    gain = own_gain(answers, draws, view="raw", sim=sim, within=within, embed="toy")
     for r, positions in enumerate(draws.lists):
         found = gains_and_hits(answers, positions.tolist())
         people = gains_and_hits(answers.human, positions.tolist())
         assert gain.overall[r] == pytest.approx(found[0] / people[0])
         assert match.overall[r] == pytest.approx(found[1])
         assert skill.overall[r] == pytest.approx(found[2])
-        assert match.floor[r] == pytest.approx(found[3])
+    floor = gains_and_hits(answers, range(len(answers.items)))[3]
+    assert own_match(answers, once(answers), view="raw", sim=sim, embed="toy").floor == pytest.approx(floor)
+
+
+def test_long_tables_are_cut_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = toy_task(absent=0.2, doubles=0.2, items=(20, 0, 30))
+    found = []
+    for cells in (1 << 22, 50):
+        monkeypatch.setattr("hlvbench.metrics.own_match._CELLS", cells)
+        answers = system(task, scrambled(task, 0.5))
+        draws = item_draws(answers.items, "toy@1", "test", replicates=5)
+        values = [f(answers, draws, sim=s, embed="toy") for f in (own_gain, own_match) for s in ("embed", "chargram")]
+        found.append(np.array([(v.overall, *v.by_annotator.T) for v in values if v.by_annotator is not None]))
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_the_shuffle_floor_of_many_answers_moves_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = toy_task(items=(10, 0, 60))
+    full, part = (system(task, scrambled(task, 0.5)) for _ in range(2))
+    floor = own_match(full, once(full), embed="toy").floor
+    monkeypatch.setattr("hlvbench.metrics.own_match.MOST_MOVED", 30)
+    assert own_match(part, once(part), embed="toy").floor == pytest.approx(floor, abs=0.05)
 
 
 def _similarity(task: Task, sim: str) -> Callable[[str, str], float]:
     """Similarity of two texts of the task, one pair at a time."""
-    texts = sorted({r.explanation for r in task.records})
+    texts = sorted({"", *(r.explanation for r in task.records)})
     vectors = TOY.encode(texts).astype(float)
     if sim == "chargram":
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -286,8 +367,22 @@ def test_new_names_for_annotators_and_another_order_of_answers_change_nothing() 
         np.testing.assert_allclose(after.by_annotator[:, columns], before.by_annotator)
 
 
+def test_new_names_for_labels_change_nothing() -> None:
+    task = toy_task(absent=0.2, doubles=0.1)
+    name = dict(zip(task.labels, task.labels[1:] + task.labels[:1], strict=True))
+    answers = system(task, scrambled(task, 0.5))
+    renamed = dataclasses.replace(
+        task, records=tuple(dataclasses.replace(r, label=name[r.label]) for r in task.records),
+        priority=tuple(name[label] for label in task.priority),
+    )  # fmt: skip
+    given = {p: dataclasses.replace(a, label=name[a.label]) for p, a in answers.given.items()}
+    moved = Answers(renamed, "test", given, TOY)
+    before, after = (own_gain(x, once(x), embed="toy").by_annotator for x in (answers, moved))
+    np.testing.assert_allclose(after, before)
+
+
 def test_the_signature_names_view_similarity_and_encoder_and_parses_back() -> None:
-    text = "own_gain(view=norm,sim=embed,embed=minilm-l6@1110a24)"
+    text = "own_gain(view=norm,sim=embed,within=label,embed=minilm-l6@1110a24)"
     assert str(bind("own_gain")) == text
     assert parse_metric(text) == bind("own_gain")
     with pytest.raises(MetricError, match="the encoder at hand is table"):

@@ -1,4 +1,4 @@
-"""The probe, its groups, and who can be scored in groups of m (METRICS.md section 6)."""
+"""The probe, its groups, and who can be scored in groups of m (docs/metrics.md section 6)."""
 
 from __future__ import annotations
 

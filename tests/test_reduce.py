@@ -1,4 +1,4 @@
-"""Embeddings with the content taken out (METRICS.md section 6)."""
+"""Embeddings with the content taken out (docs/metrics.md section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reference systems answer as CLI.md defines them."""
+"""Reference systems answer as docs/cli.md defines them."""
 
 from collections import Counter
 
@@ -103,7 +103,7 @@ def test_an_unknown_reference_names_the_known_ones():
 
 
 def test_majority_on_the_real_data_has_the_published_accuracy(data_dir):
-    """METRICS.md section 3: train mode .505 on VariErr, .263 on R2, mean over annotators."""
+    """docs/metrics.md section 3: train mode .505 on VariErr, .263 on R2, mean over annotators."""
     from hlvbench.task import load_task
 
     for name, expected in (("varierr", 0.505), ("r2", 0.263)):

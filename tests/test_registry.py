@@ -123,6 +123,12 @@ def test_a_wrong_signature_is_an_error(text: str) -> None:
         parse_signature(text)
 
 
+def test_a_signature_of_release_0_1_parses_to_what_was_computed_then() -> None:
+    text = "own_gain(view=norm,sim=embed,embed=x)|r2@1|seed:0|boot:10|missing:0|hlvbench:"
+    assert parse_signature(text + "0.1.0").metric == bind("own_gain", within="all", embed="x")
+    assert parse_signature(text + "0.2.0").metric == bind("own_gain", within="label", embed="x")
+
+
 def test_a_scorecard_holds_what_its_task_can_show_and_nothing_twice() -> None:
     for kind, has, lacks in (("nominal", "macro_f1", "label_error"), ("ordinal", "label_error", "macro_f1")):
         names = [str(m) for m in scorecard(toy_task(kind))]

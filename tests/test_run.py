@@ -10,9 +10,13 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.errors import RunError
+from hlvbench.files import read_generations, read_json
+from hlvbench.parse import parse
 from hlvbench.run import claim, run
 from hlvbench.settings import Settings
 from hlvbench.stats import seeded
+from hlvbench.task import load_task
+from tests.tiny import tiny_model
 
 HERE = Path(__file__).parents[1]
 
@@ -195,7 +199,10 @@ def test_a_folder_of_other_settings_is_refused_and_the_difference_named(tasks_di
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["run", "--task", "nope", "--model", "reference:human"], "known tasks: demo, r2, varierr"),
+        (
+            ["run", "--task", "nope", "--model", "reference:human"],
+            "known tasks: convarg, convarg-all, demo, r2, varierr",
+        ),
         (["run", "--task", "mine", "--model", "reference:humn"], "there are human, majority"),
         (["run", "--task", "mine", "--model", "/no/such/place"], "/no/such/place"),
         (["run", "--task", "mine", "--model", "reference:human", "--limit", "0", "--samples", "0"], "--samples 0"),
@@ -255,7 +262,10 @@ def test_a_dry_run_asks_nothing_and_shows_the_prompt(tasks_dir, tmp_path, capsys
     assert hlvbench(*words) == 0
     out = capsys.readouterr().out
     assert "questions: 18" in out
-    assert "You are annotator w1. Decide yes or no and explain. Format: Label, then Explanation." in out
+    assert (
+        "You are annotator w1. Decide yes or no and explain.\n    | Answer in two lines. The first line is `Label:`"
+        in out
+    )
     assert not (tmp_path / "runs").exists()
 
 
@@ -275,7 +285,7 @@ def test_the_module_runs_as_a_program():
 def test_reference_systems_on_the_real_data_have_the_published_values(
     data_dir, tmp_path, task, questions, majority, grounding
 ):
-    """METRICS.md sections 3 and 5; random-own is one draw of many, so its margin is .03."""
+    """docs/metrics.md sections 3 and 5; random-own is one draw of many, so its margin is .03."""
     for name, expected in grounding.items():
         out = run(Settings(f"reference:{name}", task=(task,)), out=tmp_path / name, data_dir=data_dir, quiet=True)
         document = json.loads((out / task / "scores.json").read_text())
@@ -283,3 +293,32 @@ def test_reference_systems_on_the_real_data_have_the_published_values(
         assert document["majority"]["mean"] == pytest.approx(majority, abs=0.002)
         found = next(s for s in document["scores"] if s["signature"].startswith("grounding(view=raw)"))
         assert found["value"] == pytest.approx(expected, abs=0.03 if name == "random-own" else 0.02)
+
+
+def test_a_model_without_a_chat_template_is_told_of_before_it_answers(tmp_path, capsys):
+    model = tiny_model(tmp_path / "bare", chat=False)
+    words = ["generate", "--task", "demo", "--model", model, "--limit", "1", "--max-new-tokens", "24", "--out"]
+    assert hlvbench(*words, tmp_path / "free") == 0
+    assert "has no chat template: under --prompt base it will hardly answer in the format; use --answers" in (
+        capsys.readouterr().err
+    )
+    assert hlvbench(*words, tmp_path / "constrained", "--answers", "constrained") == 0
+    assert "no chat template" not in capsys.readouterr().err
+    rows = read_generations(tmp_path / "constrained" / "demo" / "generations.jsonl")
+    assert all(parse(row.text, load_task("demo")).label for row in rows)
+
+
+def test_constrained_answers_stand_in_the_signature(tmp_path, capsys):
+    model = tiny_model(tmp_path / "model")
+    out = tmp_path / "run"
+    words = ["--task", "demo", "--model", model, "--limit", "2", "--max-new-tokens", "24", "--answers", "constrained"]
+    assert hlvbench("run", *words, "--out", out, "-q") == 0
+    document = read_json(out / "demo" / "scores.json")
+    assert document["missing"] == 0
+    assert all("|prompt:2|answers:constrained|" in row["signature"] for row in document["scores"])
+    assert read_json(out / "settings.json")["prompt_version"] == 2
+
+
+def test_constrained_answers_are_not_asked_of_what_writes_its_own(capsys):
+    assert hlvbench("run", "--task", "demo", "--model", "reference:human", "--answers", "constrained") == 2
+    assert "--answers constrained: is for local models and endpoints" in capsys.readouterr().err

@@ -203,7 +203,7 @@ def test_every_source_offers_load_and_its_options(name: str) -> None:
 
 def test_an_unknown_source_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "task.toml").write_text('source = "tabel"')
-    with pytest.raises(TaskError, match="source must be one of varierr, lewidi, table, synthetic, got 'tabel'"):
+    with pytest.raises(TaskError, match="one of varierr, lewidi, convarg, table, synthetic, got 'tabel'"):
         read_spec(tmp_path)
 
 
@@ -230,6 +230,16 @@ def test_toml_that_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
         ('kind = "nominal"\nlabels = ["a", "b"]\n[splits]\ntrain = 0.5\ntset = 0.5', "splits: unknown key 'tset'"),
         ('kind = "nominal"\nlabels = ["a", "b"]\n[splits]\ntrain = 0.5\ntest = 0.5\nseed = "x"', "splits: seed"),
         ('kind = "nominal"\nlabels = ["a", "b"]\n[fields]', "fields: at least one field"),
+        ('kind = "ordinal"\nrange = [0, 1]\nindex_without = ["style"]', "index_without: a list of decision, grounding"),
+        (
+            'kind = "ordinal"\nrange = [0, 1]\nindex_without = "grounding"',
+            "index_without: a list of decision, grounding",
+        ),
+        (
+            'kind = "ordinal"\nrange = [0, 1]\nindex_without = ["decision", "decision"]',
+            "index_without: each at most once",
+        ),
+        ('kind = "ordinal"\nrange = [0, 1]\nlicence = " "', "licence: a non-empty string is needed"),
     ],
 )
 def test_a_wrong_label_set_priority_or_split_is_told(tmp_path: Path, keys: str, told: str) -> None:
@@ -253,7 +263,7 @@ def r2(data_dir: Path) -> Task:
 
 
 def test_varierr_has_the_counts_of_its_definition(varierr: Task) -> None:
-    # METRICS.md section 1
+    # docs/metrics.md section 1
     assert {split: len(ids) for split, ids in varierr.splits.items()} == {"train": 300, "dev": 100, "test": 100}
     assert len(varierr.questions("test")) == 371
     assert varierr.skipped == {"idk": 135, "silent": 9}
@@ -271,7 +281,7 @@ def test_r2_has_the_counts_of_its_definition(r2: Task) -> None:
     assert r2.labels == tuple(range(-5, 6))
     assert len(r2.subsets["lewidi2025"]) == 50
     assert r2.subsets["lewidi2025"] <= set(r2.splits["test"])
-    # METRICS.md section 2: Ann2 starts 99 % of the explanations with a space
+    # docs/metrics.md section 2: Ann2 starts 99 % of the explanations with a space
     starts = [r.explanation.startswith(" ") for r in r2.records if r.annotator == "Ann2"]
     assert 0.985 <= sum(starts) / len(starts) <= 0.995
 
@@ -282,7 +292,7 @@ def test_the_lewidi_subset_of_r2_is_the_shared_tasks_test_file(r2: Task, data_di
 
 
 def test_the_priority_rule_gives_the_papers_pairwise_kappa(varierr: Task) -> None:
-    # PAPER.md: .31 to .41; the second source of the statistic is scikit-learn
+    # the paper: .31 to .41; the second source of the statistic is scikit-learn
     from itertools import combinations
 
     from sklearn.metrics import cohen_kappa_score
@@ -296,7 +306,7 @@ def test_the_priority_rule_gives_the_papers_pairwise_kappa(varierr: Task) -> Non
     assert max(values) == pytest.approx(0.409, abs=0.0005)
 
 
-@pytest.mark.parametrize("name", ["varierr", "r2"])
+@pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
 def test_no_input_text_crosses_the_built_in_splits(name: str, data_dir: Path) -> None:
     # by comparison of the texts themselves, not by the code that made the groups
     task = load_task(name, data_dir)
@@ -307,7 +317,7 @@ def test_no_input_text_crosses_the_built_in_splits(name: str, data_dir: Path) ->
     assert not texts["train"] & texts["dev"] | texts["train"] & texts["test"] | texts["dev"] & texts["test"]
 
 
-@pytest.mark.parametrize("name", ["varierr", "r2"])
+@pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
 def test_the_upstream_layout_gives_the_same_task(name: str, data_dir: Path, tmp_path: Path) -> None:
     for here, there in {
         "varierr.json": "VariErr-NLI/varierr.json",
@@ -315,6 +325,7 @@ def test_the_upstream_layout_gives_the_same_task(name: str, data_dir: Path, tmp_
             f"lewidi2025/Paraphrase_{s}.json": f"le-wi-di.github.io/LeWiDi_3-2025/Paraphrase/Paraphrase_{s}.json"
             for s in ("train", "dev", "test")
         },
+        "convarg": "acl2016-convincing-arguments/data/UKPConvArg1-full-XML",
     }.items():
         (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / there).symlink_to((data_dir / here).resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,14 @@ def test_items_that_share_a_text_are_one_cluster_transitively_and_across_fields(
         _item(4, p="y", h="w"),  # its premise is 1's hypothesis
     ]
     assert clusters(items) == ((0, 2, 3), (1, 4))
+
+
+def test_a_group_counts_instead_of_texts() -> None:
+    # 0 and 2 share a text, and 3 is named as the group of 1
+    items = [replace(_item(n, p=text), group=group) for n, (text, group) in enumerate(
+        [("same", "g"), ("b", "h"), ("same", "i"), ("h", "h"), ("same", None), ("g", None)]
+    )]  # fmt: skip
+    assert clusters(items) == ((0,), (1, 3), (2,), (4,), (5,))
 
 
 def test_a_draw_depends_on_task_split_seed_and_number_alone() -> None:
@@ -107,6 +116,18 @@ def test_an_interval_is_recentred_on_the_estimate_and_cut_to_the_range() -> None
     assert found.low == pytest.approx(0.325)  # .025 + .3
     assert found.high == 1.0  # .975 + .3 = 1.275, cut
     assert interval(0.8, replicates).high == pytest.approx(1.275)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("zeros", [0, 4, 5, 100])
+def test_an_interval_reaches_the_end_of_the_range_that_the_test_does_not_reject(zeros: int) -> None:
+    # 200 replicates, mean .05 or less, around an estimate of .1: recentred, the quantiles lie above 0
+    replicates = np.concatenate([np.zeros(zeros), np.linspace(0.04, 0.06, 200 - zeros)])
+    found = interval(0.1, replicates, (0.0, 1.0))
+    assert found is not None
+    # 2 (4 + 1) / 201 = .0498, 2 (5 + 1) / 201 = .0597
+    assert (found.low == 0.0) == (zeros >= 5) == (difference_p(0.1, replicates, 100)[0] >= 0.05)
+    assert interval(0.9, 1 - replicates, (0.0, 1.0)).high == 1.0 or zeros < 5  # type: ignore[union-attr]
+    assert interval(0.1, replicates).low > 0.0  # type: ignore[union-attr]
 
 
 def test_an_interval_without_numbers_is_none() -> None:

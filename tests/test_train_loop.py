@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlvbench.train.batch import Example, forward
+from hlvbench.models.logprobs import Example, forward
 from hlvbench.train.config import Config
 from hlvbench.train.loop import STATE, Loop, Objective, State, TrainError, rows_of_step, steps_of
 from hlvbench.train.loss import sft_loss

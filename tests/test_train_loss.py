@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlvbench.train.batch import Example, Pair, forward, micro_batches
-from hlvbench.train.loss import answer_logps, capo_loss, dpo_loss, sft_loss, token_logps
+from hlvbench.models.logprobs import Example, forward, token_logps
+from hlvbench.train.batch import Pair, micro_batches
+from hlvbench.train.loss import answer_logps, capo_loss, dpo_loss, sft_loss
 from tests.tiny import tiny_adapter, tiny_model
 
 PAD = 0

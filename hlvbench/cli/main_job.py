@@ -19,7 +19,9 @@ def add(verbs: Any) -> None:
     listed = add_verb(verbs, "tasks", _tasks, text, task=False)
     listed.add_argument("--lm-eval-path", action="store_true", help="only the folder for lm-eval's --include_path")
     fetch = add_verb(verbs, "fetch", _fetch, "download the sources at their pinned revision, verify them", task=False)
-    fetch.add_argument("names", nargs="*", metavar="TASK", help="default: every task that has a source to download")
+    fetch.add_argument(
+        "names", nargs="*", metavar="TASK|smollm2", help="default: every task that has a source to download"
+    )
     model_options(add_verb(verbs, "run", _run, "generate + score + report: the main job"))
     only = add_verb(verbs, "generate", _generate, "only the raw text")
     model_options(only)
@@ -37,6 +39,7 @@ def add(verbs: Any) -> None:
 
 
 def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..models import embedded
     from ..task import builtin_tasks_dir, describe_tasks
 
     if arguments.lm_eval_path:
@@ -48,27 +51,36 @@ def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         return
     for row in rows:
         print(_task_line(row))
+    source, folder = embedded.SOURCE, embedded.embedded_folder()
+    where = f"here: {folder}" if folder.is_dir() else f"not here (hlvbench fetch {embedded.NAME})"
+    print(f"\nmodel {embedded.NAME}  {source['name']} ({source['licence']})  {where}")
 
 
 def _task_line(row: Mapping[str, Any]) -> str:
     if row["problem"]:
         return f"{row['name']}  cannot be used: {row['problem']}"
     sizes = "/".join(str(row["splits"].get(s, 0)) for s in ("train", "dev", "test"))
-    names = row["annotators"]
+    names = row["annotators"] or []
     shown = ", ".join(names) if len(names) <= 6 else f"{names[0]} … {names[-1]}"
     scored = f", {row['scored']} of them scored" if row.get("scored", len(names)) < len(names) else ""
     who = f"{len(names)} annotators ({shown}){scored}"
-    return f"{row['name']}@{row['version']}  {row['kind']}  {sizes} items  {who}  data {row['data']}"
+    much = f"{sizes} items  {who}" if names else "items and annotators as the data have them"
+    licence = f"\n  licence: {row['licence']}" if row["licence"] else ""
+    return f"{row['name']}@{row['version']}  {row['kind']}  {much}  data {row['data']}{licence}"
 
 
 def _fetch(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..models.embedded import NAME, fetch_embedded
     from ..task import fetch
 
     def say(text: str) -> None:
         if not arguments.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    found = fetch(arguments.names or None, tasks_dir=arguments.tasks_dir, say=say)
+    names = [name for name in arguments.names if name != NAME]
+    found = fetch(names or None, tasks_dir=arguments.tasks_dir, say=say) if names or not arguments.names else {}
+    if NAME in arguments.names:
+        found[NAME] = (fetch_embedded(say),)
     if arguments.json:
         print(json.dumps({task: [str(path) for path in paths] for task, paths in found.items()}))
         return

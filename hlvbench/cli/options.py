@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..settings import PROMPTS, SHOTS, Service, Settings
+from ..settings import ANSWERS, PROMPTS, SHOTS, Service, Settings
 
 
 def add_verb(
@@ -43,6 +43,8 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     base_matches_option(parser)
     add("--revision", help="of the model on the hub")
     add("--prompt", choices=PROMPTS, default="base")
+    add("--answers", choices=ANSWERS, default="free",
+        help="constrained: the likeliest allowed label, then an explanation of one line (default: free)")  # fmt: skip
     add("--shots", type=int, default=SHOTS, metavar="K", help="worked examples of icl, at most (default: %(default)s)")
     add("--shot-pick", choices=("random", "nearest"), default="random")
     add("--profile", choices=("counted", "model"), default="counted", help="who writes the value profile of vp")
@@ -152,7 +154,7 @@ def batch_size(text: str) -> int | str:
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    given = {f.name: getattr(arguments, f.name) for f in fields(Settings)}
+    given = {f.name: getattr(arguments, f.name) for f in fields(Settings) if f.name != "prompt_version"}
     given |= {"task": names_of(arguments), "annotator": tuple(arguments.annotator) or None}
     return Settings(**given)
 

@@ -19,9 +19,13 @@ def add(verbs: Any) -> None:
     compared.add_argument("--table", action="store_true", help="only a Markdown table of the headline scores")
     out_option(add_verb(verbs, "analyze", _analyze, "annotator agreement and detectability (m-curve), with plots"))
     audited = add_verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks")
-    audited.add_argument("--strict", action="store_true", help="judge the attacks beyond METRICS.md section 9, too")
+    audited.add_argument(
+        "--strict", action="store_true", help="judge the attacks beyond docs/metrics.md section 9, too"
+    )
     out_option(audited)
-    demo = add_verb(verbs, "demo", _demo, "the whole path on a built-in synthetic task, offline", task=False)
+    demo = add_verb(
+        verbs, "demo", _demo, "the main job with the embedded model and its adapters on the built-in task", task=False
+    )
     out_option(demo)
 
 
@@ -68,6 +72,6 @@ def _audit(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _demo(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..demo import run_demo
+    from ..demo import ITEMS, run_demo
 
-    print(run_demo(arguments.out or Path("demo"), quiet=arguments.quiet))
+    print(run_demo(arguments.out or Path("demo"), arguments.limit or ITEMS, quiet=arguments.quiet))

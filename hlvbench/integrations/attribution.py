@@ -1,4 +1,4 @@
-"""Who wrote it? The attribution questions (METRICS.md section 8) for the doors, and their numbers."""
+"""Who wrote it? The attribution questions (docs/metrics.md section 8) for the doors, and their numbers."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..embed import load_embedder
 from ..errors import UsageError, all_problems
 from ..metrics import Metric, bind
+from ..metrics.index import index_metric
 from ..profile import counted_profile
 from ..prompt import Prompter
 from ..score import score_task
@@ -80,7 +81,7 @@ def headline(task: Task, one: bool = False) -> dict[str, Metric]:
             "grounding_skill": bind("grounding_skill", view="raw"),
             "imitation_score@10": bind("imitation_score", view="norm", reduce="self", fit="dev", m=10),
             "own_gain": bind("own_gain", view="norm", sim="embed"),
-            "hlv_index": bind("hlv_index"),
+            "hlv_index": index_metric(task),
         }
     return found
 

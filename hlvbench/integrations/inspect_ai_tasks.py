@@ -1,4 +1,5 @@
-"""The tasks as inspect-ai sees them: `inspect eval hlvbench/varierr`, `/r2`, `/own`, `/attribution`, `/judges`.
+"""The tasks as inspect-ai sees them: `inspect eval hlvbench/varierr`, `/r2`, `/convarg`, `/own`, `/attribution`,
+`/judges`.
 
 inspect renders, generates, logs and shows; prompts, parsing and numbers are ours.
 """
@@ -38,6 +39,12 @@ def varierr(split: str = "test", prompt: str = "base", shots: int = SHOTS, annot
 def r2(split: str = "test", prompt: str = "base", shots: int = SHOTS, annotator: str | None = None) -> Task:
     """R2 paraphrase judgment: score from -5 to 5 and explain as each of four annotators does."""
     return _task("r2", split, prompt, shots, annotator)
+
+
+@task
+def convarg(split: str = "test", prompt: str = "base", shots: int = SHOTS, annotator: str | None = None) -> Task:
+    """UKPConvArg1: say which of two arguments is more convincing, and why, as each of twelve annotators does."""
+    return _task("convarg", split, prompt, shots, annotator)
 
 
 @task

@@ -37,8 +37,9 @@ class AnnotatorAdapters(HFLM):
     def __init__(self, pretrained: str, adapter_dir: str, **arguments: Any) -> None:
         if "peft" in arguments:
             raise UsageError("--model_args: adapter_dir and peft both name adapters; give one of them")
-        super().__init__(pretrained=pretrained, **arguments)
-        self.base = identified(pretrained, local_folder(pretrained, "pretrained", error=ModelError))
+        folder = local_folder(pretrained, "pretrained", error=ModelError)
+        super().__init__(pretrained=str(folder), **arguments)
+        self.base = identified(pretrained, folder)
         self.adapter_dir = adapter_dir
         self._names: dict[Path, str] = {}
 

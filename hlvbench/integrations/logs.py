@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from ..errors import DataError, HlvbenchError, RunError, UsageError, all_problems
 from ..files import generation_lines, read_jsonl, sha256_text, write_atomic
+from ..models.endpoint import finish_of, joined_parts
 from ..types import Generation, Pair
 from .doors import in_question_order, task_of
 
@@ -51,17 +53,52 @@ def _spread(files: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
 
 
 def _lm_eval(path: Path) -> Iterator[Found]:
-    """lm-eval keeps the rendered prompt, so its hash is comparable with a run's; it tells no end and no token count."""
+    """lm-eval tells no end and no token count; the hash of its prompt is that of a run, also through an endpoint.
+
+    A backend that gave no text left null, or nothing, or (API models) the word "None".
+    """
     problems = []
+    number = 0
     for number, row in read_jsonl(path):
-        doc, text, prompt = row.get("doc"), _dig(row, "resps", 0, 0), _dig(row, "arguments", "gen_args_0", "arg_0")
-        if not _is_ours(doc) or not isinstance(text, str) or not isinstance(prompt, str):
+        doc, text, asked = row.get("doc"), _dig(row, "resps", 0, 0), _dig(row, "arguments", "gen_args_0", "arg_0")
+        prompt, chat = _prompt(asked)
+        if not _is_ours(doc) or not isinstance(text, str | None) or prompt is None:
             problems.append(f"line {number}: no answer to a task hlv_*")
             continue
-        answer = Generation(doc["item"], doc["annotator"], 0, text, "stop", 0, sha256_text(prompt))
+        null = text is None or (chat and text == "None" and "None" not in map(str, task_of(doc["task"]).labels))
+        answer = Generation(
+            doc["item"], doc["annotator"], 0, "" if null else str(text), "error" if null else "stop", 0,
+            sha256_text(prompt),
+        )  # fmt: skip
         yield (doc["task"], doc["split"]), answer
+    if not number:
+        raise DataError(f"{path}: no samples in it; was lm-eval stopped, or run without --log_samples?")
     if problems:
         raise DataError(all_problems(f"{path}: {len(problems)} lines cannot be read:", problems, most=5))
+
+
+def _prompt(asked: Any) -> tuple[str | None, bool]:
+    """The text that was asked, None if there is none, and whether it was put as a chat.
+
+    Chats are a list of messages (older logs) or their JSON, bare or in a list of its own. A lone message is
+    what runs of `--model endpoint:` hash; several are joined by a blank line.
+    """
+    if isinstance(asked, list) and len(asked) == 1 and isinstance(asked[0], str):
+        asked = asked[0]
+    if isinstance(asked, str):
+        try:
+            messages = json.loads(asked)
+        except (ValueError, RecursionError):
+            return asked, False
+    else:
+        messages = asked
+    if not (isinstance(messages, list) and messages and all(isinstance(m, dict) and "content" in m for m in messages)):
+        return (asked, False) if isinstance(asked, str) else (None, False)
+    try:
+        texts = [joined_parts(message["content"]) for message in messages]
+    except (AttributeError, TypeError):
+        return None, False
+    return "\n\n".join(texts), True
 
 
 def _inspect(path: Path) -> Iterator[Found]:
@@ -72,18 +109,23 @@ def _inspect(path: Path) -> Iterator[Found]:
         log = read_eval_log(str(path), resolve_attachments=True)
     except Exception as error:  # zip, JSON and schema errors share no base class
         raise DataError(f"{path}: not a log that inspect can read: {str(error).splitlines()[0]}") from None
-    strange = [s for s in log.samples or () if not _is_ours(s.metadata) or not isinstance(s.input, str)]
-    if strange or not log.samples:
+    if not log.samples:
+        raise DataError(f"{path}: no samples in it; the eval of {log.eval.task} ended as {log.status!r}")
+    if not all(_is_ours(sample.metadata) for sample in log.samples):
         raise DataError(
-            f"{path}: {log.eval.task} holds no answers of annotators (hlvbench/varierr, /r2, /own, /attribution)"
+            f"{path}: {log.eval.task} holds no answers of annotators "
+            "(hlvbench/varierr, /r2, /convarg, /own, /attribution)"
         )
     for sample in log.samples:
-        about, usage = sample.metadata, sample.output.usage
-        stopped = sample.output.choices[0].stop_reason if sample.output.choices else "error"
-        finish = {"max_tokens": "length", "model_length": "length", "error": "error"}.get(stopped, "stop")
+        about, output = sample.metadata, sample.output
+        asked = sample.input if isinstance(sample.input, str) else "\n".join(
+            message.text for message in sample.input if message.role == "user"
+        )  # fmt: skip
+        stopped = output.choices[0].stop_reason if output.choices else "error"
         yield (about["task"], about["split"]), Generation(
-            about["item"], about["annotator"], sample.epoch - 1, sample.output.completion,
-            "error" if sample.error else finish, usage.output_tokens if usage else 0, sha256_text(sample.input),
+            about["item"], about["annotator"], sample.epoch - 1, output.completion,
+            "error" if sample.error else finish_of(stopped), output.usage.output_tokens if output.usage else 0,
+            sha256_text(asked),
         )  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""Attribution: can somebody else tell whose answer this is? (METRICS.md section 8)"""
+"""Attribution: can somebody else tell whose answer this is? (docs/metrics.md section 8)"""

@@ -78,7 +78,7 @@ class Question:
 class Questionnaire:
     """The questions of one set of answers.
 
-    missing: (item, annotator, sample) without an answer: nothing can be asked, and they count as wrong (METRICS.md
+    missing: (item, annotator, sample) without an answer: nothing can be asked, and they count as wrong (docs/metrics.md
     section 1). left_out: pairs that cannot be asked of any system (fewer than two people have a record to show, or
     the one asked for has none); they count nowhere. cut: answers longer than `LONGEST`, shown up to there.
     """

@@ -1,6 +1,6 @@
 """`run --task NAME/attribution`: the questions about people's own test answers, as a task that ranks judges.
 
-The labels are the annotators, the judge is the model. Conditions are those of METRICS.md section 8 and not to be
+The labels are the annotators, the judge is the model. Conditions are those of docs/metrics.md section 8 and not to be
 chosen: five references, nothing else shown, one balanced order. An unreadable reply is the judge's fault and wrong.
 """
 
@@ -122,7 +122,7 @@ def _judge_settings(settings: Settings) -> JudgeSettings:
     """The judge that a run's settings name; what says nothing about a judge is told, all at once."""
     default = Settings("")
     moot = [
-        f"--{name.replace('_', '-')}: a judge is asked as METRICS.md section 8 says, whatever the prompts of answers"
+        f"--{name.replace('_', '-')}: a judge is asked as docs/metrics.md §8 says, whatever the prompts of answers"
         for name in sorted(_NAMES - set(_TAKEN)) if getattr(settings, name) != getattr(default, name)
     ]  # fmt: skip
     if moot:

@@ -6,26 +6,43 @@ import re
 from dataclasses import replace
 
 from ..parse import parse
+from ..reasoning import first_turn, without_reasoning
 from ..types import Task
 
-_PROSE = re.compile(
-    r"\b(?:answer|writer|author|person|letter|choice)\b[^.\n]{0,30}?\b(?:is|was)\b[\s:]*[\"'“*_(]*([A-D])(?![\w'’])"
+_NOUN = "(?i:answer|writer|author|person|letter|choice|option|verdict|decision|conclusion|guess|prediction)"
+_OPEN = r"[\s:\"'“‘*_`(\[{<$]{0,20}"
+# "A" before a small word is an article; "B or C" names nobody
+_LETTER = (
+    rf"(?:{_NOUN}\s)?{_OPEN}(A(?!\s+(?!(?:because|since|as|due|given)\b)[a-z])|[B-D])(?![\w'’])"
+    rf"(?!\W{{0,3}}\s(?:or|and|nor)\s+(?:{_NOUN}\s)?[A-D]\b|\s?[/&,]\s?[A-D]\b(?!\s[a-z]))"
 )
-_BARE = re.compile(r"[\W_]*([A-Da-d])[\W_]*")
-_THOUGHTS = re.compile(r"^.*</think>|<think>.*", re.S | re.I)
+_HEDGE = "(?i:(?:therefore |thus |then |most |very )*(?:likely |probably |clearly |certainly |the )?)"
+_DECLARED = re.compile(
+    rf"\b{_NOUN}\b[^.\n]{{0,30}}?(?:\b(?:is|was|be)\b|[:=]){_OPEN}{_HEDGE}{_LETTER}"
+    rf"|(?<!not )(?<!n't )\b(?i:written by|choose|pick|select|go with) {_LETTER}"
+    rf"|\b([A-D])\s(?:(?:is|was)\s{_HEDGE}(?:the )?(?:most likely )?{_NOUN}|wrote (?:it|this))\b"
+)
+# "A: long sentences" above "B: dashes": what a judge says of each
+_OF_EACH = re.compile(rf"^[^\w\n]*(?:{_NOUN} )?([A-D])\W{{0,3}}:.*", re.M)
+_LETTER_LINE = re.compile(r"[\W_]*([A-Da-d])[\W_]*")
+_LAST_LINE = re.compile(rf"[\W_]*(?:(?:[Tt]he )?{_NOUN}[\W_]+)?([A-Da-d])[\W_]*")
 
 
 def read_letter(text: str, letters: str, task: Task) -> str | None:
     """The letter that a reply names; None if it names none, several, or one that was not on offer.
 
-    The letters are labels, read as the labels of answers are (`parse`): "B", "**B**", "(b)", "Answer: B",
-    {"answer": "B"}; besides, "The writer is B." What stands in a think block does not count.
+    A reply names a letter by a field, JSON or its opening, which are read as in answers (`parse`: "Answer: B",
+    {"answer": "B"}, "B) because ..."), by a sentence ("The writer is B.") and by a first or last line that holds
+    nothing else ("B"; "Writer B" as the last). What stands in a reasoning block does not count.
     """
-    found = parse(text, replace(task, kind="nominal", labels=tuple(letters))).label
-    if found is not None:
-        return str(found)
-    said = _THOUGHTS.sub("", text)
-    bare = _BARE.fullmatch(said)
-    named = {bare[1].upper()} if bare else set(_PROSE.findall(said))
+    said = first_turn(without_reasoning(text)[0] or "")
+    if len(set(_OF_EACH.findall(said))) > 1:
+        said = _OF_EACH.sub("", said)
+    lines = [line for line in said.splitlines() if line.strip()]
+    alone = [_LETTER_LINE.fullmatch(line) for line in lines[:1]] + [_LAST_LINE.fullmatch(line) for line in lines[-1:]]
+    named = {match[1].upper() for match in alone if match}
+    named |= {letter for found in _DECLARED.findall(said) for letter in found if letter}
+    label = parse(said, replace(task, kind="nominal", labels=tuple(letters))).label
+    named |= {str(label)} if label is not None else set()
     (only,) = named if len(named) == 1 else (None,)
     return only if only is not None and only in letters else None

@@ -19,7 +19,7 @@ _AUTO = "auto"
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """A judge and the conditions it is asked under (METRICS.md section 8; CLI.md for each option).
+    """A judge and the conditions it is asked under (docs/metrics.md section 8; docs/cli.md for each option).
 
     by: "style" (the stylometric judge), "letters" (the likelihood of each letter, one forward pass; local models) or
     "reply" (a short text); "auto" takes the first of these that the judge can do. view: of the explanations; "auto" is

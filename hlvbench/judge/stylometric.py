@@ -1,4 +1,4 @@
-"""The default judge: character n-grams and naive Bayes, offline and exact (METRICS.md section 8).
+"""The default judge: character n-grams and naive Bayes, offline and exact (docs/metrics.md section 8).
 
 Fitted on people's *dev* records: on train texts it would recognise the very sentences that a system copies.
 """

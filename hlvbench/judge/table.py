@@ -12,7 +12,7 @@ JSON_KEYS = ("task", "judge", "accuracy", "low", "high", "ceiling", "floor", "un
 
 
 def json_rows(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of CLI.md."""
+    """The rows of docs/cli.md."""
     return [{key: document[key] for key in JSON_KEYS} for document in documents]
 
 

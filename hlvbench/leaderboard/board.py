@@ -9,6 +9,7 @@ from typing import Any
 
 from ..compare import INDEX, OVERALL, Part, part_of
 from ..errors import RunError, all_problems
+from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
 from ..submission import Findings, Submission, read_submission
 from ..submission.card import role
@@ -100,6 +101,7 @@ def _system(s: Submission) -> dict[str, Any]:
         "method": card["method"],
         "role": role(card, str(s.settings["model"])),
         "reference": _reference(str(s.settings["model"])) if card["method"] == "reference" else None,
+        **_asked(s.settings, card["method"] == "reference"),
         "authors": list(card["authors"]),
         "description": card.get("description", ""),
         "links": dict(card.get("links", {})),
@@ -115,6 +117,13 @@ def _system(s: Submission) -> dict[str, Any]:
         "overlap": {task: dict(counts) for task, counts in card.get("overlap", {}).items()},
         "verified": None if verified is None else {**verified, "date": verified["date"].isoformat()},
     }  # fmt: skip
+
+
+def _asked(settings: Mapping[str, Any], is_reference: bool) -> dict[str, Any]:
+    """How a system was asked; runs of 0.1 recorded neither, and knew one of each. References read no prompt."""
+    if is_reference:
+        return {"answers": None, "prompt_version": None}
+    return {"answers": settings.get("answers", "free"), "prompt_version": settings.get("prompt_version", 1)}
 
 
 def _reference(model: str) -> str | None:
@@ -146,9 +155,16 @@ def _table(
         "title": TITLES.get(name, name),
         "current": newest,
         "hlvbench": version,
-        "metrics": {INDEX: INDEX, **{f: m.short for f, m in factor_metrics().items()}},
+        "metrics": {INDEX: _index_of(rows), **{f: m.short for f, m in factor_metrics().items()}},
         "rows": _ordered(rows, parts, systems),
     }
+
+
+def _index_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """The index of a task, with what it leaves out."""
+    found = (parse_metric(s["metric"]) for row in rows.values() for s in row["scores"])
+    without = next((dict(m.arguments)["without"] for m in found if m.name == INDEX), "")
+    return f"{INDEX}(without={without})" if without else INDEX
 
 
 def _ordered(

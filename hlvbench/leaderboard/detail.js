@@ -56,6 +56,7 @@ function facts(id, system) {
   const rows = [
     ["Method", system.role === "system" ? system.method : `${system.role}, unranked${system.recipe ? ` (recipe ${system.recipe})` : ""}`],
     ["Base model", system.base && `${system.base}${system.revision ? ` @ ${system.revision}` : ""}${system.distributed === false ? ", not distributed" : ""}`],
+    ["Answers", system.answers && `${system.answers}, prompts of version ${system.prompt_version}`],
     ["Authors", system.authors.join(", ")],
     ["Submitted", system.date],
     ["Verified", system.verified ? `${system.verified.date}, hlvbench ${system.verified.hlvbench}, largest difference ${system.verified.largest_difference}` : "not yet"],

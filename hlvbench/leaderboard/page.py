@@ -114,7 +114,8 @@ def _tools(board: Mapping[str, Any]) -> Html:
     ranked = [s for s in board["systems"].values() if s["role"] == "system"]
 
     def choice(name: str, label: str, values: set[str]) -> Html:
-        options = [tag("option", f"all {label}s", value=""), *(tag("option", v, value=v) for v in sorted(values))]
+        plural = label if "kinds" in label else f"{label}s"
+        options = [tag("option", f"all {plural}", value=""), *(tag("option", v, value=v) for v in sorted(values))]
         return tag("label", tag("span", label, class_="unseen"), tag("select", options, id=name))
 
     def box(name: str, label: str, checked: bool) -> Html:
@@ -126,6 +127,7 @@ def _tools(board: Mapping[str, Any]) -> Html:
             tag("input", type="search", id="find", placeholder="search", autocomplete="off")),
         choice("method", "method", {s["method"] for s in ranked}),
         choice("base", "base model", {s["base"] for s in ranked if s["base"]}),
+        choice("answers", "kinds of answer", {s["answers"] for s in ranked}),
         box("verified", "verified only", False), box("floors", "people and floors", True),
         box("attacks", "attacks", False),
         tag("span", class_="grow"),
@@ -144,6 +146,8 @@ def _section(table: Mapping[str, Any], board: Mapping[str, Any], current: list[M
     else:
         asked = next((r["questions"] for r in table["rows"]), 0)
         about = [tag("code", table["task"]), f", test split, {asked} questions."]
+        if (index := table["metrics"]["hlv_index"]) != "hlv_index":
+            about.append([" Ranked by ", tag("code", index), "."])
         if not table["current"]:
             about.append(f" An older table, scored by hlvbench {table['hlvbench']}; see Versions below.")
     title = tag("h2", table["title"])

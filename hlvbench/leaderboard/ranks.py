@@ -1,4 +1,4 @@
-"""Who is ahead of whom: the paired comparisons of compare.py over a table's rows (METRICS.md section 10)."""
+"""Who is ahead of whom: the paired comparisons of compare.py over a table's rows (docs/metrics.md section 10)."""
 
 from __future__ import annotations
 

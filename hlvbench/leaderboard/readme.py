@@ -22,7 +22,9 @@ def readme(board: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     tables = [*([board["overall"]] if board["overall"] else []), *(t for t in board["tables"] if t["current"])]
     for table in tables:
-        lines += [f"## {plain(table['title'])}", "", f"`{table['task']}`", "", *_rows(table, board["systems"]), ""]
+        index = table.get("metrics", {}).get("hlv_index", "hlv_index")
+        by = f", ranked by `{index}`" if index != "hlv_index" else ""
+        lines += [f"## {plain(table['title'])}", "", f"`{table['task']}`{by}", "", *_rows(table, board["systems"]), ""]
     return "\n".join(lines)
 
 

@@ -22,17 +22,18 @@ function showTab() {
 }
 
 function fits(row, wanted) {
-  const { method, base, role, verified, id } = row.dataset;
+  const { method, base, answers, role, verified, id } = row.dataset;
   if (role === "attack" ? !wanted.attacks : role !== "system" && !wanted.floors) return false;
   // references have no base, method or mark of their own to filter by
   if (role === "system" && ((wanted.method && method !== wanted.method) || (wanted.base && base !== wanted.base))) return false;
+  if (role === "system" && wanted.answers && answers !== wanted.answers) return false;
   if (role === "system" && wanted.verified && !verified) return false;
   return !wanted.find || `${id} ${row.cells[2].textContent}`.toLowerCase().includes(wanted.find);
 }
 
 function filter() {
   const wanted = {
-    method: control("method").value, base: control("base").value, find: control("find").value.trim().toLowerCase(),
+    method: control("method").value, base: control("base").value, answers: control("answers").value, find: control("find").value.trim().toLowerCase(),
     verified: control("verified").checked, floors: control("floors").checked, attacks: control("attacks").checked,
   };
   for (const body of bodies) {

@@ -46,6 +46,7 @@ def _columns(others: Sequence[Mapping[str, Any]]) -> list[tuple[Part, str, str, 
         *((factor, UNDER[factor], "num", "down") for factor in FACTORS),
         *task_columns,
         *((f"vs {shown}", "paired p", "beats", "up") for shown in REFERENCES),
+        ("answers", "", "answers", "text"),
         ("date", "", "date", "text"),
     ]
 
@@ -75,9 +76,11 @@ def _row(row: Mapping[str, Any], system: Mapping[str, Any], by_task: Sequence[Ma
         accuracy = next((s["value"] for s in row["scores"] if s["metric"].startswith("label_accuracy")), None)
         cells += [_plain(accuracy), tag("td", str(row["missing"]), class_="num", data_v=row["missing"])]
     cells += [_against(row["against"].get(name), role) for name in REFERENCES.values()]
+    cells.append(tag("td", system["answers"] or "–", class_="answers", data_v=system["answers"]))
     cells.append(tag("td", system["date"], class_="date", data_v=system["date"]))
     return tag(
         "tr", cells, class_=role, data_id=who, data_method=system["method"], data_base=system["base"] or "",
+        data_answers=system["answers"] or "",
         data_verified="1" if system["verified"] else None, data_role=role, hidden=role == "attack",
     )  # fmt: skip
 
@@ -85,7 +88,8 @@ def _row(row: Mapping[str, Any], system: Mapping[str, Any], by_task: Sequence[Ma
 def _who(folder: str, system: Mapping[str, Any]) -> Html:
     """The name, and under it the method, the base model and what must be known."""
     about = [system["method"], system["base"]] if system["role"] == "system" else [system["role"], system["recipe"]]
-    about = [part for part in about if part]
+    # free answers are the rule; narrow screens leave out the column
+    about = [part for part in [*about, system["answers"] if system["answers"] == "constrained" else None] if part]
     chips = [tag("span", mark, class_="chip warn") for mark in system["marks"]]
     if system["verified"]:
         title = _verified(system["verified"])

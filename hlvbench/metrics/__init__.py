@@ -1,6 +1,6 @@
 """Every number hlvbench prints. Importing this package registers all metrics."""
 
-# in the order of METRICS.md, which is the order of a scorecard
+# in the order of docs/metrics.md, which is the order of a scorecard
 # isort: off
 from . import label, lewidi
 from . import similarity

@@ -1,4 +1,4 @@
-"""Whose answers are these, in a judge's eyes? (METRICS.md section 8)
+"""Whose answers are these, in a judge's eyes? (docs/metrics.md section 8)
 
 No scorecard holds it: its values come from a judge's replies, not from the answers alone.
 """

@@ -1,4 +1,4 @@
-"""Can a classifier tell a system's answers from the annotator's own? (METRICS.md section 7).
+"""Can a classifier tell a system's answers from the annotator's own? (docs/metrics.md section 7).
 
 A classifier two-sample test (Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests") per annotator.
 It sees the mode collapse that group metrics reward.

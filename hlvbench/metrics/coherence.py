@@ -1,6 +1,6 @@
 """Does a text go with its label, is it copied, does it repeat? Shown beside people's values, never ranked.
 
-METRICS.md section 8b; ours. Texts are compared in the norm view. No value is good by itself: read each against the
+docs/metrics.md section 8b; ours. Texts are compared in the norm view. No value is good by itself: read each against the
 human one. None of these sees a senseless sentence; that is for judges and people.
 """
 

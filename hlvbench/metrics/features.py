@@ -1,4 +1,4 @@
-"""Style features of an explanation, given its item (METRICS.md section 7; the list and the word lists are ours).
+"""Style features of an explanation, given its item (docs/metrics.md section 7; the list and the word lists are ours).
 
 Words are the tokens of the norm view in both views ("don't" is `don t`), so the word features of a text are the
 same in raw and norm; `characters` counts what the view shows. The view "raw" has the orthographic features too.

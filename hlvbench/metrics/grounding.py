@@ -1,4 +1,4 @@
-"""Grounding: does the text speak about its item? (METRICS.md section 5, ours)"""
+"""Grounding: does the text speak about its item? (docs/metrics.md section 5, ours)"""
 
 from __future__ import annotations
 

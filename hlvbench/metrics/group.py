@@ -1,4 +1,4 @@
-"""Whose way of explaining does a group of answers show? (METRICS.md section 6). "Ours": the source paper
+"""Whose way of explaining does a group of answers show? (docs/metrics.md section 6). "Ours": the source paper
 publishes the names of these metrics and no formula.
 
 Every answer has one logit per annotator (`probe`); a group's logits are the mean of its answers' logits, so

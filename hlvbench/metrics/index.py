@@ -1,4 +1,4 @@
-"""One number to sort by (METRICS.md section 9). "Ours." """
+"""One number to sort by (docs/metrics.md section 9). "Ours." """
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..errors import MetricError
 from ..stats import Draws
+from ..types import Task
 from .answers import Answers
+from .own_match import Within
 from .reduce import EMBED
 from .registry import REGISTRY, Estimate, Metric, Value, bind, metric
 
@@ -21,22 +24,35 @@ FACTORS: Mapping[str, tuple[str, Mapping[str, Value]]] = {
 }
 
 
-def factor_metrics(embed: str = EMBED) -> dict[str, Metric]:
+def left_out(without: str) -> tuple[str, ...]:
+    """The factors that `hlv_index(without=...)` names, joined by "+"; a MetricError for another name, or for all."""
+    names = tuple(filter(None, without.split("+")))
+    if not set(names) < set(FACTORS):
+        raise MetricError(f"hlv_index: without={without} must name some of {', '.join(FACTORS)}")
+    return names
+
+
+def index_metric(task: Task, embed: str = EMBED) -> Metric:
+    """The bound index of a task, without the factors that its task.toml leaves out."""
+    return bind("hlv_index", embed=embed, without="+".join(task.index_without))
+
+
+def factor_metrics(embed: str = EMBED, within: Within = "label") -> dict[str, Metric]:
     """The four bound metrics of the index."""
     out = {}
     for factor, (name, settings) in FACTORS.items():
-        takes_embed = "embed" in REGISTRY[name].parameters()
-        out[factor] = bind(name, **settings, **({"embed": embed} if takes_embed else {}))
+        takes = REGISTRY[name].parameters().keys()
+        out[factor] = bind(name, **settings, **{k: v for k, v in (("embed", embed), ("within", within)) if k in takes})
     return out
 
 
-def _factor_estimates(answers: Answers, draws: Draws, embed: str) -> dict[str, Estimate]:
-    return {factor: bound(answers, draws) for factor, bound in factor_metrics(embed).items()}
+def _factor_estimates(answers: Answers, draws: Draws, embed: str, within: Within) -> dict[str, Estimate]:
+    return {factor: bound(answers, draws) for factor, bound in factor_metrics(embed, within).items()}
 
 
 def index_factors(answers: Answers, draws: Draws) -> dict[str, np.ndarray]:
     """decision, grounding, imitation, distinctness: (R,) each, as their metrics give them (not yet clipped)."""
-    return {f: e.overall for f, e in _factor_estimates(answers, draws, answers.embedder.name).items()}
+    return {f: e.overall for f, e in _factor_estimates(answers, draws, answers.embedder.name, "label").items()}
 
 
 def harmonic_index(factors: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -47,18 +63,23 @@ def harmonic_index(factors: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.where(np.isnan(table).any(axis=0), np.nan, np.where(positive, len(table) / inverse, 0.0))
 
 
-@metric(better="higher")
-def hlv_index(answers: Answers, draws: Draws, *, embed: str = EMBED) -> Estimate:
+@metric(better="higher", variants=lambda task: ({"without": "+".join(task.index_without)},))
+def hlv_index(
+    answers: Answers, draws: Draws, *, within: Within = "label", embed: str = EMBED, without: str = ""
+) -> Estimate:
     """Harmonic mean of label_kappa, grounding_skill, imitation_score@10 and own_gain, each clipped to [0, 1].
 
-    0 if any is 0: a missing skill cannot be bought by the others. People 1. NaN with a note where a factor
-    cannot be given.
+    0 if any is 0: a missing skill cannot be bought by the others. People have 1. within: of own_gain; all is index 1,
+    that of the releases 0.1. NaN with a note where a factor cannot be given. without: factors that are left out, joined
+    by "+" (`index_without` in task.toml: those whose human value on dev lies less than .05 above its baseline).
     """
-    found = _factor_estimates(answers, draws, embed)
+    left = left_out(without)
+    found = {f: e for f, e in _factor_estimates(answers, draws, embed, within).items() if f not in left}
     values = harmonic_index({factor: estimate.overall for factor, estimate in found.items()})
     lacking = [
         f"no {factor}: {estimate.note or 'not defined on these answers'}"
         for factor, estimate in found.items()
         if np.isnan(estimate.overall).any()
     ]
+    lacking += [f"without {factor}, in which people hardly exceed chance on this task" for factor in left]
     return Estimate(values, len(answers.questions), note="; ".join(lacking))

@@ -1,4 +1,4 @@
-"""Decision metrics: does the model decide as the annotator does? (METRICS.md section 3)
+"""Decision metrics: does the model decide as the annotator does? (docs/metrics.md section 3)
 
 A missing answer stays in every denominator: its label is wrong; for a score it makes the largest error
 possible for that gold; in κ it is a class of its own, in quadratic-weighted κ the extreme farthest from

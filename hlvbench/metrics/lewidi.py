@@ -1,4 +1,4 @@
-"""The two decision metrics of the LeWiDi-2025 shared task, so that results line up with it (METRICS.md section 3).
+"""The two decision metrics of the LeWiDi-2025 shared task, so that results line up with it (docs/metrics.md section 3).
 
 Both are means over items, so they have no value of one annotator. A missing answer counts as the label that
 costs most; where several answers to an item are missing, all as the one label that costs most together (both

@@ -1,82 +1,80 @@
-"""Imitation of one answer, the content held fixed (METRICS.md section 6b). "Ours."
+"""Imitation of one answer, the content held fixed (docs/metrics.md section 6b). "Ours."
 
 An answer is compared with the records of all annotators of the *same item*, so what everybody says about it
-decides nothing. Moving an annotator's answers to the annotator's other items gives the part that style
+decides nothing. Moving an annotator's answers to the annotator's other items gives the part that style, the label
 and the records' popularity earn without reading the item.
+
+Cosine similarity is linear in the answer: the sum over an annotator's answers is a product with the sum of their
+vectors. So the cost grows with the number of answers, and no table of items × items is built. Only at items where
+somebody has two records, whose larger similarity counts, is every answer of the annotator compared by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from ..stats import Draws
+from ..stats import Draws, every_item_once
 from .answers import Answers, once_per_task
 from .reduce import EMBED, View, ceiling, check_embedder, embeddings, people, usable
 from .registry import Estimate, metric
 
 Sim = Literal["embed", "chargram"]
+Within = Literal["label", "all"]
 LEAST_GAIN = 0.01
 """The least G(human) that an own_gain is divided by."""
+MOST_MOVED = 200
+"""The shuffle floor moves at most so many answers of an annotator (evenly spaced) to each of the other items."""
 _TIE = 1e-7
+_CELLS = 1 << 22
+"""Numbers in one temporary table."""
 _EACH = tuple({"view": view, "sim": sim} for sim in ("embed", "chargram") for view in ("raw", "norm"))
 
 
 @dataclass(frozen=True)
-class _Tables:
-    """Every answer of an annotator at every item of the annotator: (K, N, N), [a, i, j] = the answer to j moved to i.
+class _Layout:
+    """The Q questions on items with two annotators or more and the P records of these items, in question order.
 
-    hit: is the answer closest to a's own record of i (ties share, a missing answer 0). gain: D_ia of the
-    answer to j. Both 0 where i or j is not asked of a; asked: (N, K). chance: (N,) 1 / annotators of i.
+    rows, columns, labels: (Q) item, annotator and code of the answered label (-1: missing). first, size: (Q) the first
+    question of the same item, and how many the item has. record, count: (Q) where the question's records begin, and
+    how many it has. answers: (Q, d) and records: (P, d), rows whose products are similarities.
     """
 
-    hit: np.ndarray
-    gain: np.ndarray
-    asked: np.ndarray
-    chance: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    labels: np.ndarray
+    first: np.ndarray
+    size: np.ndarray
+    record: np.ndarray
+    count: np.ndarray
+    answers: Any
+    records: Any
 
 
-def _tables(answers: Answers, view: str, sim: str) -> _Tables:
-    return answers.once(("own tables", view, sim), lambda: _compare(answers, view, sim))
+def _layout(answers: Answers, view: str, sim: str) -> _Layout:
+    def make() -> _Layout:
+        rows, columns = answers.cells
+        kept = np.flatnonzero(usable(answers, "item"))
+        references = answers.references(view)
+        count = np.array([len(references[q]) for q in kept], dtype=int)
+        flat = [text for q in kept for text in references[q]]
+        vectors, records = _vectors(answers, view, sim, flat)
+        _, first, size = np.unique(rows[kept], return_index=True, return_counts=True)
+        return _Layout(
+            rows[kept], columns[kept], answers.predicted[kept], np.repeat(first, size), np.repeat(size, size),
+            np.cumsum(count) - count, count, vectors if len(kept) == len(rows) else vectors[kept], records,
+        )  # fmt: skip
+
+    return answers.once(("own layout", view, sim), make)
 
 
-def _compare(answers: Answers, view: str, sim: str) -> _Tables:
-    (rows, columns), kept = answers.cells, usable(answers, "item")
-    count, size = len(answers.items), len(answers.annotators)
-    missing = np.array([pair not in answers.given for pair in answers.questions], dtype=bool)
-    asked = np.zeros((count, size), dtype=bool)
-    asked[rows[kept], columns[kept]] = True
-    present = asked.sum(axis=1)
-    hit, gain = np.zeros((size, count, count)), np.zeros((size, count, count))
-    mine, records, first = _vectors(answers, view, sim)
-    for a in range(size):
-        own = np.flatnonzero(kept & (columns == a))
-        if not len(own):
-            continue
-        similar = records @ mine[own].T
-        similar = similar.toarray() if sim == "chargram" else similar
-        best = np.maximum.reduceat(similar, first, axis=0)  # two records of a person: the larger
-        table = np.full((count, size, len(own)), -np.inf)
-        table[rows[kept], columns[kept]] = best[kept]
-        here = rows[own]
-        target = table[here, a]
-        tied = table[here] >= table[here].max(axis=1, keepdims=True) - _TIE
-        hits = np.where(missing[own], 0.0, tied[:, a] / tied.sum(axis=1))
-        others = np.where(asked[here][:, :, None], table[here], 0.0).sum(axis=1) - target
-        hit[a][np.ix_(here, here)] = hits
-        gain[a][np.ix_(here, here)] = target - others / (present[here] - 1)[:, None]
-    return _Tables(hit, gain, asked, np.divide(1.0, present, out=np.zeros(count), where=present > 0))
-
-
-def _vectors(answers: Answers, view: str, sim: str) -> tuple[Any, Any, np.ndarray]:
-    """Rows whose products are similarities: (Q) answers, all records, each question's first record."""
-    references = answers.references(view)
-    first = np.concatenate([[0], np.cumsum([len(texts) for texts in references])[:-1]]).astype(int)
-    flat = [text for texts in references for text in texts]
+def _vectors(answers: Answers, view: str, sim: str, flat: Sequence[str]) -> tuple[Any, Any]:
+    """One row per question's answer, and one per text of `flat`, the records."""
     if sim == "embed":
-        return embeddings(answers, view), answers.embedder.encode(flat).astype(float), first
+        return embeddings(answers, view), answers.embedder.encode(flat).astype(float)
     grams = _chargrams(answers, view)
     key = ("record chargrams", answers.split, answers.limit, answers.only, view)
     records, place = once_per_task(
@@ -84,8 +82,8 @@ def _vectors(answers: Answers, view: str, sim: str) -> tuple[Any, Any, np.ndarra
     )
     texts = answers.texts(view)
     if all(text in place for text in texts):  # people, and whoever answers in their words
-        return records[[place[text] for text in texts]], records, first
-    return grams.transform(texts), records, first
+        return records[[place[text] for text in texts]], records
+    return grams.transform(texts), records
 
 
 def _chargrams(answers: Answers, view: str) -> Any:
@@ -101,71 +99,171 @@ def _chargrams(answers: Answers, view: str) -> Any:
     return once_per_task(answers.task, ("chargrams", view), fit)
 
 
-def _moved(table: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(N, N) table of one annotator, (R, N) weights of its items -> (R, N): at item i the mean over the answers
-    to the annotator's other items of the list. Copies of i itself are left out; 0 where there is no other."""
-    others = weights.sum(axis=1, keepdims=True) - weights
-    total = weights @ (table - np.diag(np.diag(table))).T
-    return np.divide(total, others, out=np.zeros_like(total), where=others > 0)
+def _ranges(first: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """first[0], first[0] + 1, … (size[0] of them), first[1], …"""
+    ends = np.cumsum(size)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - size - first, size)
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over the questions of each annotator on R lists, all (R, K).
+def _against(layout: _Layout, at: np.ndarray, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Hits and gains, (n, m) each, of the answers `among` at the items of the questions `at`.
 
-    questions and chance: all questions. hits: of the answers where they belong. Only questions whose
-    annotator has another item on the list: comparable (their number), their chance, moved hits, gains.
+    hit: is the answer closest to the target's own record of the item (ties share)? gain: its D there.
+    among: None compares every question's own answer, m = 1.
     """
+    size = layout.size[at]
+    peers, begin = _ranges(layout.first[at], size), np.cumsum(size) - size
+    best = _similarity(layout, peers, np.repeat(at, size) if among is None else among, paired=among is None)
+    tied = best >= np.repeat(np.maximum.reduceat(best, begin), size, axis=0) - _TIE
+    own = begin + at - layout.first[at]
+    hits = tied[own] / np.add.reduceat(tied, begin, dtype=float)
+    return hits, best[own] - (np.add.reduceat(best, begin) - best[own]) / (size - 1)[:, None]
 
-    questions: np.ndarray
-    chance: np.ndarray
-    hits: np.ndarray
-    comparable: np.ndarray
-    comparable_chance: np.ndarray
-    moved_hits: np.ndarray
-    gains: np.ndarray
+
+def _similarity(layout: _Layout, to: np.ndarray, of: np.ndarray, paired: bool = False) -> np.ndarray:
+    """(n, m): similarity of the answers `of` to the own records of the questions `to`, the larger where there are two.
+
+    paired: of each answer to its counterpart in `to` alone, (n, 1).
+    """
+    count = layout.count[to]
+    records = layout.records[_ranges(layout.record[to], count)]
+    answers = layout.answers[np.repeat(of, count) if paired else of]
+    dense = isinstance(records, np.ndarray)
+    if paired:
+        products = np.einsum("nd,nd->n", records, answers) if dense else records.multiply(answers).sum(axis=1)
+        similar = np.asarray(products).reshape(-1, 1)
+    else:
+        similar = records @ answers.T if dense else (records @ answers.T).toarray()
+    return np.asarray(np.maximum.reduceat(similar, np.cumsum(count) - count))
 
 
-def _sums(answers: Answers, draws: Draws, view: str, sim: str) -> _Sums:
-    if len(draws) == 1:
-        return _sum_up(_tables(answers, view, sim), draws)
+def _blocks(layout: _Layout, at: np.ndarray, width: int) -> Iterator[np.ndarray]:
+    """`at` in parts: the records of a part's items, times `width`, are about _CELLS numbers."""
+    if len(at):
+        cells = width * float((layout.size[at] * layout.count[at]).sum())
+        yield from np.array_split(at, min(len(at), int(cells / _CELLS) + 1))
+
+
+def _in_place(answers: Answers, view: str, sim: str) -> tuple[np.ndarray, np.ndarray]:
+    """(Q) hits and gains of the answers where they belong; a missing answer has no hit."""
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
+        layout = _layout(answers, view, sim)
+        hits, gains = np.zeros(len(layout.rows)), np.zeros(len(layout.rows))
+        for block in _blocks(layout, np.arange(len(hits)), layout.records.shape[1]):
+            found = _against(layout, block)
+            hits[block], gains[block] = found[0][:, 0], found[1][:, 0]
+        return np.where(layout.labels < 0, 0.0, hits), gains
+
+    return answers.once(("own in place", view, sim), make)
+
+
+def _moved_hits(answers: Answers, view: str, sim: str) -> np.ndarray:
+    """(Q): the mean hit of the annotator's other answers, moved to the question's item; NaN where there is none."""
+
+    def make() -> np.ndarray:
+        layout = _layout(answers, view, sim)
+        out = np.full(len(layout.rows), np.nan)
+        for own in _by_annotator(layout):
+            among = own[np.linspace(0, len(own) - 1, min(len(own), MOST_MOVED)).astype(int)]
+            given = layout.labels[among] >= 0
+            for block in _blocks(layout, own, len(among)):
+                others = among[None] != block[:, None]
+                hits = _against(layout, block, among)[0] * (others & given)
+                out[block] = _divide(hits.sum(axis=1), others.sum(axis=1))
+        return out
+
+    return answers.once(("own moved hits", view, sim), make)
+
+
+def _by_annotator(layout: _Layout) -> list[np.ndarray]:
+    """The questions of each annotator that has any."""
+    order = np.argsort(layout.columns, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(layout.columns[order])) + 1) if len(order) else []
+
+
+def _moved_gains(
+    layout: _Layout, shares: np.ndarray, at: np.ndarray, weights: np.ndarray, among: np.ndarray
+) -> np.ndarray:
+    """(R): the sum over the questions i of `at` and j of `among` of shares[r, i] · D_i(answer j) · weights[r, j]."""
+    from scipy.sparse import csr_array
+
+    # D_i is the similarity to one annotator's records less the mean of those to the others'
+    size = layout.size[at]
+    question, peer = np.repeat(np.arange(len(at)), size), _ranges(layout.first[at], size)
+    part = np.where(peer == at[question], 1.0, -1.0 / (size[question] - 1))
+    single = layout.count[peer] == 1
+    shape = (len(at), layout.records.shape[0])
+    linear = csr_array((part[single], (question[single], layout.record[peer[single]])), shape=shape)
+    out = _bilinear(shares, linear @ layout.records, layout.answers[among], weights)
+    left = np.flatnonzero(~single)
+    for block in np.array_split(left, len(left) * len(among) // _CELLS + 1) if len(left) else ():
+        similar = weights @ _similarity(layout, peer[block], among).T
+        out += (similar * (shares[:, question[block]] * part[block])).sum(axis=1)
+    return out
+
+
+def _bilinear(shares: np.ndarray, left: Any, right: Any, weights: np.ndarray) -> np.ndarray:
+    """(R): shares[r] @ left @ right.T @ weights[r]."""
+    if isinstance(left, np.ndarray):
+        return np.einsum("rd,rd->r", shares @ left, weights @ right)
+    if left.shape[0] * right.shape[0] <= _CELLS:
+        return ((shares @ (left @ right.T).toarray()) * weights).sum(axis=1)
+    out = np.zeros(len(shares))
+    left, right = left.T.tocsr(), right.T.tocsr()
+    for lists in np.array_split(np.arange(len(shares)), len(shares) * left.shape[0] // _CELLS + 1):
+        sums = (m @ np.ascontiguousarray(w[lists].T) for m, w in ((left, shares), (right, weights)))
+        out[lists] = np.einsum("dr,dr->r", *sums)
+    return out
+
+
+def _annotator_gains(
+    layout: _Layout, gains: np.ndarray, own: np.ndarray, weights: np.ndarray, within: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """One annotator's questions `own` with their weights (R, n) on R lists -> (R) sum of D in place less the mean D of
+    the other answers, and (R) how many questions there are to sum. Copies of a question are not among its others."""
+    total = weights.sum(axis=1, keepdims=True)
+    labels = layout.labels[own] if within == "label" else np.zeros(len(own))
+    _, group = np.unique(labels, return_inverse=True)
+    alike = (weights @ np.eye(group.max() + 1)[group])[:, group] - weights
+    paired = np.where(total - weights > 0, weights, 0.0)  # without another question there is nothing to compare
+    shares = np.divide(paired, alike, out=np.zeros_like(weights), where=alike > 0)
+    lonely = (paired > 0) & (alike <= 0)
+    fallback = np.divide(paired, total - weights, out=np.zeros_like(weights), where=lonely)
+    moved = -((shares + fallback) * weights) @ gains[own]
+    for label in range(group.max() + 1):
+        of = group == label
+        moved += _moved_gains(layout, shares[:, of], own[of], weights[:, of], own[of])
+    if (some := lonely.any(axis=0)).any():
+        moved += _moved_gains(layout, fallback[:, some], own[some], weights, own)
+    return paired @ gains[own] - moved, paired.sum(axis=1)
+
+
+def _gain_sums(answers: Answers, draws: Draws, view: str, sim: str, within: str) -> tuple[np.ndarray, np.ndarray]:
+    """(R, K) sums of the gains over each annotator's questions on each list, and (R, K) the number of these."""
+
+    def make() -> tuple[Draws, tuple[np.ndarray, np.ndarray]]:
+        layout, (_, gains) = _layout(answers, view, sim), _in_place(answers, view, sim)
+        found = np.zeros((2, len(draws), len(answers.annotators)))
+        for own in _by_annotator(layout):
+            weights = draws.weights[:, layout.rows[own]]
+            found[:, :, layout.columns[own[0]]] = _annotator_gains(layout, gains, own, weights, within)
+        return draws, (found[0], found[1])
+
     # the draws are kept beside the result: their id must not be given to others
-    key = ("own sums", view, sim, id(draws))
-    return answers.once(key, lambda: (draws, _sum_up(_tables(answers, view, sim), draws)))[1]
+    return answers.once(("own gains", view, sim, within, id(draws)), make)[1] if len(draws) > 1 else make()[1]
 
 
-def _sum_up(tables: _Tables, draws: Draws) -> _Sums:
-    columns: list[list[np.ndarray]] = []
-    for a in range(len(tables.hit)):
-        weights = draws.weights * tables.asked[:, a]
-        alone = weights.sum(axis=1, keepdims=True) - weights <= 0
-        paired = np.where(alone, 0.0, weights)
-        moved = _moved(tables.gain[a], weights)
-        columns.append([
-            weights.sum(axis=1),
-            weights @ tables.chance,
-            weights @ np.diag(tables.hit[a]),
-            paired.sum(axis=1),
-            paired @ tables.chance,
-            (paired * _moved(tables.hit[a], weights)).sum(axis=1),
-            paired @ np.diag(tables.gain[a]) - (paired * moved).sum(axis=1),
-        ])  # fmt: skip
-    return _Sums(*(np.stack(parts, axis=1) for parts in zip(*columns, strict=True)))
+def _per_annotator(layout: _Layout, values: np.ndarray, draws: Draws, count: int) -> np.ndarray:
+    """(Q) values -> (R, K) their sums over each annotator's questions on each list."""
+    from scipy.sparse import csr_array
+
+    shape = (draws.weights.shape[1], count)
+    return np.asarray(draws.weights @ csr_array((values, (layout.rows, layout.columns)), shape=shape))
 
 
 def _divide(top: np.ndarray, bottom: np.ndarray, least: float = 0.0) -> np.ndarray:
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > least)
-
-
-def _pooled(
-    answers: Answers, top: np.ndarray, bottom: np.ndarray, counts: np.ndarray, floor: tuple[np.ndarray, np.ndarray]
-) -> Estimate:
-    """Sums (R, K) -> their ratios per annotator and over all questions, with the ratio of the floor's sums."""
-    by, overall = _divide(top, bottom), _divide(top.sum(axis=1), bottom.sum(axis=1))
-    low, low_all = _divide(*floor), _divide(floor[0].sum(axis=1), floor[1].sum(axis=1))
-    lacking = tuple("no item with a second annotator" if np.isnan(column).any() else "" for column in by.T)
-    n = tuple(int(c) for c in counts)
-    return Estimate(overall, sum(n), by, n, _left_out(answers), lacking, floor=low_all, floor_by_annotator=low)
 
 
 def _left_out(answers: Answers) -> str:
@@ -176,6 +274,33 @@ def _left_out(answers: Answers) -> str:
     return f"{dropped} items with one annotator left out" if dropped else ""
 
 
+def _counts(answers: Answers, layout: _Layout) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.bincount(layout.columns, minlength=len(answers.annotators)))
+
+
+def _matches(answers: Answers, draws: Draws, view: str, sim: str, skill: bool) -> Estimate:
+    """The share of hits, or what it is above chance, with the shuffle floor of the items as they are."""
+    layout = _layout(answers, view, sim)
+    chance = 1 / layout.size if skill else np.zeros(len(layout.size))
+
+    def ratios(hits: np.ndarray, lists: Draws) -> tuple[np.ndarray, np.ndarray]:
+        known = ~np.isnan(hits)
+        top, bottom = (
+            _per_annotator(layout, np.where(known, values, 0.0), lists, len(answers.annotators))
+            for values in (hits - chance, 1 - chance)
+        )
+        return _divide(top, bottom), _divide(top.sum(axis=1), bottom.sum(axis=1))
+
+    by, overall = ratios(_in_place(answers, view, sim)[0], draws)
+    low, low_all = ratios(_moved_hits(answers, view, sim), every_item_once(len(answers.items)))
+    lacking = tuple("no item with a second annotator" if np.isnan(column).any() else "" for column in by.T)
+    counts = _counts(answers, layout)
+    return Estimate(
+        overall, sum(counts), by, counts, _left_out(answers), lacking,
+        floor=np.broadcast_to(low_all, overall.shape), floor_by_annotator=np.broadcast_to(low, by.shape),
+    )  # fmt: skip
+
+
 @metric(better="higher", floor="chance", variants=_EACH)
 def own_match(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", embed: str = EMBED
@@ -183,13 +308,12 @@ def own_match(
     """Share of answers closest to the target's own record among the records of all annotators of the item.
 
     sim: cosine of embeddings, or of tf-idf of character 2- to 4-grams fitted on train. Two records of an annotator:
-    the larger; ties share the hit; a missing answer has none. Floor: the same with the system's answers
-    moved to the annotator's other items, all pairs.
+    the larger; ties share the hit; a missing answer has none. Floor: the same with the system's answers moved to the
+    annotator's other items, each to every other (of more than 200 answers, 200 evenly spaced ones); it has no
+    interval.
     """
     check_embedder(answers, embed)
-    sums = _sums(answers, draws, view, sim)
-    counts = _tables(answers, view, sim).asked.sum(axis=0)
-    return _pooled(answers, sums.hits, sums.questions, counts, (sums.moved_hits, sums.comparable))
+    return _matches(answers, draws, view, sim, skill=False)
 
 
 @metric(better="higher", bounds=(-np.inf, 1.0), floor="chance", variants=_EACH)
@@ -201,33 +325,35 @@ def own_match_skill(
     Not free of style (one typical sentence per annotator earns .22 on VariErr): read it against its floor.
     """
     check_embedder(answers, embed)
-    sums = _sums(answers, draws, view, sim)
-    counts = _tables(answers, view, sim).asked.sum(axis=0)
-    floor = (sums.moved_hits - sums.comparable_chance, sums.comparable - sums.comparable_chance)
-    return _pooled(answers, sums.hits - sums.chance, sums.questions - sums.chance, counts, floor)
+    return _matches(answers, draws, view, sim, skill=True)
 
 
 @metric(better="higher", bounds=(-np.inf, np.inf), variants=_EACH)
 def own_gain(
-    answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", embed: str = EMBED
-) -> Estimate:
+    answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", within: Within = "label",
+    embed: str = EMBED,
+) -> Estimate:  # fmt: skip
     """What the answers say of this person on this item: G(system) / G(human); 0 = nothing, 1 = the person's own words.
 
-    G = mean over questions of D_ia(x_ia) - mean over the annotator's other questions j of D_ia(x_ja), where
-    D_ia(x) = s(x, own record) - mean of s(x, records of the item's other annotators). The first difference
-    removes the item, the second the annotator's style. Missing answers are empty texts. Needs two items
-    per annotator; NaN with a note where G(human) < .01.
+    G = mean over questions of D_ia(x_ia) - mean of D_ia(x_ja) over the annotator's other questions j that the system
+    answered with the same label, where D_ia(x) = s(x, own record) - mean of s(x, records of the item's other
+    annotators). The first difference removes the item, the second the annotator's style and what the label alone says.
+    Where no other question has that label: over all others. within=all: always over all others. G(human) is the
+    same of the people's records and labels. A missing answer is the empty text with a label of its own.
+    Needs two items per annotator; NaN with a note where G(human) < .01.
     """
     check_embedder(answers, embed)
-    sums, human = (_sums(who, draws, view, sim) for who in (answers, ceiling(answers)))
-    mean, best = _divide(sums.gains, sums.comparable), _divide(human.gains, human.comparable)
+    (gains, number), (best_gains, best_number) = (
+        _gain_sums(who, draws, view, sim, within) for who in (answers, ceiling(answers))
+    )
+    mean, best = _divide(gains, number), _divide(best_gains, best_number)
     by = _divide(mean, best, LEAST_GAIN)
-    total = _divide(sums.gains.sum(axis=1), sums.comparable.sum(axis=1))
-    span = _divide(human.gains.sum(axis=1), human.comparable.sum(axis=1))
+    total = _divide(gains.sum(axis=1), number.sum(axis=1))
+    span = _divide(best_gains.sum(axis=1), best_number.sum(axis=1))
     overall = _divide(total, span, LEAST_GAIN)
     notes = tuple(_why(best[:, k]) if np.isnan(by[:, k]).any() else "" for k in range(by.shape[1]))
     note = "; ".join(filter(None, [_left_out(answers), _why(span) if np.isnan(overall).any() else ""]))
-    counts = tuple(int(c) for c in _tables(answers, view, sim).asked.sum(axis=0))
+    counts = _counts(answers, _layout(answers, view, sim))
     return Estimate(overall, sum(counts), by, counts, note, notes)
 
 

@@ -1,4 +1,4 @@
-"""The linear probe that names the writer of a group, and its logits for every answer (METRICS.md section 6)."""
+"""The linear probe that names the writer of a group, and its logits for every answer (docs/metrics.md section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations as vectors with the content taken out (METRICS.md section 6). "Ours."
+"""Explanations as vectors with the content taken out (docs/metrics.md section 6). "Ours."
 
 People and systems pass through the same functions: `people` is one more system.
 """

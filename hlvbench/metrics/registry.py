@@ -1,4 +1,4 @@
-"""One registry of metrics, and the signatures derived from it (METRICS.md section 11).
+"""One registry of metrics, and the signatures derived from it (docs/metrics.md section 11).
 
 A metric is a function `f(answers, draws, *, parameters) -> Estimate`. Its keyword parameters, with
 their `Literal`, `str`, `float` or `int` annotations, are the signature: nothing is listed by hand.
@@ -145,7 +145,12 @@ class Metric:
         return self.name if m is None else f"{self.name}@{m}"
 
     def __str__(self) -> str:
-        inner = ",".join(f"{k}={quote(str(v), safe='-._/@:+')}" for k, v in self.arguments if k != "m")
+        known = self.spec.parameters()
+        inner = ",".join(
+            f"{k}={quote(str(v), safe='-._/@:+')}"
+            for k, v in self.arguments
+            if k != "m" and (v != "" or known[k].default != "")  # an empty default says that nothing is set
+        )
         m = dict(self.arguments).get("m")
         return self.name + (f"({inner})" if inner else "") + ("" if m is None else f"@{m}")
 
@@ -211,8 +216,8 @@ def bind(name: str, **arguments: Value) -> Metric:
 _FORM = re.compile(r"(?P<name>[a-z0-9_]+)(?:\((?P<inner>[^()]*)\))?(?:@(?P<m>\d+))?")
 
 
-def parse_metric(text: str) -> Metric:
-    """`imitation_score(view=norm)@10` -> Metric; the inverse of `str`."""
+def parse_metric(text: str, defaults: Mapping[str, Value] | None = None) -> Metric:
+    """`imitation_score(view=norm)@10` -> Metric; the inverse of `str`. defaults: of parameters that `text` lacks."""
     match = _FORM.fullmatch(text.strip())
     if not match:
         raise MetricError(f"{text!r} is not a metric; the form is name(parameter=value,...)@m")
@@ -226,7 +231,7 @@ def parse_metric(text: str) -> Metric:
         if "m" in arguments:
             raise MetricError(f"{text!r}: m stands twice")
         arguments["m"] = int(match["m"])
-    return bind(match["name"], **arguments)
+    return bind(match["name"], **{**(defaults or {}), **arguments})
 
 
 def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
@@ -241,6 +246,10 @@ def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
         if task.kind in spec.kinds:
             out += [bind(spec.name, **{**encoder, **variant}) for variant in spec.variants_for(task)]
     return out
+
+
+BEFORE_0_2: Mapping[str, Mapping[str, Value]] = {"own_gain": {"within": "all"}, "hlv_index": {"within": "all"}}
+"""What the signatures of the releases 0.1 do not say, because there was no choice."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +267,10 @@ class Signature:
     samples: int = 1
     only: str | None = None
     """Of a score on some questions of the split only: their number and the start of their hash, "12-1a2b3c4d"."""
+    prompt: int | None = None
+    """The version of the prompts' wording; None where it is not known, and of systems that read no prompt."""
+    answers: str | None = None
+    """How the answers were made, "free" or "constrained"; None as for `prompt`."""
 
     def __str__(self) -> str:
         parts = [str(self.metric), self.task]
@@ -265,6 +278,8 @@ class Signature:
         parts += [f"limit:{self.limit}"] if self.limit is not None else []
         parts += [f"only:{self.only}"] if self.only is not None else []
         parts += [f"samples:{self.samples}"] if self.samples != 1 else []
+        parts += [f"prompt:{self.prompt}"] if self.prompt is not None else []
+        parts += [f"answers:{self.answers}"] if self.answers is not None else []
         parts += [f"seed:{self.seed}", f"boot:{self.boot}", f"missing:{self.missing}", f"hlvbench:{self.version}"]
         return "|".join(parts)
 
@@ -275,7 +290,7 @@ def parse_signature(text: str) -> Signature:
     if not rest:
         raise MetricError(f"{text!r} is not a signature: no task")
     kinds: dict[str, Callable[[str], Any]] = {
-        "split": str, "limit": int, "only": str, "samples": int,
+        "split": str, "limit": int, "only": str, "samples": int, "prompt": int, "answers": str,
         "seed": int, "boot": int, "missing": int, "hlvbench": str,
     }  # fmt: skip
     found: dict[str, Any] = {}
@@ -291,4 +306,5 @@ def parse_signature(text: str) -> Signature:
     if absent:
         raise MetricError(f"signature {text!r}: {', '.join(absent)} missing")
     found["version"] = found.pop("hlvbench")
-    return Signature(parse_metric(head), rest[0], **found)
+    unsaid = BEFORE_0_2.get(head.partition("(")[0]) if found["version"].startswith("0.1.") else None
+    return Signature(parse_metric(head, unsaid), rest[0], **found)

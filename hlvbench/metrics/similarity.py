@@ -1,4 +1,4 @@
-"""Similarity to the annotator's own explanation (METRICS.md section 4).
+"""Similarity to the annotator's own explanation (docs/metrics.md section 4).
 
 A pair with several records counts the most similar one. A missing answer and an empty text have similarity 0.
 """

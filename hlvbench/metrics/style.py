@@ -1,4 +1,4 @@
-"""Distances between how a system writes and how people write (METRICS.md section 7; ours).
+"""Distances between how a system writes and how people write (docs/metrics.md section 7; ours).
 
 People are a system here too: the priority record of every question, so people against themselves are at 0. A
 missing answer is the empty text, whose features are all 0. These distances see surface habits that are partly

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..errors import ModelError
+
 
 @dataclass(frozen=True)
 class Query:
@@ -19,7 +21,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Completion:
-    """A model's text, untouched. `finish`: "stop", or "length" where the token limit cut it.
+    """A model's text, untouched. `finish`: "stop", "length" where the token limit cut it, or "error".
 
     `new_tokens` counts up to and including the token that ended the text.
     """
@@ -31,6 +33,10 @@ class Completion:
 
 class OutOfMemory(Exception):
     """A batch did not fit; raised by `Model.answer`, which stays usable with smaller batches."""
+
+
+class Refused(ModelError):
+    """One question has no answer, while others may have; raised by `Model.answer`."""
 
 
 class Model(Protocol):

@@ -12,12 +12,18 @@ from typing import Any
 from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems
 from ..files import dump_json, read_json, sha256_file, sha256_text, write_atomic
 from ..types import Pair, Task
+from .embedded import NAME as EMBEDDED
+from .embedded import fetch_embedded
 
 CONFIG, WEIGHTS, RECORD = "adapter_config.json", "adapter_model.safetensors", "hlvbench.json"
 PICKLES = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "adapter_model.pkl")
 STRAY = "ref"
 FETCHED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.py"]
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
 # types whose adapters keep nothing in common; of others (VeRA's projections, say) each gets its own base
 _SHARING = {
     "LORA", "ADALORA", "IA3", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "MISS", "FOURIERFT", "SHIRA", "ROAD", "C3A",
@@ -46,6 +52,7 @@ class Base:
     name: str
     config_sha256: str
     weights_sha256: str
+    tokenizer_sha256: str = ""
 
 
 @dataclass
@@ -74,7 +81,7 @@ def find_adapters(
     adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: str = "--adapter-dir",
     others: Mapping[str, Collection[str]] | None = None,
 ) -> AdapterPlan:  # fmt: skip
-    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of CLI.md.
+    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of docs/cli.md.
 
     DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all. option: what the user
     named it by. others: more annotators of the tasks, whose adapters are left aside.
@@ -163,7 +170,10 @@ def _claims_adapter(folder: Path) -> bool:
 def local_folder(
     place: str, what: str = "--adapter-dir", revision: str | None = None, error: type[ModelError] = AdapterError
 ) -> Path:
-    """`place` as a folder: a local one wins, else a hub repo `org/name[@revision]` is fetched (no pickles)."""
+    """`place` as a folder: the embedded model by its name, a local folder, or a hub repo `org/name[@revision]`, which
+    is fetched (no pickles)."""
+    if place == EMBEDDED:
+        return fetch_embedded()
     root = Path(place).expanduser()
     if root.is_dir():
         return root
@@ -340,6 +350,12 @@ def write_record(folder: Path, task: str, annotator: str | None, base: Base) -> 
     write_atomic(folder / RECORD, dump_json({"task": task, "annotator": annotator, "base": vars(base)}))
 
 
+def tokenizer_sha256(folder: Path) -> str:
+    """The hash of a folder's tokenizer files, chat template included."""
+    found = {name: sha256_file(folder / name) for name in _TOKENIZER if (folder / name).is_file()}
+    return sha256_text(json.dumps(found, sort_keys=True))
+
+
 def identify(name: str, folder: Path) -> Base:
     """What a model folder is, under the name the user gave it."""
-    return Base(name, config_sha256(folder / "config.json"), weights_sha256(folder))
+    return Base(name, config_sha256(folder / "config.json"), weights_sha256(folder), tokenizer_sha256(folder))

@@ -8,10 +8,14 @@ from typing import Any, TypeVar
 
 from ..errors import ModelError
 from ..prompt import render
+from ..reasoning import closed_reasoning, opened_reasoning
 from ..settings import Settings
+from ..types import Task
 from . import Completion, OutOfMemory, Query
+from .constrained import Choice, Heads, choose, heads_of, line_ends
 from .load import free_memory, is_out_of_memory
 from .noise import GumbelNoise, seed_of
+from .prefix import prefill, shared_prefix, shares_prefixes
 
 T = TypeVar("T")
 
@@ -23,6 +27,8 @@ class Decoder:
         self.tokenizer, self.settings = tokenizer, settings
         self.eos: list[int] = []
         self.pad = 0
+        self._known_heads: dict[str, Heads] = {}
+        self._line_end_tokens: list[int] | None = None
 
     def configure(self, model: Any) -> None:
         """Greedy and nothing else: a checkpoint's own sampling options and penalties do not apply."""
@@ -32,7 +38,9 @@ class Decoder:
         listed = [i for one in given if one is not None for i in (one if isinstance(one, list) else [one])]
         self.eos = sorted({*listed, self.tokenizer.eos_token_id} - {None})
         pad = self.tokenizer.pad_token_id
-        self.pad = pad if pad is not None else (self.eos[0] if self.eos else 0)
+        # padding is masked, so that any token the model knows will do
+        known = [i for i in (pad, *self.eos) if i is not None and i < model.config.get_text_config().vocab_size]
+        self.pad = known[0] if known else 0
         model.generation_config = GenerationConfig(
             do_sample=False, max_new_tokens=self.settings.max_new_tokens, eos_token_id=self.eos or None,
             pad_token_id=self.pad, bos_token_id=self.tokenizer.bos_token_id,
@@ -52,16 +60,27 @@ class Decoder:
         # not verbose: prompts that are too long are refused in our own words
         return list(self.tokenizer(text, add_special_tokens=whole, verbose=False).input_ids)
 
-    def answer(self, model: Any, queries: Sequence[Query]) -> list[Completion]:
-        """Greedy or sampled completions of one left-padded batch; OutOfMemory where it does not fit."""
+    def answer(
+        self, model: Any, queries: Sequence[Query], task: Task | None = None, ends: Sequence[int] = ()
+    ) -> list[Completion]:
+        """Greedy or sampled completions of one left-padded batch.
+
+        Args:
+            model: In evaluation mode.
+            queries: The questions, one row each.
+            task: Given, answers are constrained: the likeliest of its labels, then an explanation of one line.
+            ends: Tokens that end an answer beside the model's own.
+
+        Raises:
+            OutOfMemory: The batch does not fit.
+        """
+        seeds = [seed_of(self.settings.seed, q) for q in queries]
+        if task is not None:
+            return self._within_memory(lambda: self._constrained(model, queries, seeds, task, ends))
         prompts = [self.encode(q.content) for q in queries]
-        width = max(map(len, prompts))
-        noise: list[Any] = []
-        if self.settings.temperature > 0:
-            seeds = [seed_of(self.settings.seed, q) for q in queries]
-            noise = [GumbelNoise(seeds, self.settings.temperature, width)]
-        rows = self._within_memory(lambda: self._generate(model, prompts, width, noise))
-        return [self._completion(row) for row in rows]
+        rows = self._within_memory(lambda: self._free(model, prompts, seeds, ends))
+        opened = [opened_reasoning(self.prompt_text(q.content)) for q in queries]
+        return [self._completion(row, ends, before) for row, before in zip(rows, opened, strict=True)]
 
     def next_words(self, model: Any, queries: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
         """Per query the log-probability that its prompt goes on with each of `words`, one token each.
@@ -95,13 +114,70 @@ class Decoder:
         free_memory()
         raise OutOfMemory(failure)
 
-    def _generate(self, model: Any, prompts: Sequence[list[int]], width: int, noise: list[Any]) -> list[list[int]]:
+    def _free(
+        self, model: Any, prompts: Sequence[list[int]], seeds: Sequence[int], ends: Sequence[int]
+    ) -> list[list[int]]:
         import torch
 
         with torch.inference_mode():
-            output = model.generate(
-                **self._padded(model, prompts), generation_config=model.generation_config, logits_processor=noise
-            )
+            common = shared_prefix(prompts) if shares_prefixes(model) else 0
+            inputs = self._padded(model, prompts, common)
+            if common:
+                inputs["past_key_values"] = prefill(model, prompts[0][:common], len(prompts))
+            return self._generate(model, inputs, seeds, eos_token_id=[*self.eos, *ends] or None)
+
+    def _constrained(
+        self, model: Any, queries: Sequence[Query], seeds: Sequence[int], task: Task, ends: Sequence[int]
+    ) -> list[Completion]:
+        """The likeliest label of every row, then its explanation: at least one token, at most one line."""
+        import torch
+
+        heads = self._heads(task)
+        # an answer is no thought: a block that the template opened is closed
+        prompts = [self._tokens(closed_reasoning(self.prompt_text(q.content))) for q in queries]
+        with torch.inference_mode():
+            choice = Choice(model, prompts, heads, self.pad)
+            chosen = choose(choice.scores(), self.settings.temperature, seeds)
+            breaks = self._line_ends(model)
+            stops = sorted({*self.eos, *ends, *breaks})
+            rows = self._generate(
+                model, choice.continued(chosen), seeds, eos_token_id=stops, begin_suppress_tokens=stops,
+                max_new_tokens=self.settings.max_new_tokens - heads.longest,
+            )  # fmt: skip
+        found = []
+        for row, k in zip(rows, chosen, strict=True):
+            rest = self._completion(row, stops)
+            # a token that ends the line may begin with text of it
+            last = [t for t in row[rest.new_tokens - 1 : rest.new_tokens] if t in breaks and t not in ends]
+            tail = self.tokenizer.decode(last, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            text = heads.texts[k] + rest.text + tail.partition("\n")[0]
+            found.append(Completion(text, rest.finish, len(heads.tokens[k]) + rest.new_tokens))
+        return found
+
+    def _heads(self, task: Task) -> Heads:
+        if task.name not in self._known_heads:
+            heads = heads_of(task, self.tokenizer)
+            if heads.longest >= self.settings.max_new_tokens:
+                raise ModelError(f"--max-new-tokens {self.settings.max_new_tokens}: the label and the word before the "
+                                 f"explanation take {heads.longest}; raise it")  # fmt: skip
+            self._known_heads[task.name] = heads
+        return self._known_heads[task.name]
+
+    def _line_ends(self, model: Any) -> list[int]:
+        if self._line_end_tokens is None:
+            size = min(len(self.tokenizer), model.config.get_text_config().vocab_size)
+            self._line_end_tokens = line_ends(self.tokenizer, size)
+        return self._line_end_tokens
+
+    def _generate(self, model: Any, inputs: dict[str, Any], seeds: Sequence[int], **changes: Any) -> list[list[int]]:
+        """New tokens per row; changes: to the generation configuration."""
+        width = inputs["input_ids"].shape[1]
+        configuration = copy.deepcopy(model.generation_config)
+        for name, value in changes.items():
+            setattr(configuration, name, value)
+        warm = self.settings.temperature
+        noise = [GumbelNoise(seeds, warm, width)] if warm > 0 else []
+        output = model.generate(**inputs, generation_config=configuration, logits_processor=noise)
         new: list[list[int]] = output[:, width:].tolist()
         return new
 
@@ -134,20 +210,22 @@ class Decoder:
         tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2
         return bool((alone - padded).abs().max() > tolerance * alone.abs().max())
 
-    def _padded(self, model: Any, prompts: Sequence[list[int]]) -> dict[str, Any]:
-        """The prompts as one left-padded batch."""
+    def _padded(self, model: Any, prompts: Sequence[list[int]], common: int = 0) -> dict[str, Any]:
+        """The prompts as one batch, padded on the left, or after the first `common` tokens that they share."""
         import torch
 
         width = max(map(len, prompts))
-        ids = [[self.pad] * (width - len(p)) + p for p in prompts]
-        mask = [[0] * (width - len(p)) + [1] * len(p) for p in prompts]
+        ids = [[*p[:common], *[self.pad] * (width - len(p)), *p[common:]] for p in prompts]
+        mask = [[1] * common + [0] * (width - len(p)) + [1] * (len(p) - common) for p in prompts]
         return {
             "input_ids": torch.tensor(ids, device=model.device),
             "attention_mask": torch.tensor(mask, device=model.device),
         }
 
-    def _completion(self, row: Sequence[int]) -> Completion:
-        end = next((i for i, token in enumerate(row) if token in self.eos), None)
+    def _completion(self, row: Sequence[int], ends: Sequence[int] = (), before: str = "") -> Completion:
+        """The text up to the first end token; before: a tag that the prompt ends with and the text belongs to."""
+        stops = {*self.eos, *ends}
+        end = next((i for i, token in enumerate(row) if token in stops), None)
         kept = row if end is None else row[:end]
         text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Completion(text, "length" if end is None else "stop", len(row) if end is None else end + 1)
+        return Completion(before + text, "length" if end is None else "stop", len(row) if end is None else end + 1)

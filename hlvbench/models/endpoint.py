@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
+from ..prompt import answer_schema
 from ..settings import Service, Settings
 from ..types import Task
-from . import Completion, Query
+from . import Completion, Query, Refused
 from .adapters import parse_model_map
 from .noise import seed_of
 
@@ -40,10 +42,12 @@ class Endpoint:
     context: int | None = None
     batch_size = 1
 
-    def __init__(self, settings: Settings, service: Service, served: Mapping[str, str], line: Line) -> None:
+    def __init__(self, settings: Settings, service: Service, served: Mapping[str, str], line: Line, task: Task) -> None:
         self.name, self.settings, self.served, self.line = settings.model, settings, served, line
         self.parallel = service.concurrency
-        self.fields = {"temperature": settings.temperature, "max_tokens": settings.max_new_tokens}
+        self.fields: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_new_tokens}
+        if settings.answers == "constrained":
+            self.fields["response_format"] = answer_schema(task)
         self.extra = {key: _value(word) for key, word in settings.model_arg.items()}
 
     def describe(self) -> dict[str, Any]:
@@ -69,7 +73,7 @@ class Endpoint:
         return [self.ask(query)[0] for query in batch]
 
     def ask(self, query: Query) -> tuple[Completion, Usage]:
-        """One call; a ModelError says which question it failed on and why."""
+        """One call; a ModelError (Refused where others may go through) says which question it failed on and why."""
         body = {
             "model": self._name(query.annotator),
             "messages": [{"role": "user", "content": query.content}],
@@ -82,7 +86,9 @@ class Endpoint:
             return self.line.call({key: value for key, value in body.items() if value is not None})
         except ModelError as error:
             where = f"item {query.item}, annotator {query.annotator}"
-            raise ModelError(f"{self.name} at {self.settings.base_url}: {error} ({where})") from error
+            if "response_format" in self.fields:
+                where += "; not every server takes the JSON schema of --answers constrained: try --answers free"
+            raise type(error)(f"{self.name} at {self.settings.base_url}: {error} ({where})") from error
 
     def _name(self, annotator: str) -> str:
         return self.served.get(annotator) or self.settings.model.partition(":")[2]
@@ -94,7 +100,7 @@ def load_endpoints(settings: Settings, tasks: Sequence[Task], service: Service) 
     names = parse_model_map(settings.model_map, {task.name: task.asked(settings.annotator) for task in tasks})
     line = Line(str(settings.base_url), service)
     return {
-        task.name: Endpoint(settings, service, {a: n for (t, a), n in names.items() if t == task.name}, line)
+        task.name: Endpoint(settings, service, {a: n for (t, a), n in names.items() if t == task.name}, line, task)
         for task in tasks
     }
 
@@ -124,19 +130,33 @@ class Line:
             base_url=base_url, api_key=self._key or "none", timeout=service.timeout, max_retries=service.retries
         )
         self._turn = threading.Lock()
-        self._next = 0.0
+        self._next, self._told = 0.0, False
 
     def call(self, body: Mapping[str, Any]) -> tuple[Completion, Usage]:
         """One chat completion; replies that are none are asked for again, like the failures that the client retries."""
         for attempt in range(self.service.retries + 1):
             self._wait()
             try:
-                return _completion(self._post(body))
+                completion, usage, thoughts_alone = _completion(self._post(body))
+                if thoughts_alone:
+                    self._tell_of_thoughts()
+                return completion, usage
             except _NoCompletion as error:
                 found = error
             if attempt < self.service.retries:
                 time.sleep(min(LONGEST_PAUSE, 0.5 * 2**attempt))
-        raise ModelError(f"{found} (asked {self.service.retries + 1} times)")
+        raise Refused(f"{found} (asked {self.service.retries + 1} times)")
+
+    def _tell_of_thoughts(self) -> None:
+        with self._turn:
+            told, self._told = self._told, True
+        if not told:
+            print(
+                "hlvbench: the server gives text as reasoning_content alone, which makes an empty answer. Raise "
+                "--max-new-tokens if the reasoning is cut; else turn it off by --model-arg "
+                """chat_template_kwargs='{"enable_thinking": false}' or start the server without a reasoning parser""",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
 
     def _post(self, body: Mapping[str, Any]) -> Any:
         openai = self._openai
@@ -144,13 +164,15 @@ class Line:
             # the raw path: fields of this project's own choosing, and a reply that is read here
             return self._client.post("/chat/completions", body=dict(body), cast_to=object)
         except openai.APITimeoutError:
-            raise ModelError(f"no reply within {self.service.timeout:g} s, {self._times}; see --timeout") from None
+            raise Refused(f"no reply within {self.service.timeout:g} s, {self._times}; see --timeout") from None
         except openai.APIConnectionError as error:
             raise ModelError(f"cannot be reached, {self._times}: {self._plain(error.__cause__ or error)}") from None
         except openai.APIStatusError as error:
             if error.code == "content_filter":
                 return {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}
-            raise ModelError(self._status(error)) from None
+            # the key, the model's name and the quota are the same for all questions
+            kind = ModelError if error.status_code in (401, 402, 403, 404, 429) else Refused
+            raise kind(self._status(error)) from None
         except (ValueError, openai.APIError) as error:
             raise _NoCompletion(f"the reply cannot be read: {self._plain(error)}") from None
 
@@ -191,20 +213,42 @@ class _NoCompletion(Exception):
     """A reply that is not a chat completion."""
 
 
-def _completion(reply: Any) -> tuple[Completion, Usage]:
-    """Read a reply without trusting its shape."""
+def _completion(reply: Any) -> tuple[Completion, Usage, bool]:
+    """Read a reply without trusting its shape; does it hold text as reasoning alone?"""
     try:
         choice = reply["choices"][0]
-        text, finish = choice["message"]["content"], choice.get("finish_reason")
+        ended = finish_of(choice.get("finish_reason"))
+        message = (choice.get("message") or {}) if ended == "error" else choice["message"]
+        text = joined_parts(message.get("content")) or str(message.get("refusal") or "")
+        thoughts = message.get("reasoning_content") or message.get("reasoning")
     except (AttributeError, KeyError, IndexError, TypeError):
         shown = " ".join(str(reply).split())[:200]
         raise _NoCompletion(f"the reply is no chat completion: {shown!r}") from None
-    if text is not None and not isinstance(text, str):
-        raise _NoCompletion(f"the reply's content is of type {type(text).__name__}, text was expected")
     usage = reply.get("usage")
     counted = Usage(*(_count(usage, key) for key in ("prompt_tokens", "completion_tokens")))
-    ended = {"length": "length", "content_filter": "error"}.get(str(finish), "stop")
-    return Completion(text or "", ended, counted.new_tokens or 0), counted
+    # lone surrogates, which no file can hold, become U+FFFD
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return Completion(text, ended, counted.new_tokens or 0), counted, bool(thoughts and not text.strip())
+
+
+def finish_of(reason: object) -> str:
+    """A server's finish reason as `Generation.finish`: "length", "error", else "stop"."""
+    word = str(reason).casefold()
+    if any(part in word for part in ("length", "max_", "token_limit", "incomplete", "context_window")):
+        return "length"
+    errors = ("error", "filter", "safety", "abort", "cancel", "block", "prohibited", "recitation", "spii", "malformed")
+    return "error" if any(part in word for part in errors) else "stop"
+
+
+def joined_parts(content: object) -> str:
+    """The text of a message: a string, nothing, or a list of parts, of which those that hold thoughts are left out."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise TypeError(f"content of type {type(content).__name__}")
+    shown = [{"text": part} if isinstance(part, str) else part for part in content]
+    texts = [part.get("text") for part in shown if part.get("type", "text") in ("text", "output_text")]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _count(usage: Any, key: str) -> int | None:

@@ -31,11 +31,19 @@ from .adapters import (
     seat,
 )
 from .decode import Decoder
+from .embedded import source_of
 from .gate import PROBE, load_adapters
-from .load import check_kind, free_memory, identified, load_model, load_tokenizer, pick_device
+from .load import (
+    check_kind,
+    fitting_batch,
+    free_memory,
+    identified,
+    load_model,
+    load_tokenizer,
+    pick_device,
+)
 
 T = TypeVar("T")
-CPU_BATCH, GPU_BATCH = 16, 64
 
 
 @dataclass(frozen=True)
@@ -49,15 +57,15 @@ class _Voice:
 class HfModel:
     """The model of one task; the models of one run share what is loaded (see `Model`)."""
 
-    def __init__(self, host: _Host, task: str) -> None:
+    def __init__(self, host: _Host, task: Task) -> None:
         self.host, self.task = host, task
         self.name, self.context, self.batch_size = host.settings.model, host.context, host.batch_size
 
     def describe(self) -> dict[str, Any]:
-        return self.host.describe(self.task)
+        return self.host.describe(self.task.name)
 
     def group(self, annotator: str) -> str:
-        voice = self.host.voices[self.task, annotator]
+        voice = self.host.voices[self.task.name, annotator]
         return f"{voice.model} {voice.adapter}"
 
     def prompt_text(self, content: str) -> str:
@@ -67,7 +75,8 @@ class HfModel:
         return len(self.host.decoder.encode(content))
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
-        return self._by_voice(batch, self.host.answer)
+        task = self.task if self.host.settings.answers == "constrained" else None
+        return self._by_voice(batch, lambda voice, queries: self.host.answer(voice, queries, task))
 
     def next_words(self, batch: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
         """Per query the log-probability that its prompt goes on with each of `words`, one token each.
@@ -80,7 +89,7 @@ class HfModel:
         by_voice: dict[_Voice, list[int]] = {}
         for position, query in enumerate(batch):
             # a question put to no annotator of the task is the base's to answer
-            voice = self.host.voices.get((self.task, query.annotator)) or next(iter(self.host.voices.values()))
+            voice = self.host.voices.get((self.task.name, query.annotator)) or next(iter(self.host.voices.values()))
             by_voice.setdefault(voice, []).append(position)
         found: dict[int, T] = {}
         for voice, positions in by_voice.items():
@@ -95,7 +104,7 @@ class HfModel:
 def load_hf(settings: Settings, tasks: Sequence[Task]) -> dict[str, HfModel]:
     """One model per task name. Whatever is wrong with models or adapters is raised here, before any generation."""
     host = _Host(settings, {task.name: task.asked(settings.annotator) for task in tasks}, others_of(tasks))
-    return {task.name: HfModel(host, task.name) for task in tasks}
+    return {task.name: HfModel(host, task) for task in tasks}
 
 
 class _Host:
@@ -116,7 +125,7 @@ class _Host:
         self.device = pick_device(settings.device)
         self.minds_padding = False
         self._pass_gate()
-        self.batch_size = 1 if self.minds_padding else CPU_BATCH if self.device == "cpu" else GPU_BATCH
+        self.batch_size = 1 if self.minds_padding else fitting_batch(self._model, self.device)
         self.context = self._context()
 
     def _cast(self, annotators: Mapping[str, Sequence[str]]) -> tuple[AdapterPlan, dict[Pair, _Voice]]:
@@ -187,9 +196,17 @@ class _Host:
             self._model.set_adapter(self._names[voice.adapter])
         return self._model
 
-    def answer(self, voice: _Voice, queries: Sequence[Query]) -> list[Completion]:
-        """Greedy or sampled completions of one left-padded batch."""
-        return self.decoder.answer(self._ready(voice), queries)
+    def answer(self, voice: _Voice, queries: Sequence[Query], task: Task | None) -> list[Completion]:
+        """Greedy or sampled completions of one left-padded batch; task: of constrained answers."""
+        return self.decoder.answer(self._ready(voice), queries, task, self._ends(voice.adapter))
+
+    def _ends(self, adapter: Path | None) -> list[int]:
+        """The end token that the tokenizer beside an adapter names, where the base's names another."""
+        path = adapter / "tokenizer_config.json" if adapter else None
+        named = read_json(path).get("eos_token") if path and path.is_file() else None
+        token = named.get("content") if isinstance(named, dict) else named
+        found = self.decoder.tokenizer.convert_tokens_to_ids(token) if isinstance(token, str) else None
+        return [] if found is None or found == self.decoder.tokenizer.unk_token_id else [int(found)]
 
     def next_words(self, voice: _Voice, queries: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
         """Log-probabilities of `words` after each prompt of one left-padded batch."""
@@ -218,6 +235,7 @@ class _Host:
         return {
             "kind": "transformers",
             **vars(self.base),
+            **({"source": source} if (source := source_of(self.folder)) else {}),
             "revision": self.folder.name if self.folder.parent.name == "snapshots" else None,
             "adapters": {a: self._sha256[v.adapter] for a, v in own.items() if v.adapter},
             "models": {a: self._sha256[v.model] for a, v in own.items() if v.model != self.folder},

@@ -17,9 +17,10 @@ from ..settings import Settings
 from ..types import Task
 from . import Completion, OutOfMemory, Query
 from .adapters import identify
+from .embedded import NAME as EMBEDDED
+from .embedded import fetch_embedded
 from .gate import PROBE
-from .hf import CPU_BATCH, GPU_BATCH
-from .load import free_memory, is_out_of_memory, pick_device
+from .load import CPU_BATCH, GPU_BATCH, free_memory, is_out_of_memory, pick_device
 
 WHOLE = 512
 """Questions per call where the backend makes its own batches."""
@@ -125,6 +126,8 @@ def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> dict[str, LmEval]
     try:
         kind = get_model(backend)
         arguments = {**_defaults(backend, kind, settings), **simple_parse_args_string(rest)}
+        if arguments.get("pretrained") == EMBEDDED:
+            arguments["pretrained"] = str(fetch_embedded())
         size = arguments.get("batch_size")
         lm = kind.create_from_arg_obj(arguments)
     except Exception as error:  # every backend raises what it likes

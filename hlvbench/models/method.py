@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..errors import UsageError
 from ..settings import Settings
 from ..types import Task
 from . import Completion, Query
@@ -44,6 +45,8 @@ def register_method(name: str, make: Callable[[Task], Method]) -> None:
     """Make `--model NAME:` (and `Settings("NAME:")`) answer by `make(task)`, called once per task."""
 
     def load(rest: str, settings: Settings, tasks: Sequence[Task]) -> Mapping[str, MethodModel]:
+        if settings.answers == "constrained":
+            raise UsageError("--answers constrained: a method writes its own answers; leave the option out")
         return {task.name: MethodModel(settings.model, make(task)) for task in tasks}
 
     register_model(name, load)

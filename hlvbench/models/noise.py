@@ -25,6 +25,19 @@ def seed_at(base: int, step: int) -> int:
     return z ^ (z >> 31)
 
 
+def gumbel(seeds: Sequence[int], step: int, like: Any) -> Any:
+    """Independent Gumbel noise in the shape of `like` (rows, values), a function of each row's seed and the step."""
+    import torch
+
+    generator = torch.Generator(device=like.device)
+    noise = torch.empty(like.shape, dtype=torch.float32, device=like.device)
+    for row, base in enumerate(seeds):
+        generator.manual_seed(seed_at(base, step))
+        noise[row].exponential_(generator=generator)
+    # -log of an exponential variable is a Gumbel one; the draw has 24 bits and may be 0, whose log is none
+    return -noise.clamp_(min=2.0**-25).log()
+
+
 class GumbelNoise:
     """A logits processor that makes greedy decoding a draw from softmax(logits / temperature).
 
@@ -34,18 +47,7 @@ class GumbelNoise:
 
     def __init__(self, seeds: Sequence[int], temperature: float, prompt_length: int) -> None:
         self.seeds, self.temperature, self.prompt_length = seeds, temperature, prompt_length
-        self._generator: Any = None
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        import torch
-
-        if self._generator is None:
-            self._generator = torch.Generator(device=scores.device)
         step = input_ids.shape[1] - self.prompt_length
-        noise = torch.empty(scores.shape, dtype=torch.float32, device=scores.device)
-        for row, base in enumerate(self.seeds):
-            self._generator.manual_seed(seed_at(base, step))
-            noise[row].exponential_(generator=self._generator)
-        # -log of an exponential variable is a Gumbel one; the draw has 24 bits and may be 0, whose log is none
-        noise.clamp_(min=2.0**-25)
-        return scores.float() / self.temperature - noise.log()
+        return scores.float() / self.temperature + gumbel(self.seeds, step, scores)

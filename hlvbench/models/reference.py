@@ -1,4 +1,4 @@
-"""Reference systems: what a score means is seen beside people, floors and cheap tricks (METRICS.md section 9).
+"""Reference systems: what a score means is seen beside people, floors and cheap tricks (docs/metrics.md section 9).
 
 All but `majority` answer with dataset text, so their generations are never published.
 """

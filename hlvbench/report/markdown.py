@@ -32,6 +32,7 @@ from .rows import (
     swap_reading,
     swaps,
     tally,
+    unused,
     withheld,
 )
 
@@ -106,8 +107,11 @@ def _index(document: Document) -> list[str]:
     index, found = find(document, "hlv_index"), factors(document)
     if not index or not found:
         return []
-    rows = [[factor, _code(short(s)), plain(shown(s))] for factor, s in found.items()]
-    head = "Harmonic mean of four skills, each cut to 0–1; 0 if one is 0."
+    left = unused(document)
+    rows = [[f + (" (left out)" if f in left else ""), _code(short(s)), plain(shown(s))] for f, s in found.items()]
+    head = "Harmonic mean of the skills, each cut to 0–1; 0 if one is 0."
+    if left and index[0]["value"] is not None:
+        head += f" Here {plain(index[0]['note'])}."
     return ["### hlv_index and its factors", "", f"{plain(shown(index[0]))}. {head}", "",
             *_table(["factor", "metric", "value [95 % interval]"], rows)]  # fmt: skip
 

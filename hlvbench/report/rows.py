@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import MetricError
 from ..files import read_json, read_jsonl
 from ..metrics import REGISTRY, Metric, parse_metric
-from ..metrics.index import FACTORS
+from ..metrics.index import FACTORS, left_out
 
 Document = Mapping[str, Any]
 Score = Mapping[str, Any]
@@ -134,6 +134,12 @@ def factors(document: Document) -> dict[str, Score]:
     return {factor: scores[0] for factor, scores in found.items() if scores}
 
 
+def unused(document: Document) -> tuple[str, ...]:
+    """The factors that the document's index leaves out."""
+    metric = next((metric_of(score) for score in find(document, "hlv_index")), None)
+    return left_out(str(dict(metric.arguments)["without"])) if metric else ()
+
+
 def curve(document: Document, name: str, view: str) -> dict[int, Score]:
     """Group size -> row of a group metric, with the index's content reduction."""
     rows = find(document, name, view=view, reduce=FACTORS["imitation"][1]["reduce"])
@@ -159,6 +165,8 @@ def facts(document: Document) -> list[tuple[str, str]]:
     ]
     if document["missing_reasons"]:
         out.insert(5, ("Why missing", tally(document["missing_reasons"])))
+    if document.get("licence"):
+        out.append(("Data", str(document["licence"])))
     if document["thought"]:
         out.append(("With thoughts dropped", str(document["thought"])))
     if document["skipped"]:

@@ -25,6 +25,7 @@ from .rows import (
     overall,
     short,
     shown,
+    unused,
     withheld,
 )
 from .svg import interval_bar, value_of
@@ -69,15 +70,16 @@ def index_section(document: Document) -> Html:
     if not index:
         return Html("")
     rows: list[list[Part]] = []
+    left, lacking = unused(document), index[0]["value"] is None
     for name, score in {"hlv_index": index[0], **found}.items():
-        bound = tag("small", code(short(score))) if name in found else None
+        bound = [tag("small", code(short(score)), " left out" if name in left else "")] if name in found else None
         bar = interval_bar(score, "higher", (0.0, 1.0))
         rows.append([[name, bound], tag("td", value_of(score), class_="value"), bar])
-    how = note("The harmonic mean of four skills, each cut to 0–1, and 0 if one of them is 0: no skill can be bought "
-               "by another. People have 1.")  # fmt: skip
+    how = note("The harmonic mean of the skills, each cut to 0–1, and 0 if one of them is 0: no skill can be bought by "
+               "another. People have 1.", f" Here {index[0]['note']}." if left and not lacking else "")  # fmt: skip
     head = ["", "value [95 % interval]", "0 to 1"]
     drawn = table(head, rows, caption="The index and its factors", class_="headline index")
-    return titled("hlv_index and its four factors", how, drawn)
+    return titled("hlv_index and its factors", how, drawn)
 
 
 def withheld_section(document: Document) -> Html:

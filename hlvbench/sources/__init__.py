@@ -15,7 +15,7 @@ from typing import Any
 
 from ..types import Annotation, Item, Label
 
-SOURCES = ("varierr", "lewidi", "table", "synthetic")
+SOURCES = ("varierr", "lewidi", "convarg", "table", "synthetic")
 SPLITS = ("train", "dev", "test")
 
 
@@ -24,10 +24,12 @@ class TaskSpec:
     """A parsed task.toml.
 
     `labels` are all labels allowed (every integer of an ordinal range); `priority` the same labels,
-    the strongest first. `fields` maps field names to shown names, in order. `splits` is a file name
+    the strongest first. `fields` maps field names to shown names, in order; `meanings` labels to
+    what they mean, in one clause. `splits` is a file name
     in `folder`, or fractions ({"train": .6, "dev": .2, "test": .2, "seed": 0}). `options` holds the
-    keys that belong to the source alone, unparsed. `problems` is what was wrong with the file:
-    whoever loads the spec reports it, together with what else is found.
+    keys that belong to the source alone, unparsed. `licence` says how the data may be used and whom to name.
+    `index_without` names factors of `hlv_index` that cannot rank on this task. `problems` is what was wrong with
+    the file: whoever loads the spec reports it, together with what else is found.
     """
 
     name: str
@@ -41,6 +43,9 @@ class TaskSpec:
     folder: Path
     min_records: int = 20
     majority_sentence: str = "This is my decision."
+    meanings: Mapping[Label, str] = field(default_factory=dict)
+    licence: str = ""
+    index_without: tuple[str, ...] = ()
     splits: str | Mapping[str, float] = "splits.json"
     options: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

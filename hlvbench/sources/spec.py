@@ -16,7 +16,8 @@ from ..types import Label
 from . import SOURCES, SPLITS, TaskSpec, source_module
 
 KEYS = ("name", "version", "source", "kind", "labels", "range", "priority", "instruction", "fields", "splits",
-        "min_records", "majority_sentence")  # fmt: skip
+        "min_records", "majority_sentence", "meanings", "licence", "index_without")  # fmt: skip
+INDEX_FACTORS = ("decision", "grounding", "imitation", "distinctness")
 MOST_SCORES = 1001
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}")
@@ -94,6 +95,9 @@ class _Reader:
             folder=self.folder,
             min_records=self.min_records(),
             majority_sentence=self.line("majority_sentence", TaskSpec.majority_sentence),
+            meanings=self.meanings(labels),
+            licence=self.line("licence", None) if "licence" in self.data else "",
+            index_without=self.index_without(),
             splits=self.splits(),
             options={key: self.data[key] for key in self.own if key in self.data},
             problems=tuple(self.problems),
@@ -177,6 +181,32 @@ class _Reader:
         if len({str(shown) for shown in fields.values()}) < len(fields):
             self.wrong("fields", f"two fields have the same shown name: {list(fields.values())!r}")
         return {str(key): str(shown) for key, shown in fields.items()}
+
+    def meanings(self, labels: tuple[Label, ...]) -> Mapping[Label, str]:
+        table = self.data.get("meanings", {})
+        if not isinstance(table, dict):
+            self.wrong("meanings", f'a table of label = "what it means" is needed, got {table!r}')
+            return {}
+        known = {str(label): label for label in labels}
+        for name, clause in table.items():
+            if name not in known and labels:
+                self.wrong("meanings", f"{name!r} is no label of the task")
+            if not isinstance(clause, str) or not clause.strip() or not is_printable(clause):
+                self.wrong("meanings", f"{name} = {clause!r}: one line of text is needed")
+        absent = [str(label) for label in labels if str(label) not in table]
+        if table and absent and self.data.get("kind") == "nominal":
+            self.wrong("meanings", f"say what every label means, or none; {', '.join(absent)} missing")
+        return {known[name]: str(clause).strip() for name, clause in table.items() if name in known}
+
+    def index_without(self) -> tuple[str, ...]:
+        left = self.data.get("index_without", [])
+        if not isinstance(left, list) or any(factor not in INDEX_FACTORS for factor in left):
+            self.wrong("index_without", f"a list of {', '.join(INDEX_FACTORS)} is needed, got {left!r}")
+            return ()
+        if len(set(left)) < len(left) or len(left) == len(INDEX_FACTORS):
+            self.wrong("index_without", f"each at most once, and not all of them, got {left!r}")
+            return ()
+        return tuple(left)
 
     def min_records(self) -> int:
         count = self.data.get("min_records", TaskSpec.min_records)

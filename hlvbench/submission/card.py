@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from ..attacks import SYSTEMS as ATTACKS
 from ..files import sha256_text
 from ..models.reference import SYSTEMS as REFERENCES
+from ..settings import ANSWERS
 from ..sources.spec import is_name
 from .intake import hidden, local_path, strings
 
@@ -184,6 +185,7 @@ FREE: Mapping[str, Check] = {
         {"name": _line(120)},
         {"revision": _line(80), "config_sha256": _sha, "weights_sha256": _sha, "distributed": _flag},
     ),
+    "asked": _table({"prompt": _whole, "answers": _one_of(*ANSWERS)}),
     "adapters": _list(_table({"task": _line(64), "annotator": _line(64), "sha256": _sha}), 400),
     "cost": _table({}, {"hardware": _line(120), "hours": _amount, "usd": _amount, "note": _prose(500)}),
     "overlap": _by(is_name, _table({"answers": _whole, "train_copies": _whole, "dataset_text": _whole}), 40),
@@ -191,7 +193,7 @@ FREE: Mapping[str, Check] = {
 }  # fmt: skip
 ORDER = (
     "format", "name", "date", "system", "method", "recipe", "seed", "authors", "description", "links", "base",
-    "training", "cost", "reproduce", "overlap", "generations", "verified", "files", "adapters",
+    "asked", "training", "cost", "reproduce", "overlap", "generations", "verified", "files", "adapters",
 )  # fmt: skip
 HEAD = "# What this submission says of itself; made by `hlvbench submit`. `hlvbench check --write` rewrites the file.\n"
 

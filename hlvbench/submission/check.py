@@ -14,6 +14,7 @@ from ..errors import DataError, HlvbenchError, UsageError
 from ..files import dump_json, generation_lines, sha256_bytes, sha256_text, write_atomic
 from ..metrics.answers import Embedder
 from ..score import score_task
+from ..settings import asked_by
 from ..task import describe_tasks, load_spec, load_task
 from ..types import Generation, Task
 from . import intake
@@ -247,7 +248,10 @@ def _rescore(
             if "recipe" not in submission.card:
                 findings.warn(where, "not re-scored: its data are not at hand (hlvbench fetch, or HLVBENCH_DATA)")
             continue
-        fresh = score_task(loaded, rows, desk.embedder, system=document["system"], per_answer=False).document
+        fresh = score_task(
+            loaded, rows, desk.embedder, system=document["system"], per_answer=False,
+            asked=asked_by(submission.settings),
+        ).document  # fmt: skip
         found, version = compare_documents(document, fresh), version_of(document)
         if version != __version__ and (new or _release(version) > _release(__version__)):
             findings.error(where, f"scored by hlvbench {version}, this is {__version__}: score it with this release "

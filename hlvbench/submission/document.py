@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, MetricError
-from ..metrics import REGISTRY, bind, parse_signature
-from ..metrics.index import FACTORS, factor_metrics, harmonic_index
+from ..metrics import REGISTRY, Metric, bind, parse_metric, parse_signature
+from ..metrics.index import FACTORS, factor_metrics, harmonic_index, left_out
 from ..stats import KEPT, decode
 from .intake import hidden, local_path
 
@@ -53,6 +53,8 @@ def _shape(document: Document, task: str) -> list[str]:
         "scores": lambda v: isinstance(v, list) and 0 < len(v) <= MOST_SCORES,
         "replicates": lambda v: _has(v, {"count", "values"}) and isinstance(v["values"], dict),
     }  # fmt: skip
+    if "licence" in document:
+        kinds["licence"] = lambda v: isinstance(v, str) and len(v) <= 500 and not hidden(v)
     unknown = [f"{k!r:.60} is not a key of a scores.json" for k in document if k not in {*kinds, "details", "clusters"}]
     if not _is_count(document.get("clusters", 0)):
         unknown.append(f"clusters: a count was expected, got {document['clusters']!r:.60}")
@@ -174,10 +176,23 @@ def _replicates(document: Document) -> list[str]:
 
 
 def by_metric(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The rows over all annotators of the index and its factors, by the names of `FACTORS` and hlv_index."""
-    wanted = {str(metric): name for name, metric in {**factor_metrics(), INDEX: bind(INDEX)}.items()}
-    named = [(row["signature"].partition("|")[0], row) for row in rows if row["annotator"] is None]
+    """The rows over all annotators of the index and its factors, by the names of `FACTORS` and hlv_index.
+
+    Of a document of the releases 0.1 these are index 1 and its factors.
+    """
+    wanted = {
+        metric: name
+        for within in ("label", "all")
+        for name, metric in {**factor_metrics(within=within), INDEX: bind(INDEX, within=within)}.items()
+    }
+    named = [(_whole(row), row) for row in rows if row["annotator"] is None]
     return {wanted[metric]: row for metric, row in named if metric in wanted}
+
+
+def _whole(row: Mapping[str, Any]) -> Metric:
+    """The metric of a row; of an index that leaves factors out, the index."""
+    metric = parse_metric(row["signature"].partition("|")[0])
+    return bind(INDEX, **{**dict(metric.arguments), "without": ""}) if metric.name == INDEX else metric
 
 
 def _index(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -187,10 +202,12 @@ def _index(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return [f"no {INDEX} by this version's encoder: nothing that the row could be ranked by"]
     if found[INDEX]["value"] is None:
         return []
-    absent = [factor for factor in FACTORS if found.get(factor, {"value": None})["value"] is None]
+    left = left_out(str(dict(parse_signature(found[INDEX]["signature"]).metric.arguments)["without"]))
+    used = [factor for factor in FACTORS if factor not in left]
+    absent = [factor for factor in used if found.get(factor, {"value": None})["value"] is None]
     if absent:
         return [f"{INDEX} has a value but its factor {', '.join(absent)} has none"]
-    made = float(harmonic_index({f: np.array([found[f]["value"]]) for f in FACTORS})[0])
+    made = float(harmonic_index({f: np.array([found[f]["value"]]) for f in used})[0])
     if abs(made - found[INDEX]["value"]) > EQUAL:
         return [f"{INDEX} is {found[INDEX]['value']}, but its factors make {made:.6f}"]
     return []

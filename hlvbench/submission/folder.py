@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import sha256_bytes
+from ..settings import asked_by
 from ..sources.download import upstream_of
 from ..sources.spec import is_name
 from ..task import load_spec, task_names
@@ -195,6 +196,10 @@ def _settings(settings: Any, card: Mapping[str, Any], findings: Findings) -> lis
     if method in _PROMPTED and (prompt != method or settings.get("adapter_dir") or settings.get("model_map")):
         findings.error(CARD, f"method is {method}, but the run had the prompt {prompt!r:.20}"
                        f"{' and adapters' if settings.get('adapter_dir') else ''}")  # fmt: skip
+    if card.get("asked", {}) != asked_by(settings):
+        findings.error(
+            CARD, f"asked is {card.get('asked')!r:.80}, but the run's settings say {asked_by(settings)!r:.80}"
+        )
     if set(card["generations"]) != set(tasks):
         findings.error(CARD, f"generations: the tasks {', '.join(tasks)} were expected")
     return tasks
@@ -274,7 +279,7 @@ def is_summary(name: str, task: str) -> bool:
 
 
 def _judges(parsed: Mapping[str, Any], task: str, findings: Findings) -> list[Mapping[str, Any]]:
-    """The summaries that judges left, where they have the fields of CLI.md."""
+    """The summaries that judges left, where they have the fields of docs/cli.md."""
     out = []
     found = [(n, v) for n, v in parsed.items() if is_summary(n, task)]
     for name, value in found:

@@ -17,6 +17,7 @@ from ..errors import DataError, RunError, UsageError, all_problems
 from ..files import dump_json, read_generations, read_json, read_text, sha256_bytes, sha256_file, write_atomic
 from ..report import side_by_side
 from ..report.markdown import plain
+from ..settings import asked_by
 from ..types import Task
 from .answers import to_generations
 from .card import (
@@ -156,6 +157,7 @@ def _card(
     card |= {"description": about.description} if about.description else {}
     card |= {"links": dict(about.links)} if about.links else {}
     card |= _base(described, model, settings, about)
+    card |= {"asked": asked} if (asked := asked_by(settings)) else {}
     whose = about.annotators or _whose(settings)
     card["training"] = {
         "annotators": whose, "splits": [s for s in about.trained_on or () if s != "none"], "lewidi": about.lewidi,

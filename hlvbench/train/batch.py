@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ModelError
 from ..models.decode import Decoder
+from ..models.logprobs import Example
 from ..prompt import Prompter, render_answer
 from ..types import Annotation, Task
-from .loss import token_logps
 from .pairs import Preference
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Example:
-    """Token ids of a rendered prompt and of the answer to learn, its end token included."""
-
-    prompt: tuple[int, ...]
-    answer: tuple[int, ...]
-
-    @property
-    def tokens(self) -> int:
-        return len(self.prompt) + len(self.answer)
 
 
 @dataclass(frozen=True)
@@ -75,36 +59,6 @@ class Encoder:
         fits = self.longest is None or max(e.tokens for e in examples) <= self.longest
         self.too_long += not fits
         return fits
-
-
-def forward(model: Any, rows: Sequence[Example], pad: int) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the rows' answer tokens and their mask, (B, T) each, T the longest answer.
-
-    Rows are padded on the left, as in inference, so that answers end together and only the positions that predict
-    them go through the output layer.
-    """
-    import torch
-
-    width, keep = max(r.tokens for r in rows), max(len(r.answer) for r in rows)
-    gaps = [width - r.tokens for r in rows]
-    ids = [[pad] * gap + [*r.prompt, *r.answer] for gap, r in zip(gaps, rows, strict=True)]
-    mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps], device=model.device)
-    answered = torch.tensor([[0] * (keep - len(r.answer)) + [1] * len(r.answer) for r in rows], device=model.device)
-    inputs = torch.tensor(ids, device=model.device)
-    arguments = {"logits_to_keep": keep + 1} if _keeps_logits(model) else {}
-    # the answers stand last, and their first token is predicted one position earlier
-    logits = model(
-        input_ids=inputs, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), use_cache=False,
-        **arguments,
-    ).logits[:, -keep - 1 : -1]  # fmt: skip
-    logps = token_logps(logits, inputs[:, -keep:])
-    # padding has no finite value to multiply away where a model writes infinities there
-    return logps.masked_fill(answered == 0, 0.0), answered
-
-
-def _keeps_logits(model: Any) -> bool:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(base.forward).parameters
 
 
 def micro_batches(rows: Sequence[Any], size: int) -> list[list[int]]:

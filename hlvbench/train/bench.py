@@ -13,6 +13,7 @@ from ..files import dump_json, write_atomic
 from ..models import Completion, Query
 from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, local_folder, seat, write_record
 from ..models.decode import Decoder
+from ..models.embedded import source_of
 from ..models.gate import PROBE, load_adapters
 from ..models.load import free_memory, load_model, load_tokenizer, pick_device
 from ..settings import Settings
@@ -187,7 +188,13 @@ class Bench:
         write_record(folder, task, annotator, self.base)
 
     def describe(self) -> dict[str, Any]:
-        return {**vars(self.base), "device": self.device, "dtype": self.dtype}
+        source = source_of(self.folder)
+        return {
+            **vars(self.base),
+            **({"source": source} if source else {}),
+            "device": self.device,
+            "dtype": self.dtype,
+        }
 
 
 def _targets(words: str) -> Any:

@@ -24,6 +24,7 @@ from ..metrics.answers import Embedder
 from ..models.adapters import WEIGHTS, AdapterPlan, local_folder
 from ..prompt import render_answer
 from ..provenance import provenance
+from ..settings import PROMPT_VERSION
 from ..share import ALONE, Share
 from ..task import load_tasks
 from ..types import Task
@@ -106,6 +107,8 @@ def _identity(job: Job, crew: Crew) -> dict[str, Any]:
         **{f"data {name}": digest for name, digest in job.task.data_sha256.items()},
         "base config": base.config_sha256,
         "base weights": base.weights_sha256,
+        "tokenizer": base.tokenizer_sha256,
+        "prompt version": PROMPT_VERSION,
         "start": sha256_file(weights) if weights and weights.exists() else None,
     }
 

@@ -9,17 +9,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def token_logps(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log-probability of every token, float32.
-
-    logits: (B, T, V), those that predict `tokens` (B, T): already shifted. Returns (B, T).
-    """
-    import torch
-
-    flat = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
-    return -flat.view(tokens.shape)
-
-
 def answer_logps(logps: Tensor, mask: Tensor) -> Tensor:
     """log π(y|x): the sum over an answer's tokens. logps: (B, T); mask: (B, T), 1 on the answer. Returns (B,)."""
     return (logps * mask).sum(dim=1)

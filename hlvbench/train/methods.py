@@ -12,9 +12,10 @@ from typing import Any
 from ..files import write_atomic
 from ..metrics.answers import Embedder
 from ..models.load import free_memory, is_out_of_memory
+from ..models.logprobs import forward
 from ..stats import seeded
 from ..types import Annotation, Task
-from .batch import Encoder, Pair, forward, micro_batches
+from .batch import Encoder, Pair, micro_batches
 from .bench import CPU_MICRO, GPU_MICRO, Bench, Speakers
 from .config import Config
 from .loop import Loop, Objective, State, Stats, TrainError

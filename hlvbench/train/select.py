@@ -55,7 +55,7 @@ class Selector:
     """Scores checkpoints of a task's annotators on dev.
 
     start: the SFT adapters' dev answers of all annotators. A candidate is scored with the others' answers as they
-    start: whose answers these are is told from the differences between annotators (METRICS.md section 6, `self`).
+    start: whose answers these are is told from the differences between annotators (docs/metrics.md section 6, `self`).
     """
 
     task: Task
