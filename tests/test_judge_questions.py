@@ -47,6 +47,22 @@ def test_the_person_asked_for_is_one_of_at_most_four(annotators: int, letters: i
     assert {a for q in questions for a in q.candidates} == set(task.annotators)
 
 
+def test_candidates_annotated_the_item_too_as_long_as_there_are_such() -> None:
+    task = toy_task(annotators=9, items=(12, 4, 40), absent=0.6)
+    about: dict[str, set[str]] = {}
+    for item, annotator in task.questions("test"):
+        about.setdefault(item, set()).add(annotator)
+    used: dict[str, set[str]] = {item: set() for item in about}
+    for q in asked(task):
+        there = about[q.item.id]
+        assert len(there & set(q.candidates)) == min(len(there), 4)
+        assert len(q.candidates) == 4
+        used[q.item.id] |= set(q.candidates)
+    # items of few, of whom the rest are others, and of many, all of whom are candidates somewhere
+    assert {len(there) for there in about.values()} >= {2, 3, 4, 5, 6}
+    assert any(len(there) > 4 and there == used[item] for item, there in about.items())
+
+
 @settings(deadline=None)
 @given(
     st.integers(2, 6),
