@@ -284,8 +284,20 @@ def swaps(document: Document) -> list[Mapping[str, Any]]:
     return sorted(found, key=lambda t: (t["view"] != first, -t["m"]))
 
 
-def swap_reading(table: Sequence[Sequence[float | None]], people: Sequence[Sequence[float | None]]) -> str:
-    """A swap matrix in words."""
+def swap_present(document: Document, table: Mapping[str, Any]) -> tuple[list[str], Mapping[str, Any], str]:
+    """The annotators whom a swap matrix has a value of, the table without the rows and columns of the others, and its
+    reading in words."""
+    kept = [i for i, row in enumerate(table["system"]) if any(v is not None for v in row)]
+    names = annotators(document)
+    sides = {side: [[table[side][i][j] for j in kept] for i in kept] for side in ("system", "people")}
+    absent = [name for i, name in enumerate(names) if i not in kept]
+    return [names[i] for i in kept], {**table, **sides}, swap_reading(sides["system"], sides["people"], absent)
+
+
+def swap_reading(
+    table: Sequence[Sequence[float | None]], people: Sequence[Sequence[float | None]], absent: Sequence[str] = ()
+) -> str:
+    """A swap matrix in words; `absent`: whom it lacks."""
     apart, own, theirs = rows_apart(table), diagonal(table), rows_apart(people)
     chance = 1 / max(1, sum(any(v is not None for v in row) for row in table))
     if apart is None or own is None:
@@ -294,6 +306,9 @@ def swap_reading(table: Sequence[Sequence[float | None]], people: Sequence[Seque
         f"Mean on the diagonal {number(own)} (people {number(diagonal(people))}, chance {number(chance)}); "
         f"two rows differ by at most {number(apart)} (people {number(theirs)})."
     )
+    if absent:
+        named = ", ".join(absent) if len(absent) <= MOST_COLUMNS else f"{len(absent)} annotators"
+        said += f" Left out, with too few answers or dev annotations: {named}."
     if apart < 0.02:
         return f"All rows are alike: under all names the probe sees one writer. {said}"
     return said
