@@ -121,7 +121,7 @@ def from_dataset(
     labels: Sequence[Label],
     fields: Mapping[str, str],
     instruction: str,
-    min_records: int = 20,
+    min_records: int = 10,
     version: str = "1",
 ) -> Task:
     """Write a `datasets.Dataset` (or any rows) as a task folder, which every command takes, and load it.

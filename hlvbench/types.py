@@ -96,7 +96,7 @@ class Task:
     splits: Mapping[str, tuple[str, ...]]
     subsets: Mapping[str, frozenset[str]] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
-    min_records: int = 20
+    min_records: int = 10
     data_sha256: Mapping[str, str] = field(default_factory=dict)
     majority_sentence: str = "This is my decision."
     meanings: Mapping[Label, str] = field(default_factory=dict)
@@ -115,9 +115,15 @@ class Task:
 
     @cached_property
     def scored_annotators(self) -> tuple[str, ...]:
-        """The annotators with a record of at least `min_records` items; the others stay out of every metric."""
-        counts = Counter(annotator for _, annotator in self.by_pair)
-        return tuple(a for a in self.annotators if counts[a] >= self.min_records)
+        """The annotators with a record of at least `min_records` items in each split that metrics read: test, and dev
+        where there is one. The others stay out of every metric."""
+        counts = [Counter(a for _, a in self.questions(split)) for split in self.read_by_metrics]
+        return tuple(a for a in self.annotators if all(c[a] >= self.min_records for c in counts))
+
+    @property
+    def read_by_metrics(self) -> tuple[str, ...]:
+        """The splits whose human records metrics read: test is asked about, and dev tells annotators apart."""
+        return tuple(split for split in ("dev", "test") if self.splits.get(split))
 
     def asked(self, names: Collection[str] | None = None) -> tuple[str, ...]:
         """Whom systems answer for: the annotators of these names, by default those who are scored."""
@@ -131,7 +137,7 @@ class Task:
         """
         kept = self.asked({*self.scored_annotators, *(names or ())})
         return (
-            self if kept == self.scored_annotators == self.annotators else replace(self, annotators=kept, min_records=1)
+            self if kept == self.scored_annotators == self.annotators else replace(self, annotators=kept, min_records=0)
         )
 
     def questions(

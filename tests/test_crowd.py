@@ -28,8 +28,8 @@ SCORED = ("Ann1", "Ann2", "Ann3")
 
 
 def crowd() -> Task:
-    """Four annotators of whom Ann4 left three records, none of them in train, and Ann3 twelve, none in train."""
-    task = toy_task(items=(12, 6, 12))
+    """Four annotators of whom Ann4 left three records, none of them in train, and Ann3 22, none in train."""
+    task = toy_task(items=(12, 10, 12))
     few = {"test0", "test1", "dev0"}
     kept = [r for r in task.records if r.annotator != "Ann4" or r.item in few]
     kept = [r for r in kept if r.annotator != "Ann3" or not r.item.startswith("train")]

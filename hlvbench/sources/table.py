@@ -60,8 +60,9 @@ def read_table(spec: TaskSpec) -> tuple[Source, Splits]:
     reader = _Reader(spec)
     reader.read_items()
     reader.read_records()
+    before = len(reader.problems)
     splits = reader.read_splits()
-    reader.check_annotators()
+    reader.check_annotators(splits if len(reader.problems) == before else None)
     if reader.problems or splits is None:
         heading = f"{spec.folder}: {len(reader.problems)} problems"
         raise TaskError(all_problems(heading, reader.problems, MOST_PROBLEMS))
@@ -200,7 +201,7 @@ class _Reader:
             return f"unknown label {value!r}{nearest(value, [str(label) for label in spec.labels])}"
         return ""
 
-    def check_annotators(self) -> None:
+    def check_annotators(self, splits: Splits | None) -> None:
         """Fewer than two annotators, or than two with `min_records`; names that one folder would hold."""
         counts = Counter(annotator for _, annotator in self.pairs)
         if not counts:
@@ -213,12 +214,17 @@ class _Reader:
             other = folded.setdefault(name.casefold(), name)
             if other != name:
                 self.problems.append(f"{ANNOTATIONS}: annotators {other!r} and {name!r} differ in case alone")
+        for split in [s for s in ("dev", "test") if splits and splits.ids.get(s)]:
+            within = set(splits.ids[split]) if splits else set()
+            inside = Counter(annotator for item, annotator in self.pairs if item in within)
+            counts = Counter({a: min(count, inside[a]) for a, count in counts.items()})
         first, second = sorted(counts.values(), reverse=True)[:2]
-        if second < self.spec.min_records:
+        if splits and second < self.spec.min_records:
+            remedy = f"set min_records = {second} or less" if second else "give the splits other items"
             self.problems.append(
-                f"task.toml: min_records: fewer than two annotators have {self.spec.min_records} records (one per "
-                f"item counts; the two largest have {first} and {second}), so no metric could be given; set "
-                f"min_records = {second} or less"
+                f"task.toml: min_records: fewer than two annotators have records of {self.spec.min_records} items in "
+                f"test, and in dev where there is one (the two largest have {first} and {second}), so no metric could "
+                f"be given; {remedy} (hlv_index needs 10)"
             )
 
     def read_splits(self) -> Splits | None:
