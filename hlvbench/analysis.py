@@ -47,8 +47,7 @@ def analyze(
     if len(task.scored_annotators) < 2:
         raise UsageError(
             f"task {task.name}: an analysis compares annotators, and {len(task.scored_annotators)} of "
-            f"{len(task.annotators)} have records of {task.min_records} items in {' and '.join(task.read_by_metrics)}, "
-            "as needed (min_records in task.toml)"
+            f"{len(task.annotators)} have records of {task.min_records} test items (min_records in task.toml)"
         )
     if not task.splits.get(split):
         raise UsageError(f"task {task.name} has no items in split {split!r}; there are {', '.join(task.splits)}")

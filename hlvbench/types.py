@@ -115,15 +115,9 @@ class Task:
 
     @cached_property
     def scored_annotators(self) -> tuple[str, ...]:
-        """The annotators with a record of at least `min_records` items in each split that metrics read: test, and dev
-        where there is one. The others stay out of every metric."""
-        counts = [Counter(a for _, a in self.questions(split)) for split in self.read_by_metrics]
-        return tuple(a for a in self.annotators if all(c[a] >= self.min_records for c in counts))
-
-    @property
-    def read_by_metrics(self) -> tuple[str, ...]:
-        """The splits whose human records metrics read: test is asked about, and dev tells annotators apart."""
-        return tuple(split for split in ("dev", "test") if self.splits.get(split))
+        """The annotators with a record of at least `min_records` test items; the others stay out of every metric."""
+        counts = Counter(a for _, a in self.questions("test"))
+        return tuple(a for a in self.annotators if counts[a] >= self.min_records)
 
     def asked(self, names: Collection[str] | None = None) -> tuple[str, ...]:
         """Whom systems answer for: the annotators of these names, by default those who are scored."""

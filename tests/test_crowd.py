@@ -73,7 +73,9 @@ def test_the_whole_job_scores_the_others_and_tasks_says_how_many(
     assert (found["questions"], found["missing"]) == (36, 0)
     capsys.readouterr()
     assert main(["tasks", "--tasks-dir", str(tasks_dir)]) == 0
-    assert "4 annotators (Ann1, Ann2, Ann3, Ann4), 3 of them scored" in capsys.readouterr().out
+    assert (
+        "4 annotators (Ann1, Ann2, Ann3, Ann4), 3 of them scored (records of 10 test items)" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.slow

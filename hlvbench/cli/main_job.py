@@ -64,7 +64,7 @@ def _task_line(row: Mapping[str, Any]) -> str:
     shown = ", ".join(names) if len(names) <= 6 else f"{names[0]} … {names[-1]}"
     scored = ""
     if row.get("scored", len(names)) < len(names):
-        scored = f", {row['scored']} of them scored (records of {row['min_records']} items in test, and in dev)"
+        scored = f", {row['scored']} of them scored (records of {row['min_records']} test items)"
     who = f"{len(names)} annotators ({shown}){scored}"
     much = f"{sizes} items  {who}" if names else "items and annotators as the data have them"
     licence = f"\n  licence: {row['licence']}" if row["licence"] else ""

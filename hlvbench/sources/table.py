@@ -214,17 +214,16 @@ class _Reader:
             other = folded.setdefault(name.casefold(), name)
             if other != name:
                 self.problems.append(f"{ANNOTATIONS}: annotators {other!r} and {name!r} differ in case alone")
-        for split in [s for s in ("dev", "test") if splits and splits.ids.get(s)]:
-            within = set(splits.ids[split]) if splits else set()
-            inside = Counter(annotator for item, annotator in self.pairs if item in within)
-            counts = Counter({a: min(count, inside[a]) for a, count in counts.items()})
-        first, second = sorted(counts.values(), reverse=True)[:2]
-        if splits and second < self.spec.min_records:
-            remedy = f"set min_records = {second} or less" if second else "give the splits other items"
+        if splits is None:
+            return
+        tested = Counter(annotator for item, annotator in self.pairs if item in set(splits.ids["test"]))
+        first, second = [*sorted(tested.values(), reverse=True), 0, 0][:2]
+        if second < self.spec.min_records:
+            remedy = f"set min_records = {second} or less" if second else "put other items into test"
             self.problems.append(
-                f"task.toml: min_records: fewer than two annotators have records of {self.spec.min_records} items in "
-                f"test, and in dev where there is one (the two largest have {first} and {second}), so no metric could "
-                f"be given; {remedy} (hlv_index needs 10)"
+                f"task.toml: min_records: fewer than two annotators have records of {self.spec.min_records} test items "
+                f"(the two largest have {first} and {second}), so no metric could be given; {remedy} (hlv_index needs "
+                "10 in test and 10 in dev)"
             )
 
     def read_splits(self) -> Splits | None:
