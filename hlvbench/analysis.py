@@ -111,11 +111,11 @@ def label_shares(task: Task) -> dict[str, Any]:
 
 
 def style(task: Task, items: Sequence[Item], draws: Draws) -> dict[str, Any]:
-    """Mean of every feature per scored annotator, one explanation per item (the priority record), raw view."""
+    """Mean of every feature per scored annotator, one explanation per item (the priority record's), raw view."""
     place = {item.id: row for row, item in enumerate(items)}
     names, rows = feature_names(len(task.fields), "raw"), []
     for annotator in task.scored_annotators:
-        records = [found[0] for (_, who), found in task.by_pair.items() if who == annotator]
+        records = [task.human(p) for p in task.by_pair if p[1] == annotator and p in task.explained]
         table = np.full((len(items), len(names)), np.nan)
         texts = [in_view(r.explanation, "raw") for r in records]
         table[[place[r.item] for r in records]] = features(texts, [task.items[r.item] for r in records], "raw")

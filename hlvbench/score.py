@@ -33,7 +33,14 @@ _IN_VIEWS: Mapping[str, tuple[Callable[[Answers, str], np.ndarray], tuple[str, .
 
 
 def _in_view(values: Callable[[Answers, str], np.ndarray], view: str) -> Callable[[Answers], np.ndarray]:
-    return lambda answers: values(answers, view)
+    """Of questions whose annotator wrote no explanation NaN."""
+
+    def of(answers: Answers) -> np.ndarray:
+        out = np.full(len(answers.questions), np.nan)
+        out[[pair in answers.task.explained for pair in answers.questions]] = values(answers.explained, view)
+        return out
+
+    return of
 
 
 PER_ANSWER: Mapping[str, Callable[[Answers], np.ndarray]] = {
@@ -153,6 +160,8 @@ def _score(
     }
     if task.licence:
         document["licence"] = task.licence
+    if label_only := len(first.questions) - len(first.explained.questions):
+        document["label_only"] = label_only
     if metrics is None:
         document["details"] = details(first)
     answers = enumerate(panels) if per_answer else ()
@@ -321,7 +330,7 @@ def _majority(panel: Answers) -> dict[str, float | None]:
     hits: dict[str, list[bool]] = {}
     modes: dict[str, Any] = {}
     for annotator in panel.annotators:
-        counts = Counter(r.label for r in panel.task.records_of("train", annotator))
+        counts = Counter(r.label for r in panel.task.records_of("train", annotator, label_only=True))
         modes[annotator] = min(counts, key=lambda y: (-counts[y], y)) if counts else None
     for pair in panel.questions:
         own = {r.label for r in panel.task.by_pair[pair]}

@@ -54,7 +54,7 @@ def clusters(items: Sequence[Item]) -> tuple[tuple[int, ...], ...]:
 
     first: dict[str, int] = {}
     for position, item in enumerate(items):
-        texts = map(plain_text, item.text.values())
+        texts = map(plain_text, filter(None, item.text.values()))
         for key in texts if item.group is None else [f"group\n{item.group}"]:
             owner = first.setdefault(key, position)
             low, high = sorted((find(owner), find(position)))

@@ -154,7 +154,7 @@ def _layouts(
     laid, left_out = {}, []
     scored = set(task.scored_annotators)
     for item, annotator in task.questions(split, limit):
-        if annotator not in scored:
+        if annotator not in scored or (item, annotator) not in task.explained:
             continue
         names = _candidates(task, references.people(item), item, annotator, seed)
         if len(names) < 2:

@@ -163,8 +163,10 @@ def facts(document: Document) -> list[tuple[str, str]]:
         ("Majority line (label accuracy)", number(document["majority"]["mean"])),
         ("Without an explanation", str(document["without_explanation"])),
     ]
+    if document.get("label_only"):
+        out.insert(3, ("Without a human explanation", f"{document['label_only']}, in label metrics alone"))
     if document["missing_reasons"]:
-        out.insert(5, ("Why missing", tally(document["missing_reasons"])))
+        out.insert(5 + bool(document.get("label_only")), ("Why missing", tally(document["missing_reasons"])))
     if document.get("licence"):
         out.append(("Data", str(document["licence"])))
     if document["thought"]:

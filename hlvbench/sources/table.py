@@ -6,7 +6,8 @@
 
 One row of annotations.jsonl is one record. Pairs may be missing. A second record of the same item and
 annotator is kept (two labels, or two reasons for one); an exact copy of a record is a problem, since it
-would count twice. Every item has every field of task.toml, and every text and explanation says something.
+would count twice. A record without an explanation (none, null or blank) counts in label metrics alone. Every item has
+every field of task.toml but those that its `optional = ["..."]` names.
 Every item is in one split; dev may be empty. Items that share an input text stand in one split, unless
 task.toml says `allow_shared_text = true`. What belongs together, in splits and when items are resampled, is named by
 `clusters = "..."` where that is another thing: a field (items with the same text in it), "group" (a key of items.jsonl
@@ -37,11 +38,11 @@ from . import Source, TaskSpec
 from .spec import is_printable, nearest
 from .splits import Splits, fraction_splits, read_splits, shared_text_problems, split_problems
 
-OPTIONS = ("allow_shared_text", "clusters")
+OPTIONS = ("allow_shared_text", "clusters", "optional")
 ITEMS, ANNOTATIONS = "items.jsonl", "annotations.jsonl"
 ITEM_KEYS = ("id", "text")
 GROUPED = ("group", "id")
-RECORD_KEYS = ("item", "annotator", "label", "explanation")
+RECORD_KEYS = ("item", "annotator", "label")
 MOST_PROBLEMS = 200
 MOST_ID = 200
 RESERVED = set('/\\:*?"<>|,=')
@@ -88,8 +89,15 @@ class _Reader:
         self.records: dict[Annotation, str] = {}
         """Record -> file and line."""
         self.pairs = dict[tuple[str, str], None]()
+        named = spec.options.get("optional", [])
+        if not isinstance(named, list) or any(name not in spec.fields for name in named):
+            self.problems.append(f"task.toml: optional: a list of fields is needed, got {named!r}")
+            named = []
+        self.optional = set(named)
 
-    def rows(self, file: str, keys: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    def rows(
+        self, file: str, keys: tuple[str, ...], free: tuple[str, ...] = ()
+    ) -> Iterator[tuple[str, dict[str, Any] | None]]:
         """("file:line", object) of every line; None for a line, or a file, that cannot be read."""
         try:
             lines = read_text(self.spec.folder / file).split("\n")
@@ -112,7 +120,11 @@ class _Reader:
                 yield where, None
                 continue
             self.problems += [f"{where}: {key} is missing" for key in keys if key not in row]
-            self.problems += [f"{where}: unknown key {key!r}{nearest(key, keys)}" for key in row if key not in keys]
+            self.problems += [
+                f"{where}: unknown key {key!r}{nearest(key, (*keys, *free))}"
+                for key in row
+                if key not in (*keys, *free)
+            ]
             yield where, row
 
     def read_items(self) -> None:
@@ -149,13 +161,16 @@ class _Reader:
             self.problems.append(f'{where}: text: an object {{"field": "..."}} is needed, got {type(texts).__name__}')
             return {}
         if fields and "text" in row:
-            missing = [name for name in fields if name not in texts]
+            missing = [name for name in fields if name not in texts and name not in self.optional]
             foreign = [name for name in texts if name not in fields]
             self.problems += [f"{where}: text: field {name!r} is missing" for name in missing]
             self.problems += [f"{where}: text: unknown field {name!r}{nearest(name, fields)}" for name in foreign]
+        texts = {name: text for name, text in texts.items() if name not in self.optional or _says(text)}
         for name in fields:
             if name in texts and (wrong := _text_problem(texts[name])):
                 self.problems.append(f"{where}: text: {name}: {wrong}")
+        if fields and "text" in row and not set(fields) & texts.keys() and self.optional >= set(fields):
+            self.problems.append(f"{where}: text: none of the fields {', '.join(fields)} is given")
         return {name: str(texts.get(name, "")) for name in fields}
 
     def read_records(self) -> None:
@@ -163,10 +178,10 @@ class _Reader:
             "item": self.item_problem,
             "annotator": _annotator_problem,
             "label": self.label_problem,
-            "explanation": _text_problem,
+            "explanation": lambda value: _text_problem(value) if _says(value) else "",
         }
         rows = 0
-        for where, row in self.rows(ANNOTATIONS, RECORD_KEYS):
+        for where, row in self.rows(ANNOTATIONS, RECORD_KEYS, ("explanation",)):
             rows += 1
             if row is None:
                 continue
@@ -174,9 +189,10 @@ class _Reader:
             self.problems += [f"{where}: {key}: {found}" for key, found in wrong.items()]
             if "annotator" in row and "annotator" not in wrong:
                 self.pairs[str(row.get("item")), row["annotator"]] = None
-            if wrong or not all(key in row for key in checks):
+            if wrong or not all(key in row for key in RECORD_KEYS):
                 continue
-            record = Annotation(row["item"], row["annotator"], row["label"], row["explanation"])
+            text = row["explanation"] if _says(row.get("explanation")) else ""
+            record = Annotation(row["item"], row["annotator"], row["label"], text)
             if record in self.records:
                 self.problems.append(f"{where}: the same record is already in {self.records[record]}")
             self.records.setdefault(record, where)
@@ -271,6 +287,11 @@ def _annotator_problem(value: Any) -> str:
     if unicodedata.normalize("NFC", value) != value:
         return f"{value!r} is not in Unicode NFC"
     return ""
+
+
+def _says(value: Any) -> bool:
+    """Whether there is anything: not None, and no blank text."""
+    return value is not None and not (isinstance(value, str) and not value.strip())
 
 
 def _text_problem(value: Any) -> str:

@@ -23,6 +23,7 @@ LONGEST_NOTE = 10_000
 _ROUNDING = 2e-6
 INDEX = "hlv_index"
 Document = Mapping[str, Any]
+_FREE_COUNTS = ("clusters", "label_only")
 _COUNTS = ("questions", "samples", "missing", "without_explanation", "thought")
 
 
@@ -60,9 +61,12 @@ def _shape(document: Document, task: str, scale: float) -> list[str]:
     }  # fmt: skip
     if "licence" in document:
         kinds["licence"] = lambda v: isinstance(v, str) and len(v) <= 500 and not hidden(v)
-    unknown = [f"{k!r:.60} is not a key of a scores.json" for k in document if k not in {*kinds, "details", "clusters"}]
-    if not _is_count(document.get("clusters", 0)):
-        unknown.append(f"clusters: a count was expected, got {document['clusters']!r:.60}")
+    unknown = [
+        f"{k!r:.60} is not a key of a scores.json" for k in document if k not in {*kinds, "details", *_FREE_COUNTS}
+    ]
+    unknown += [
+        f"{k}: a count was expected, got {document[k]!r:.60}" for k in _FREE_COUNTS if not _is_count(document.get(k, 0))
+    ]
     absent = [f"{k} is missing" for k in kinds if k not in document]
     wrong = [
         f"{k}: not as expected: {document[k]!r:.60}" for k, ok in kinds.items() if k in document and not ok(document[k])
