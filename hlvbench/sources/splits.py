@@ -176,7 +176,7 @@ def fraction_splits(
             problems.append(
                 f"task.toml: splits: {split} would be empty: {len(items)} items in {len(groups)} groups that share "
                 f"an input text, the largest of {largest}; a field that repeats (a genre, a source) is no input text: "
-                "leave it out, add items, or set allow_shared_text = true"
+                "leave it out, name by `clusters` what belongs together, or set allow_shared_text = true"
             )
     return Splits(ids, made_from=made_from)
 

@@ -163,7 +163,8 @@ class _Reader:
         if fields and "text" in row:
             missing = [name for name in fields if name not in texts and name not in self.optional]
             foreign = [name for name in texts if name not in fields]
-            self.problems += [f"{where}: text: field {name!r} is missing" for name in missing]
+            hint = "; items may lack the fields that `optional` in task.toml names"
+            self.problems += [f"{where}: text: field {name!r} is missing{hint}" for name in missing]
             self.problems += [f"{where}: text: unknown field {name!r}{nearest(name, fields)}" for name in foreign]
         texts = {name: text for name, text in texts.items() if name not in self.optional or _says(text)}
         for name in fields:
