@@ -118,8 +118,9 @@ def style(task: Task, items: Sequence[Item], draws: Draws) -> dict[str, Any]:
         records = [task.human(p) for p in task.by_pair if p[1] == annotator and p in task.explained]
         table = np.full((len(items), len(names)), np.nan)
         texts = [in_view(r.explanation, "raw") for r in records]
-        table[[place[r.item] for r in records]] = features(texts, [task.items[r.item] for r in records], "raw")
-        values, spread = np.nanmean(table, axis=0), weighted_means(table, draws)
+        if records:
+            table[[place[r.item] for r in records]] = features(texts, [task.items[r.item] for r in records], "raw")
+        values, spread = weighted_means(table, every_item_once(len(items)))[0], weighted_means(table, draws)
         for column, name in enumerate(names):
             span = None if draws.lack else interval(float(values[column]), spread[:, column])
             numbers = _numbers(("value", "low", "high"), values[column], span)

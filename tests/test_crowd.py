@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hlvbench.analysis import analysis_text, analyze
 from hlvbench.cli import main
 from hlvbench.compare import compare, compare_text
 from hlvbench.errors import AdapterError, RunError, TaskError, UsageError
@@ -210,11 +212,51 @@ def test_runs_on_too_few_clusters_are_compared_without_p(tmp_path: Path) -> None
         run(Settings(f"reference:{name}", ("debates",)), out=tmp_path / name, tasks_dir=tasks, quiet=True)
         for name in ("blind", "random-own")
     ]
-    assert "Clusters of items: 1\n" in (out[0] / "report.md").read_text()
+    assert "Clusters of items: 1 (an interval and a p need 10)\n" in (out[0] / "report.md").read_text()
     compared = compare(out)
     pairs = [pair for table in compared["tasks"]["debates"]["metrics"].values() for pair in table["pairs"]]
     assert {(p["low"], p["p"], p["p_holm"]) for p in pairs} == {(None, None, None)}
     assert "debates: 1 clusters of items; an interval and a p need 10" in compare_text(compared)
+
+
+def test_analyses_and_judges_of_few_clusters_have_no_interval_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = debates(tmp_path / "tasks", 7, clusters='"topic"')
+    result = analyze(load_task("debates", tasks_dir=tasks), ToyEmbedder(), replicates=20)
+    assert result["clusters"] == 7
+    (pair,) = result["agreement"]["pairs"]
+    assert (pair["n"], pair["low"], pair["high"]) == (60, None, None)
+    assert set(re.findall('"low": ([^,}]*)', json.dumps([result["style"], result["detectability"]]))) == {"null"}
+    assert "7 clusters of items" in analysis_text(result)
+    settings = Settings("reference:nearest", ("debates",))
+    out = generate(settings, out=tmp_path / "run", tasks_dir=tasks, quiet=True)
+    assert main(["judge", str(out), "--tasks-dir", str(tasks), "-q"]) == 0
+    found = json.loads((out / "debates" / "judge" / "stylometric.json").read_text())
+    assert (found["low"], found["high"]) == (None, None)
+    # a judge passes by the lower bound on human texts, which there is none of
+    assert found["licensed"] is False
+    assert "needs 10 clusters of items, 7 given" in found["note"]
+    assert "needs 10 clusters of items, 7 given" in capsys.readouterr().out
+
+
+def drawn(folder: Path) -> Path:
+    """The table with splits by fractions, kept together by topic."""
+    tasks = debates(folder, clusters='"topic"', allow_shared_text="", splits="")
+    path = tasks / "debates" / "task.toml"
+    path.write_text(path.read_text() + "[splits]\ntrain = 0.6\ndev = 0.2\ntest = 0.2\n")
+    (tasks / "debates" / "splits.json").unlink()
+    return tasks
+
+
+def test_splits_drawn_by_other_clusters_are_no_longer_those(tmp_path: Path) -> None:
+    tasks = drawn(tmp_path)
+    first = load_task("debates", tasks_dir=tasks)
+    assert load_task("debates", tasks_dir=tasks).splits == first.splits
+    path = tasks / "debates" / "task.toml"
+    path.write_text(path.read_text().replace('"topic"', '"id"'))
+    with pytest.raises(TaskError, match=r"frozen from other input \(clusters changed\): restore that, or delete"):
+        load_task("debates", tasks_dir=tasks)
 
 
 def test_clusters_that_the_task_names_wrongly_are_told(tmp_path: Path) -> None:
@@ -231,10 +273,7 @@ def test_clusters_that_the_task_names_wrongly_are_told(tmp_path: Path) -> None:
 
 
 def test_splits_are_made_by_what_clusters(tmp_path: Path) -> None:
-    tasks = debates(tmp_path, clusters='"topic"', allow_shared_text="", splits="")
-    path = tasks / "debates" / "task.toml"
-    path.write_text(path.read_text() + "[splits]\ntrain = 0.6\ndev = 0.2\ntest = 0.2\n")
-    (tasks / "debates" / "splits.json").unlink()
+    tasks = drawn(tmp_path)
     task = load_task("debates", tasks_dir=tasks)
     topics = {split: {task.items[i].text["topic"] for i in ids} for split, ids in task.splits.items()}
     assert {split: len(ids) for split, ids in task.splits.items()} == {"train": 40, "dev": 10, "test": 10}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hlvbench.analysis import analyze
 from hlvbench.api import from_dataset, to_dataset
 from hlvbench.errors import TaskError
 from hlvbench.judge.questions import attribution_questions
@@ -188,3 +189,12 @@ def test_what_is_optional_is_a_field_and_an_item_has_some_text(tmp_path: Path) -
         load_task("toy", tasks_dir=tasks)
     with pytest.raises(TaskError, match="text: field 'premise' is missing"):
         load_task("toy", tasks_dir=optional(tmp_path / "c", None, '["hypothesis"]'))
+
+
+def test_an_analysis_leaves_out_the_style_of_who_explains_nothing() -> None:
+    records = (r if r.annotator != "Ann1" else dataclasses.replace(r, explanation="") for r in WHOLE.records)
+    found = analyze(dataclasses.replace(WHOLE, records=tuple(records)), ToyEmbedder(), replicates=5)
+    values = {row["annotator"]: row["value"] for row in found["style"]["rows"] if row["feature"] == "words"}
+    # "Clearly, the … … … is so for neutral.": nine words
+    assert (values["Ann1"], values["Ann3"]) == (None, 9)
+    assert [pair["n"] for pair in found["agreement"]["pairs"]] == [78] * 6

@@ -13,6 +13,7 @@ from ..errors import MetricError
 from ..files import read_json, read_jsonl
 from ..metrics import REGISTRY, Metric, parse_metric
 from ..metrics.index import FACTORS, left_out
+from ..stats import FEWEST_CLUSTERS
 
 Document = Mapping[str, Any]
 Score = Mapping[str, Any]
@@ -150,6 +151,13 @@ def tally(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{why} {n}" for why, n in counts.items()) or "none"
 
 
+def clusters_of(document: Document) -> str:
+    """The number of clusters of items, and why there is no interval if there are few."""
+    count = document.get("clusters")
+    few = f" (an interval and a p need {FEWEST_CLUSTERS})" if count is not None and count < FEWEST_CLUSTERS else ""
+    return "–" if count is None else f"{count}{few}"
+
+
 def facts(document: Document) -> list[tuple[str, str]]:
     """What a reader must know before any number: (what, how much)."""
     asked = document["questions"] * document["samples"]
@@ -158,7 +166,7 @@ def facts(document: Document) -> list[tuple[str, str]]:
         ("System", str(document["system"]) or "unnamed"),
         ("Task and split", f"{document['task']}, {document['split']}"),
         ("Questions", f"{document['questions']}" + _samples(document["samples"])),
-        ("Clusters of items", str(document.get("clusters", "–"))),
+        ("Clusters of items", clusters_of(document)),
         ("Missing answers", f"{document['missing']}{share}"),
         ("Majority line (label accuracy)", number(document["majority"]["mean"])),
         ("Without an explanation", str(document["without_explanation"])),
