@@ -1,3 +1,3 @@
 """hlvbench: can a model learn how one particular annotator decides and explains?"""
 
-__version__ = "0.1.1"
+__version__ = "0.2.0"

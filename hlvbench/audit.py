@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .attacks import KINDS, SYSTEMS, Attacker, System, generations
+from .attacker import Attacker
+from .attacks import KINDS, SYSTEMS, System, generations
 from .errors import UsageError
 from .files import dump_json, write_atomic
 from .metrics import Metric, bind
@@ -71,7 +72,7 @@ def audit(
 
     {"hlvbench", "seed", "replicates", "limit", "tasks": {name: {"task", "split", "systems": [row], "largest"}}}. A row:
     name, kind, labels (where they come from), missing, scores {key of COLUMNS: value, low, high, floor, note,
-    signature}, rule, broken (what breaks the rule, empty where it holds). largest: the judged attack with the largest
+    signature}, rule, broken (what breaks the rule, empty where it holds). largest: the tested attack with the largest
     index. systems: names of SYSTEMS, all of them by default. UsageError for an unknown name.
     """
     unknown = sorted(set(systems or ()) - set(SYSTEMS))
@@ -123,7 +124,7 @@ def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -
     if value is None or kind not in ("zero", "attack"):
         return ""
     if value >= LIMIT:
-        return _too_high({"scores": scores})
+        return f"index {_number(value)}: must be below {LIMIT}"
     # the index is 0 where a factor is, so a factor that may be 0 is an index that may be
     reaching = [scores[k]["low"] for k in ("index", *FACTORS) if k not in without]
     if kind == "zero" and value > 0 and all(low is not None and low > 0 for low in reaching):
@@ -139,22 +140,14 @@ def _largest(rows: Sequence[Row]) -> dict[str, Any] | None:
     return {"name": best["name"], "index": best["scores"]["index"]["value"]}
 
 
-def broken_rules(result: Result, strict: bool = False) -> list[str]:
-    """One line per broken rule: task, system, what was got and what must be. Empty: the audit holds.
-
-    strict: the attacks beyond the list of docs/metrics.md section 9 are judged, too.
-    """
+def broken_rules(result: Result) -> list[str]:
+    """One line per broken rule: task, system, what was got and what must be. Empty: the audit holds."""
     return [
-        f"{name}: {row['name']}: {broken}"
+        f"{name}: {row['name']}: {row['broken']}"
         for name, task in result["tasks"].items()
         for row in task["systems"]
-        if (broken := row["broken"] or (_too_high(row) if strict and row["kind"] == "beyond" else ""))
+        if row["broken"]
     ]
-
-
-def _too_high(row: Row) -> str:
-    value = row["scores"]["index"]["value"]
-    return f"index {_number(value)}: must be below {LIMIT}" if value is not None and value >= LIMIT else ""
 
 
 def audit_text(result: Result) -> str:
@@ -206,13 +199,13 @@ def write_audit(result: Result, out: Path) -> list[Path]:
 def _summary(task: Row) -> list[str]:
     lines = []
     if task["largest"]:
-        lines.append(f"Largest judged attack: {task['largest']['name']}, index {_number(task['largest']['index'])}.")
+        lines.append(f"Largest tested attack: {task['largest']['name']}, index {_number(task['largest']['index'])}.")
     above = [
         f"{r['name']} {_number(r['scores']['index']['value'])}"
         for r in task["systems"]
-        if r["kind"] in ("gold", "beyond") and _too_high(r)
+        if r["kind"] == "gold" and (r["scores"]["index"]["value"] or 0) >= LIMIT
     ]
-    return [*lines, f"Listed, not judged, and above {LIMIT}: {', '.join(above)}."] if above else lines
+    return [*lines, f"Reported, not tested, and not below {LIMIT}: {', '.join(above)}."] if above else lines
 
 
 def _verdict(row: Row) -> str:
@@ -220,9 +213,7 @@ def _verdict(row: Row) -> str:
         return "BROKEN"
     if row["scores"]["index"]["value"] is None:
         return f"no index: {row['scores']['index']['note']}"
-    if row["kind"] == "beyond":
-        return f"ABOVE {LIMIT}" if _too_high(row) else f"below {LIMIT}"
-    return "listed" if row["kind"] == "gold" else "holds"
+    return "not tested" if row["kind"] == "gold" else "holds"
 
 
 def _values(row: Row) -> list[str]:

@@ -1,7 +1,7 @@
 """Raw text -> label and explanation, or the reason why not. A label is read, never guessed.
 
-What is read: two lines (`Label: neutral`, `Explanation: ...`) in either order, their forms as headings, tags or JSON,
-a label in `\\boxed{}`, or a reply that opens with the bare label.
+What is read: two lines (`Label: neutral`, `Explanation: ...`) in either order or one, their forms as headings, tags or
+JSON, a label in `\\boxed{}`, or a reply that opens with the bare label.
 
 * The first label field decides. One that holds anything but exactly one allowed label makes the answer unreadable.
 * The answer ends at a special token, and at a line that opens with a shown field name of the task, with the prompt's
@@ -129,6 +129,7 @@ class _Words:
         )
         why = rf"{_SEPARATORS}(?:{'|'.join(keys['why']) or '(?!)'}){_QUALIFIED}(?:{_GIVEN})"
         self.inline = re.compile(why)
+        self.closing = re.compile(rf'(?<=[.!?;"*)\]|])\s+{_MARKS}{self.own}[ \t*_`"]*[:=][*_`]*')
         name, listed = r"[+-]?\s?\d+(?:\.0+(?!\d))?(?![\w%/])", ""
         if kind != "ordinal":
             longest_first = sorted(self.names, key=len, reverse=True)
@@ -197,7 +198,17 @@ class _Answer:
             return self._json(found)
         start = first.end() if first else 0
         label = self._label(start, opening=first is None)
-        return (None, "") if label is None else (label[0], self._explanation(start, label[1]))
+        if label is None:
+            return self._closing(self.fields[0].end()) if self.fields and first is None else (None, "")
+        return label[0], self._explanation(start, label[1])
+
+    def _closing(self, start: int) -> tuple[Label | None, str]:
+        """The label that closes an explanation on its own line, as in "Explanation: it says so. Label: neutral"."""
+        match = self.words.closing.search(self.plain, start)
+        label = match and self._label(match.end(), opening=False)
+        if not match or not label or re.search(r"\w", self.plain[label[1] :]):
+            return None, ""
+        return label[0], self._text(start, match.start(), self.fields[0])
 
     def _label(self, start: int, opening: bool) -> tuple[Label, int] | None:
         """The label at `start`, or on the next line that is not blank, and where it ends."""

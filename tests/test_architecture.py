@@ -25,13 +25,14 @@ FLOORS = {
     4: "sources metrics",
     5: "task prompt details",
     6: "profile models score analysis",
-    7: "generate compare report attacks",
-    8: "run",
-    9: "judge audit verify train api card",
-    10: "demo human_study integrations submission",
-    11: "leaderboard",
-    12: "cli",
-    13: "__main__",
+    7: "generate compare report attacker",
+    8: "attacks",
+    9: "run",
+    10: "judge audit verify train api card",
+    11: "demo human_study integrations submission",
+    12: "leaderboard",
+    13: "cli",
+    14: "__main__",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 

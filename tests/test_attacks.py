@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from hlvbench.attacks import SYSTEMS, Attacker, frame, generations, splice
+from hlvbench.attacker import Attacker, frame, splice
+from hlvbench.attacks import SYSTEMS, generations
 from hlvbench.parse import parse
 from hlvbench.text import norm
 from hlvbench.types import Annotation, Item
@@ -130,3 +132,27 @@ def test_a_collage_is_made_of_own_train_sentences():
         for text in sorted({r.explanation for r in task.records_of("train", pair[1])}, key=len, reverse=True):
             left = left.replace(text, "")
         assert not left.strip()
+
+
+def test_a_sentence_beyond_the_label_is_an_own_train_sentence():
+    task = task_of()
+    attacker = Attacker(task, "test", ToyEmbedder())
+    for pair in task.questions("test")[:10]:
+        own = {r.explanation for r in task.records_of("train", pair[1])}
+        assert {SYSTEMS[name].decide(attacker, pair)[1] for name in ("beyond-label", "clustered")} <= own
+
+
+def test_what_is_expected_beyond_the_label_is_centred_within_it():
+    # less its mean over the person's questions with the same guessed label, so that within a label the differences,
+    # before they are given length 1, sum to zero
+    task = task_of()
+    attacker = Attacker(task, "test", ToyEmbedder())
+    groups: dict = {}
+    for pair in attacker.expected:
+        groups.setdefault((pair[1], attacker.base.guesses[pair]), []).append(pair)
+    for pairs in groups.values():
+        if len(pairs) > 1:
+            ahead = np.array([attacker.expected[p] for p in pairs])
+            ahead -= ahead.mean(axis=0)
+            ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-9)
+            assert np.allclose([attacker.beyond_label[p] for p in pairs], ahead)

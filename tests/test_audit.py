@@ -71,9 +71,9 @@ def test_every_system_has_every_score_with_its_signature(result):
             assert row["scores"][key]["signature"].startswith(f"{metric}|toy@1|")
 
 
-def test_the_largest_is_the_judged_attack_with_the_largest_index(result):
-    judged = {"blind", "constant", "echo", "nearest", "splice"}
-    found = {n: row_of(result, n)["scores"]["index"]["value"] for n in judged}
+def test_the_largest_is_the_tested_attack_with_the_largest_index(result):
+    tested = {"blind", "constant", "echo", "nearest", "splice", "expected"}
+    found = {n: row_of(result, n)["scores"]["index"]["value"] for n in tested}
     assert result["tasks"]["toy"]["largest"]["index"] == max(found.values())
 
 
@@ -101,17 +101,17 @@ def test_a_floor_holds_where_a_factor_may_be_zero(result):
     assert not broken_rules(doctored(clean(result), "constant", **values))
 
 
-def test_gold_labels_are_listed_and_not_judged(result):
+def test_attacks_with_gold_labels_are_reported_and_not_tested(result):
     changed = doctored(clean(result), "nearest+gold", index=(0.9, 0.8))
     assert not broken_rules(changed)
-    assert not broken_rules(changed, strict=True)
     assert "nearest+gold 0.900" in audit_text(changed)
 
 
-def test_the_attacks_of_our_own_are_judged_by_a_strict_audit_alone(result):
+def test_one_rule_holds_for_every_attack_without_gold_labels(result):
+    tested = [s.name for s in SYSTEMS.values() if s.kind == "attack"]
+    assert {"label-guess", "chosen-splice", "expected", "collage"} <= set(tested)
     changed = doctored(clean(result), "expected", index=(0.9, 0.8))
-    assert not broken_rules(changed)
-    assert "toy: expected: index 0.900: must be below 0.3" in broken_rules(changed, strict=True)
+    assert broken_rules(changed) == ["toy: expected: index 0.900: must be below 0.3"]
 
 
 def test_the_text_names_every_system_and_the_verdict(result):

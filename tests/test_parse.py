@@ -34,6 +34,9 @@ NOMINAL, ORDINAL = toy_task(), toy_task("ordinal")
         ("Label: neutral", "neutral", ""),
         ('Label: neutral\nExplanation: a, "reason: b_', "neutral", 'a, "reason: b_'),
         ("Label: neutral\nExplanation: **a** and _b_", "neutral", "**a** and _b_"),
+        ("Explanation: it is so. Label: neutral", "neutral", "it is so."),
+        ("Explanation: the label: neutral. **Label**: entailment.", "entailment", "the label: neutral."),
+        ("neutral\nExplanation: a. Label: entailment", "neutral", "a. Label: entailment"),
     ],
 )
 def test_one_nominal_label_is_read_whatever_surrounds_it(text, label, explanation):
@@ -61,6 +64,7 @@ def test_one_nominal_label_is_read_whatever_surrounds_it(text, label, explanatio
         ("The score is \\boxed{3}.", 3, ""),
         ("Score:\n\n4\nExplanation: k", 4, "k"),
         ('{"explanation": "k", "score": 2.0}', 2, "k"),
+        ("Explanation: k. Score: -2", -2, "k."),
         ("Score: 4️⃣\nReasoning: k", 4, "k"),
     ],
 )
@@ -73,6 +77,9 @@ def test_one_score_is_read_whatever_surrounds_it(text, score, explanation):
     ("task", "text", "reason"),
     [
         (NOMINAL, "", "empty"),
+        (NOMINAL, "Explanation: it is so. Label: neutral or entailment", "no label"),
+        (NOMINAL, "Explanation: I would say label: neutral", "no label"),
+        (ORDINAL, "Explanation: k. Score: 8", "out of range"),
         (NOMINAL, "```\n```", "empty"),
         (NOMINAL, "Label: not entailment\nExplanation: z", "no label"),
         (NOMINAL, "Label: neutral or entailment", "no label"),

@@ -27,8 +27,6 @@ WRITTEN = {
 CITED = re.compile(r"(?<![\w*{}-])(?:[\w.-]+/)*[A-Za-z][\w.-]*\.md\b")
 SUBCOMMANDS = _choices(build_parser())
 CLI = (ROOT / "docs" / "cli.md").read_text("utf-8")
-REMOVED = {"--strict"}
-"""Options that leave with release 0.2."""
 
 
 def citations(text: str) -> set[str]:
@@ -73,4 +71,4 @@ def test_the_page_of_the_command_line_names_every_subcommand_and_option():
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", CLI))
     others = {"--version", "--include_path", "--include"}
     assert named - others <= options
-    assert options - named <= REMOVED | {"--help"}
+    assert options <= named

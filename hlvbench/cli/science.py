@@ -19,9 +19,6 @@ def add(verbs: Any) -> None:
     compared.add_argument("--table", action="store_true", help="only a Markdown table of the headline scores")
     out_option(add_verb(verbs, "analyze", _analyze, "annotator agreement and detectability (m-curve), with plots"))
     audited = add_verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks")
-    audited.add_argument(
-        "--strict", action="store_true", help="judge the attacks beyond docs/metrics.md section 9, too"
-    )
     out_option(audited)
     demo = add_verb(
         verbs, "demo", _demo, "the main job with the embedded model and its adapters on the built-in task", task=False
@@ -68,7 +65,7 @@ def _audit(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     )
     write_audit(found, arguments.out or Path("audit"))
     print(json.dumps(found, ensure_ascii=False) if arguments.json else audit_text(found))
-    return 1 if broken_rules(found, strict=arguments.strict) else 0
+    return 1 if broken_rules(found) else 0
 
 
 def _demo(arguments: argparse.Namespace, argv: Sequence[str]) -> None:

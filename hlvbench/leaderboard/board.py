@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from .rows import row_of
 
 FORMAT = 1
 TITLES = {"varierr": "VariErr NLI", "r2": "R2 paraphrase"}
+INDEX_1 = json.loads((Path(__file__).parent / "index_1.json").read_text("utf-8"))
+"""Task -> submission -> the index that the releases 0.1 gave it; shown until release 0.3."""
 Board = dict[str, Any]
 MOST_ANNOTATORS = 5_000
 """The leaderboard reads without data; `check`, which knows the tasks, has held the sizes to their annotators."""
@@ -158,7 +161,7 @@ def _table(
         "current": newest,
         "hlvbench": version,
         "metrics": {INDEX: _index_of(rows), **{f: m.short for f, m in factor_metrics().items()}},
-        "rows": _ordered(rows, parts, systems),
+        "rows": _ordered(rows, parts, systems, [task]),
     }
 
 
@@ -170,8 +173,9 @@ def _index_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _ordered(
-    rows: dict[str, dict[str, Any]], parts: Mapping[str, Part], systems: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]], parts: Mapping[str, Part], systems: Mapping[str, Mapping[str, Any]],
+    tasks: Sequence[str],
+) -> list[dict[str, Any]]:  # fmt: skip
     """The rows by their index, each with its rank group and the comparison with the references."""
     ranks = rank_groups(parts, [n for n in rows if systems[n]["role"] == "system"])
     references: dict[str, str] = {}
@@ -185,11 +189,18 @@ def _ordered(
             "rank": ranks.get(name),
             "items": parts[name].items,
             **row,
+            "index_1": _index_1(name, tasks),
             "against": against(parts, name, references) if systems[name]["role"] == "system" else {},
         }
         for name, row in rows.items()
     ]
     return sorted(out, key=lambda r: (r["index"]["value"] is None, -(r["index"]["value"] or 0.0), r["submission"]))
+
+
+def _index_1(submission: str, tasks: Sequence[str]) -> float | None:
+    """The mean over the tasks; None where one is not known."""
+    kept = [INDEX_1.get(task, {}).get(submission) for task in tasks]
+    return None if None in kept else round(sum(kept) / len(kept), 6)
 
 
 def _id(task: str, version: str, newest: bool) -> str:
@@ -212,7 +223,7 @@ def _overall(
     if not rows:
         return None
     told = {"id": "overall", "task": f"mean of {' and '.join(OVERALL)}", "title": "Overall", "current": True}
-    return {**told, "of": list(of), "rows": _ordered(rows, parts, systems)}
+    return {**told, "of": list(of), "rows": _ordered(rows, parts, systems, [f"{name}@1" for name in OVERALL])}
 
 
 def _mean_ends(part: Part, name: str) -> dict[str, Any]:

@@ -73,13 +73,17 @@ function facts(id, system) {
     make("p", { class: "note" }, links, make("a", { href: `../submissions/${id}/` }, "files of this submission")));
 }
 
+function index1(row) {
+  return row.index_1 === null ? "" : `Index 1, that of the releases 0.1: ${shown(row.index_1)}. `;
+}
+
 function onAll(table, row) {
   return make("section", { "data-part": table.id }, make("h3", {}, table.title),
-    make("p", { class: "note" }, "The mean of both tasks. ", against(row)), factors(table, row));
+    make("p", { class: "note" }, "The mean of both tasks. ", index1(row), against(row)), factors(table, row));
 }
 
 function onTask(table, row) {
-  const note = make("p", { class: "note" }, `${row.questions} questions, ${row.missing} missing or unreadable answers; each annotator’s majority label is right for ${shown(row.majority)}. `, against(row));
+  const note = make("p", { class: "note" }, `${row.questions} questions, ${row.missing} missing or unreadable answers; each annotator’s majority label is right for ${shown(row.majority)}. `, index1(row), against(row));
   const judges = row.judges.map((judge) => [judge.judge, valued({ ...judge, value: judge.accuracy }), shown(judge.floor),
     shown(judge.ceiling), String(judge.unreadable), String(judge.n)]);
   return make("section", { "data-part": table.id }, make("h3", {}, table.title, " ", make("code", {}, table.task)), note, factors(table, row),

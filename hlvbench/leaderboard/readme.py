@@ -29,9 +29,18 @@ def readme(board: Mapping[str, Any]) -> str:
 
 
 def _rows(table: Mapping[str, Any], systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    head = ["rank", "system", "hlv_index", *FACTORS, *(f"vs {shown}" for shown in REFERENCES), "verified", "submission"]
+    head = [
+        "rank",
+        "system",
+        "hlv_index",
+        *FACTORS,
+        *(f"vs {shown}" for shown in REFERENCES),
+        "index 1 (0.1)",
+        "verified",
+        "submission",
+    ]
     lines = [f"| {' | '.join(head)} |",
-             "|---:|---|---:|" + "---:|" * len(FACTORS) + "---|" * len(REFERENCES) + "---|---|"]  # fmt: skip
+             "|---:|---|---:|" + "---:|" * len(FACTORS) + "---|" * len(REFERENCES) + "---:|---|---|"]  # fmt: skip
     for row in table["rows"]:
         system = systems[row["submission"]]
         if system["role"] == "attack":
@@ -44,7 +53,8 @@ def _rows(table: Mapping[str, Any], systems: Mapping[str, Mapping[str, Any]]) ->
         name = plain(system["system"]) + (f" ({marks})" if marks else "")
         rank = row["rank"] or system["role"]
         against = [_against(row["against"].get(reference)) for reference in REFERENCES.values()]
-        lines.append(f"| {rank} | {name} | {number(index['value'])}{span} | {' | '.join([*factors, *against])} | "
+        cells = [*factors, *against, number(row["index_1"])]
+        lines.append(f"| {rank} | {name} | {number(index['value'])}{span} | {' | '.join(cells)} | "
                      f"{verified} | [{row['submission']}](../submissions/{row['submission']}) |")  # fmt: skip
     return lines
 

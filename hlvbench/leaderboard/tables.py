@@ -46,6 +46,7 @@ def _columns(others: Sequence[Mapping[str, Any]]) -> list[tuple[Part, str, str, 
         *((factor, UNDER[factor], "num", "down") for factor in FACTORS),
         *task_columns,
         *((f"vs {shown}", "paired p", "beats", "up") for shown in REFERENCES),
+        ("index 1", "0.1", "num old", "down"),
         ("answers", "", "answers", "text"),
         ("date", "", "date", "text"),
     ]
@@ -76,6 +77,7 @@ def _row(row: Mapping[str, Any], system: Mapping[str, Any], by_task: Sequence[Ma
         accuracy = next((s["value"] for s in row["scores"] if s["metric"].startswith("label_accuracy")), None)
         cells += [_plain(accuracy), tag("td", str(row["missing"]), class_="num", data_v=row["missing"])]
     cells += [_against(row["against"].get(name), role) for name in REFERENCES.values()]
+    cells.append(tag("td", number(row["index_1"]), class_="num old", data_v=row["index_1"]))
     cells.append(tag("td", system["answers"] or "–", class_="answers", data_v=system["answers"]))
     cells.append(tag("td", system["date"], class_="date", data_v=system["date"]))
     return tag(
