@@ -47,7 +47,7 @@ def analyze(
     if len(task.scored_annotators) < 2:
         raise UsageError(
             f"task {task.name}: an analysis compares annotators, and {len(task.scored_annotators)} of "
-            f"{len(task.annotators)} have the {task.min_records} records needed (min_records in task.toml)"
+            f"{len(task.annotators)} have records of {task.min_records} test items (min_records in task.toml)"
         )
     if not task.splits.get(split):
         raise UsageError(f"task {task.name} has no items in split {split!r}; there are {', '.join(task.splits)}")
@@ -60,6 +60,7 @@ def analyze(
         "seed": seed,
         "replicates": replicates,
         "hlvbench": __version__,
+        "clusters": len(draws.groups),
         "annotators": list(task.scored_annotators),
         "unscored_annotators": [a for a in task.annotators if a not in task.scored_annotators],
         "records": {a: counts[a] for a in task.annotators},
@@ -83,7 +84,7 @@ def agreement(task: Task, items: Sequence[Item], draws: Draws) -> dict[str, Any]
         both = (codes[:, [a, b]] >= 0).all(axis=1)
         weights = np.concatenate([np.ones((1, both.sum())), draws.weights[:, both]])
         found = kappa(codes[both, a], codes[both, b], weights, scale_of(task))
-        span = interval(float(found[0]), found[1:], (-1.0, 1.0))
+        span = None if draws.lack else interval(float(found[0]), found[1:], (-1.0, 1.0))
         named = {"a": task.scored_annotators[a], "b": task.scored_annotators[b], "n": int(both.sum())}
         pairs.append({**named, **_numbers(("kappa", "low", "high"), float(found[0]), span)})
     weighted = "quadratic-weighted " if task.kind == "ordinal" else ""
@@ -110,17 +111,18 @@ def label_shares(task: Task) -> dict[str, Any]:
 
 
 def style(task: Task, items: Sequence[Item], draws: Draws) -> dict[str, Any]:
-    """Mean of every feature per scored annotator, one explanation per item (the priority record), raw view."""
+    """Mean of every feature per scored annotator, one explanation per item (the priority record's), raw view."""
     place = {item.id: row for row, item in enumerate(items)}
     names, rows = feature_names(len(task.fields), "raw"), []
     for annotator in task.scored_annotators:
-        records = [found[0] for (_, who), found in task.by_pair.items() if who == annotator]
+        records = [task.human(p) for p in task.by_pair if p[1] == annotator and p in task.explained]
         table = np.full((len(items), len(names)), np.nan)
         texts = [in_view(r.explanation, "raw") for r in records]
-        table[[place[r.item] for r in records]] = features(texts, [task.items[r.item] for r in records], "raw")
-        values, spread = np.nanmean(table, axis=0), weighted_means(table, draws)
+        if records:
+            table[[place[r.item] for r in records]] = features(texts, [task.items[r.item] for r in records], "raw")
+        values, spread = weighted_means(table, every_item_once(len(items)))[0], weighted_means(table, draws)
         for column, name in enumerate(names):
-            span = interval(float(values[column]), spread[:, column])
+            span = None if draws.lack else interval(float(values[column]), spread[:, column])
             numbers = _numbers(("value", "low", "high"), values[column], span)
             rows.append({"annotator": annotator, "feature": name, **numbers})
     return {"features": list(names), "fields": list(task.fields.values()), "rows": rows}
@@ -210,7 +212,7 @@ def _detected(
         for kind in KINDS:
             metric = bind(f"group_{kind}", view=view, reduce=reduce, embed=humans.embedder.name, m=m)
             once, spread = metric(humans, every_item_once(len(humans.items))), metric(humans, draws)
-            span = interval(float(once.overall[0]), spread.overall, metric.spec.bounds)
+            span = None if draws.lack else interval(float(once.overall[0]), spread.overall, metric.spec.bounds)
             out |= _numbers((kind, f"{kind}_low", f"{kind}_high"), float(once.overall[0]), span)
             signature = Signature(metric, task, 0, __version__, seed, replicates, humans.split)
             told = 0 if once.by_annotator is None else int((~np.isnan(once.by_annotator[0])).sum())
@@ -234,14 +236,19 @@ def write_analysis(result: Mapping[str, Any], out: Path) -> list[Path]:
     return paths
 
 
+def _span(row: Mapping[str, Any]) -> str:
+    return "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+
+
 def analysis_text(result: Mapping[str, Any]) -> str:
     """The analysis as plain text for a terminal."""
     known = [pair for pair in result["agreement"]["pairs"] if pair["kappa"] is not None]
     lines = [f"{result['task']}: {', '.join(f'{a} {n} records' for a, n in result['records'].items())}"]
     if result["unscored_annotators"]:
         lines.append(f"too few records, left out: {', '.join(result['unscored_annotators'])}")
+    lines.append(f"{result['clusters']} clusters of items")
     lines += ["", result["agreement"]["measure"]]
-    lines += [f"  {p['a']} {p['b']}  {p['kappa']:.3f} [{p['low']:.3f}, {p['high']:.3f}]  n={p['n']}" for p in known]
+    lines += [f"  {p['a']} {p['b']}  {p['kappa']:.3f}{_span(p)}  n={p['n']}" for p in known]
     lines += ["", "share of labels: " + ", ".join(map(str, result["labels"]["labels"]))]
     for annotator, shares in result["labels"]["shares"].items():
         lines.append(f"  {annotator}  " + "  ".join(f"{share:.3f}" for share in shares))

@@ -109,7 +109,7 @@ def to_dataset(task: Task, split: str | None = None) -> Any:
     return Dataset.from_list([
         {"item": r.item, "split": name, "annotator": r.annotator, "label": r.label, "explanation": r.explanation,
          **task.items[r.item].text}
-        for name in chosen for r in task.records_of(name)
+        for name in chosen for r in task.records_of(name, label_only=True)
     ])  # fmt: skip
 
 
@@ -121,14 +121,16 @@ def from_dataset(
     labels: Sequence[Label],
     fields: Mapping[str, str],
     instruction: str,
-    min_records: int = 20,
+    optional: Sequence[str] = (),
+    min_records: int = 10,
     version: str = "1",
 ) -> Task:
     """Write a `datasets.Dataset` (or any rows) as a task folder, which every command takes, and load it.
 
     rows: columns as `to_dataset` gives them, one row per record (an explanation may be None); a column of ClassLabel
     gives its names; without a column "split" the table source draws the splits (.6, .2, .2). kind: "nominal" or
-    "ordinal" (labels: all integers from the lowest to the highest). fields: column -> shown name. The folder's name is
+    "ordinal" (labels: all integers from the lowest to the highest). fields: column -> shown name; optional: those that
+    an item may lack (None). The folder's name is
     the task's. What is wrong with the rows is a DataError or TaskError, by row or line, and leaves no folder behind.
     """
     if folder.exists() and any(folder.iterdir()):
@@ -156,6 +158,7 @@ def from_dataset(
         "task.toml": "\n".join([
             f"name = {_toml(folder.name)}", f"version = {_toml(version)}", 'source = "table"', f"kind = {_toml(kind)}",
             spread, f"instruction = {_toml(instruction)}", f"min_records = {min_records}",
+            *([f"optional = {_toml(list(optional))}"] if optional else []),
             *(['splits = "splits.json"'] if given else []),
             "[fields]", *(f"{_toml(name)} = {_toml(shown)}" for name, shown in fields.items()),
             *([] if given else ["[splits]", "train = 0.6", "dev = 0.2", "test = 0.2", "seed = 0"]), "",

@@ -132,8 +132,8 @@ class Attacker:
         without train items that others explained, too."""
         from sklearn.linear_model import Ridge
 
-        pairs = self.task.questions("train")
-        vector = dict(zip(pairs, self.vectors([self.task.by_pair[p][0].explanation for p in pairs]), strict=True))
+        pairs = [p for p in self.task.questions("train") if p in self.task.explained]
+        vector = dict(zip(pairs, self.vectors([self.task.human(p).explanation for p in pairs]), strict=True))
         fellows: dict[str, list[Pair]] = {}
         for pair in pairs:
             fellows.setdefault(pair[0], []).append(pair)

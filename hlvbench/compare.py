@@ -18,7 +18,7 @@ import numpy as np
 from .errors import HlvbenchError, RunError, UsageError, all_problems
 from .files import read_json
 from .metrics import REGISTRY
-from .stats import decode, difference_p, holm, interval
+from .stats import FEWEST_CLUSTERS, decode, difference_p, holm, interval
 
 INDEX = "hlv_index"
 OVERALL = ("varierr", "r2")
@@ -41,7 +41,8 @@ class Value:
 class Part:
     """One task of one run: what it was computed under, and the values that comparisons need.
 
-    items: the fewest items that the number of questions allows. notes: metric -> why it has no value.
+    items: the clusters of items, or the fewest items that the number of questions allows. notes: metric -> why it has
+    no value.
     """
 
     task: str
@@ -82,6 +83,12 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     if not shared:
         raise RunError(all_problems("these runs have no task in common:", notes))
     notes += _unchecked(shared) + _without_index(shared)
+    counts = {task: min(part.items for part in parts.values()) for task, parts in shared.items()}
+    notes += [
+        f"{task}: {count} clusters of items; an interval and a p need {FEWEST_CLUSTERS}"
+        for task, count in counts.items()
+        if count < FEWEST_CLUSTERS
+    ]
     return {
         "systems": [{"name": n, "run": str(r.folder), "system": r.system} for n, r in systems.items()],
         "tasks": {task: _of_task(parts) for task, parts in shared.items()},
@@ -157,8 +164,9 @@ def part_of(document: Mapping[str, Any], data: Mapping[str, str] | None) -> Part
         values[name] = Value(_conditions(stored["signature"])[0], estimate, replicates, span)
     questions = int(document["questions"])
     notes = {str(row["metric"]): str(row["note"]) for row in rows if row["value"] is None}
+    items = min(math.ceil(questions / max(1, len(people))), int(document.get("clusters", questions)))
     return Part(
-        str(document["task"]), conditions, questions, math.ceil(questions / max(1, len(people))),
+        str(document["task"]), conditions, questions, items,
         int(document.get("samples", 1)), data, values, notes,
     )  # fmt: skip
 
@@ -271,8 +279,9 @@ def compare_values(systems: Mapping[str, Mapping[str, Value]], items: int) -> di
 
     {"resolution": p, "metrics": {name: {"metric", "better", "systems": [{"system", "value", "low", "high", "rank"}],
     "pairs": [{"a", "b", "difference", "low", "high", "p", "p_holm", "beyond_resolution"}]}}}. Holm's adjustment is
-    over all pairs of a metric. The interval holds 0 wherever the test (p, not adjusted) does not reject it.
-    rank = 1 + number of systems that beat it (better, p_holm < .05); only for hlv_index.
+    over all pairs of a metric. The interval holds 0 wherever the test (p, not adjusted) does not reject it. With fewer
+    than ten `items` there is neither. rank = 1 + number of systems that beat it (better, p_holm < .05); only for
+    hlv_index.
     """
     order = dict.fromkeys(name for values in systems.values() for name in values)
     metrics = sorted(order, key=lambda name: name != INDEX)
@@ -288,11 +297,13 @@ def compare_values(systems: Mapping[str, Mapping[str, Value]], items: int) -> di
 def _table(values: Mapping[str, Value], name: str, systems: Iterable[str], items: int) -> dict[str, Any]:
     given = {s: v for s, v in values.items() if not math.isnan(v.estimate)}
     pairs = [_pair(a, b, given[a], given[b], items) for a, b in combinations(given, 2)]
-    adjusted = holm({str(number): pair["p"] for number, pair in enumerate(pairs)})
+    adjusted = holm({str(number): pair["p"] for number, pair in enumerate(pairs) if pair["p"] is not None})
     for number, pair in enumerate(pairs):
-        pair["p_holm"] = adjusted[str(number)]
+        pair["p_holm"] = adjusted.get(str(number))
     spec = REGISTRY[name.partition("@")[0]]
-    beaten_by = Counter(_loser(pair, spec.better == "lower") for pair in pairs if pair["p_holm"] < LEVEL)
+    beaten_by = Counter(
+        _loser(pair, spec.better == "lower") for pair in pairs if pair["p_holm"] is not None and pair["p_holm"] < LEVEL
+    )
     rows = [
         {
             "system": s,
@@ -313,6 +324,9 @@ def _bound(value: Value | None, side: int) -> float | None:
 
 def _pair(a: str, b: str, first: Value, second: Value, items: int) -> dict[str, Any]:
     difference, replicates = first.estimate - second.estimate, first.replicates - second.replicates
+    if items < FEWEST_CLUSTERS:
+        nothing = dict.fromkeys(("low", "high", "p"))
+        return {"a": a, "b": b, "difference": difference, **nothing, "beyond_resolution": False}
     found = interval(difference, replicates)
     p, beyond = difference_p(difference, replicates, items)
     low, high = (found.low, found.high) if found else (None, None)
@@ -367,7 +381,9 @@ def _shown(row: Mapping[str, Any], key: str) -> str:
     return f"{row[key]:.3f}{span}"
 
 
-def _small(p: float) -> str:
+def _small(p: float | None) -> str:
+    if p is None:
+        return "–"
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 

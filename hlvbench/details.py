@@ -25,9 +25,9 @@ def details(panel: Answers) -> dict[str, Any]:
     """
     return {
         "annotators": list(panel.annotators),
-        "swap": swap_tables(panel),
+        "swap": swap_tables(panel.explained),
         "confusion": confusion(panel),
-        "features": histograms(panel),
+        "features": histograms(panel.explained),
     }
 
 

@@ -33,8 +33,8 @@ def label_word(task: Task) -> str:
 
 
 def render_item(task: Task, item: Item) -> str:
-    """The input texts, a line each, under their shown names."""
-    return "\n".join(f"{shown}: {raw(item.text[name])}" for name, shown in task.fields.items())
+    """The input texts that the item has, a line each, under their shown names."""
+    return "\n".join(f"{shown}: {raw(item.text[name])}" for name, shown in task.fields.items() if item.text[name])
 
 
 def render_answer(task: Task, label: Label, explanation: str) -> str:

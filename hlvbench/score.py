@@ -33,7 +33,14 @@ _IN_VIEWS: Mapping[str, tuple[Callable[[Answers, str], np.ndarray], tuple[str, .
 
 
 def _in_view(values: Callable[[Answers, str], np.ndarray], view: str) -> Callable[[Answers], np.ndarray]:
-    return lambda answers: values(answers, view)
+    """Of questions whose annotator wrote no explanation NaN."""
+
+    def of(answers: Answers) -> np.ndarray:
+        out = np.full(len(answers.questions), np.nan)
+        out[[pair in answers.task.explained for pair in answers.questions]] = values(answers.explained, view)
+        return out
+
+    return of
 
 
 PER_ANSWER: Mapping[str, Callable[[Answers], np.ndarray]] = {
@@ -139,6 +146,7 @@ def _score(
         "split": split,
         "system": system,
         "questions": len(first.questions),
+        "clusters": len(draws.groups),
         "samples": len(panels),
         "missing": missing,
         "missing_reasons": _reasons(panels, parsed),
@@ -152,6 +160,8 @@ def _score(
     }
     if task.licence:
         document["licence"] = task.licence
+    if label_only := len(first.questions) - len(first.explained.questions):
+        document["label_only"] = label_only
     if metrics is None:
         document["details"] = details(first)
     answers = enumerate(panels) if per_answer else ()
@@ -272,6 +282,8 @@ def _rows(
         replicates = _Line.of(spread.overall, spread.by_annotator).values
         found = [interval(line.at(c), replicates[:, c], spec.bounds) for c in range(replicates.shape[1])]
         intervals = np.array([(i.low, i.high) if i else (np.nan, np.nan) for i in found])
+    if draws.lack:
+        intervals = None
     floor, ceiling = _bound(spec.floor, value, panels[0], metric), _bound(spec.ceiling, value, panels[0], metric)
     signature = conditions.signature(metric)
     names = [None, *panels[0].annotators] if value.by_annotator is not None else [None]
@@ -280,7 +292,7 @@ def _rows(
     rows = []
     for c, annotator in enumerate(names):
         low, high = intervals[c] if intervals is not None else (np.nan, np.nan)
-        note = notes[c] or ("not defined on these answers" if math.isnan(line.at(c)) else "")
+        note = notes[c] or ("not defined on these answers" if math.isnan(line.at(c)) else draws.lack)
         rows.append(Score(
             metric.short, signature, annotator, _number(line.at(c)), _number(low), _number(high),
             _number(floor.at(c)) if floor else None, _number(ceiling.at(c)) if ceiling else None, counts[c], note,
@@ -318,7 +330,7 @@ def _majority(panel: Answers) -> dict[str, float | None]:
     hits: dict[str, list[bool]] = {}
     modes: dict[str, Any] = {}
     for annotator in panel.annotators:
-        counts = Counter(r.label for r in panel.task.records_of("train", annotator))
+        counts = Counter(r.label for r in panel.task.records_of("train", annotator, label_only=True))
         modes[annotator] = min(counts, key=lambda y: (-counts[y], y)) if counts else None
     for pair in panel.questions:
         own = {r.label for r in panel.task.by_pair[pair]}

@@ -26,6 +26,8 @@ KEPT = 200
 """Replicates of the index and its factors that a run keeps."""
 _NAN = -32768
 LEAST_P = 1e-6
+FEWEST_CLUSTERS = 10
+"""With fewer clusters of items there is neither an interval nor a p: resampling them would say nothing."""
 _EQUAL = 1e-9
 
 
@@ -33,6 +35,11 @@ def seeded(*parts: object) -> np.random.Generator:
     """A generator that depends on nothing but the printed parts, on every machine and run."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+def plain_text(text: str) -> str:
+    """What two texts that count as the same have in common: case and spacing aside."""
+    return re.sub(r"\s+", " ", text.lower()).strip()
 
 
 def clusters(items: Sequence[Item]) -> tuple[tuple[int, ...], ...]:
@@ -47,7 +54,7 @@ def clusters(items: Sequence[Item]) -> tuple[tuple[int, ...], ...]:
 
     first: dict[str, int] = {}
     for position, item in enumerate(items):
-        texts = [re.sub(r"\s+", " ", text.lower()).strip() for text in item.text.values()]
+        texts = map(plain_text, filter(None, item.text.values()))
         for key in texts if item.group is None else [f"group\n{item.group}"]:
             owner = first.setdefault(key, position)
             low, high = sorted((find(owner), find(position)))
@@ -67,6 +74,12 @@ class Draws:
 
     def __len__(self) -> int:
         return len(self.picks)
+
+    @property
+    def lack(self) -> str:
+        """Why these lists give no interval, or ""."""
+        few = len(self.groups) < FEWEST_CLUSTERS
+        return f"no interval: needs {FEWEST_CLUSTERS} clusters of items, {len(self.groups)} given" if few else ""
 
     @cached_property
     def weights(self) -> np.ndarray:

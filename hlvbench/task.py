@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -164,8 +163,8 @@ def describe_tasks(data_dir: Path | str | None = None, tasks_dir: Path | str | N
     """Per task: name, version, kind, licence, splits (name -> items), annotators, data, problem.
 
     `data` says "here: FOLDER" or "not here"; where only the data would tell, `annotators` is None, `splits` empty. A
-    task whose records lie in its folder also has `scored`, how many annotators have enough of them. Nothing is
-    downloaded or written. A task that cannot be loaded has its `problem` told.
+    task whose records lie in its folder also has `scored`, how many annotators have enough of them (`min_records`).
+    Nothing is downloaded or written. A task that cannot be loaded has its `problem` told.
     """
     extra = Path(tasks_dir) if tasks_dir is not None else None
     return [_describe(name, data_dir, extra) for name in task_names(extra)]
@@ -185,10 +184,10 @@ def _describe(name: str, data_dir: Path | str | None, tasks_dir: Path | None) ->
             row["data"] = _where(spec, local_data(data_dir))
         else:
             source = load_source(spec, None)
-            row["splits"] = {split: len(ids) for split, ids in (source.splits or {}).items()}
-            row["annotators"] = list(_annotators(source.records))
-            counts = Counter(annotator for _, annotator in {(r.item, r.annotator) for r in source.records})
-            row["scored"] = sum(count >= spec.min_records for count in counts.values())
+            task = _task(spec, source, _given_splits(spec, source))
+            row["splits"] = {split: len(ids) for split, ids in task.splits.items()}
+            row |= {"annotators": list(task.annotators), "scored": len(task.scored_annotators)}
+            row["min_records"] = task.min_records
             row["data"] = f"here: {spec.folder}"
     except HlvbenchError as error:
         row["problem"] = str(error)

@@ -14,7 +14,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to annotate: its id and its named input texts, in the task's field order.
+    """One thing to annotate: its id and its named input texts, in the task's field order; "" for one it lacks.
 
     `group`: items of one group are resampled together; None: items that share an input text are.
     """
@@ -26,12 +26,15 @@ class Item:
     @property
     def joined(self) -> str:
         """The input texts joined by a space."""
-        return " ".join(self.text.values())
+        return " ".join(filter(None, self.text.values()))
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """A label and an explanation: a person's record and a model's answer alike."""
+    """A label and an explanation: a person's record and a model's answer alike.
+
+    The explanation may be "": such a record counts in label metrics alone.
+    """
 
     item: str
     annotator: str
@@ -96,7 +99,7 @@ class Task:
     splits: Mapping[str, tuple[str, ...]]
     subsets: Mapping[str, frozenset[str]] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
-    min_records: int = 20
+    min_records: int = 10
     data_sha256: Mapping[str, str] = field(default_factory=dict)
     majority_sentence: str = "This is my decision."
     meanings: Mapping[Label, str] = field(default_factory=dict)
@@ -111,12 +114,26 @@ class Task:
         for record in self.records:
             pairs.setdefault((record.item, record.annotator), []).append(record)
         # a stable sort: equal ranks keep the order of the source
-        return {pair: tuple(sorted(found, key=lambda r: rank[r.label])) for pair, found in pairs.items()}
+        return {
+            pair: tuple(sorted(found, key=lambda r: (rank[r.label], not r.explanation)))
+            for pair, found in pairs.items()
+        }
+
+    def human(self, pair: Pair) -> Annotation:
+        """What the annotator answers: the priority record, with the next explanation there is if it has none."""
+        first, *_ = found = self.by_pair[pair]
+        text = next((r.explanation for r in found if r.explanation), "")
+        return first if first.explanation == text else replace(first, explanation=text)
+
+    @cached_property
+    def explained(self) -> frozenset[Pair]:
+        """The pairs with an explanation; the others count in label metrics alone."""
+        return frozenset(pair for pair, found in self.by_pair.items() if any(r.explanation for r in found))
 
     @cached_property
     def scored_annotators(self) -> tuple[str, ...]:
-        """The annotators with a record of at least `min_records` items; the others stay out of every metric."""
-        counts = Counter(annotator for _, annotator in self.by_pair)
+        """The annotators with a record of at least `min_records` test items; the others stay out of every metric."""
+        counts = Counter(a for _, a in self.questions("test"))
         return tuple(a for a in self.annotators if counts[a] >= self.min_records)
 
     def asked(self, names: Collection[str] | None = None) -> tuple[str, ...]:
@@ -131,7 +148,7 @@ class Task:
         """
         kept = self.asked({*self.scored_annotators, *(names or ())})
         return (
-            self if kept == self.scored_annotators == self.annotators else replace(self, annotators=kept, min_records=1)
+            self if kept == self.scored_annotators == self.annotators else replace(self, annotators=kept, min_records=0)
         )
 
     def questions(
@@ -146,11 +163,15 @@ class Task:
             if (item, annotator) in self.by_pair
         )
 
-    def records_of(self, split: str, annotator: str | None = None) -> tuple[Annotation, ...]:
-        """All records of a split in question order; of one annotator if named."""
+    def records_of(
+        self, split: str, annotator: str | None = None, *, label_only: bool = False
+    ) -> tuple[Annotation, ...]:
+        """The records of a split in question order; of one annotator if named. Those without an explanation, which
+        nothing can be learned from but a label, with `label_only` alone."""
         return tuple(
             record
             for pair in self.questions(split)
             if annotator is None or pair[1] == annotator
             for record in self.by_pair[pair]
+            if label_only or record.explanation
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 
 from hlvbench.details import confusion, details, histograms, swap_tables
 from hlvbench.metrics import Answers, blind_answers
+from hlvbench.report import markdown, page
 from hlvbench.types import Annotation
+from tests.test_report import document
 from tests.toy import ToyEmbedder, toy_task
 
 
@@ -76,6 +80,26 @@ def test_one_writer_under_all_names_has_equal_rows_and_chance_on_the_diagonal():
 
 def test_few_items_give_the_largest_group_there_is():
     assert {t["m"] for t in swap_tables(people(toy_task(items=(40, 30, 15)), limit=7))} == {1, 5}
+
+
+def test_an_annotator_of_few_answers_leaves_the_matrix_of_the_others():
+    task = toy_task(items=(40, 30, 15))
+    kept = [r for r in task.records if r.annotator != "Ann2" or r.item.endswith(("3", "4"))]
+    tables = swap_tables(people(dataclasses.replace(task, records=tuple(kept))))
+    # Ann2 has the test items 3, 4, 13 and 14
+    assert [(t["view"], t["m"]) for t in tables] == [("raw", 1), ("raw", 10), ("norm", 1), ("norm", 10)]
+    full, of_ten = (np.array(t["system"], dtype=float) for t in tables[2:])
+    assert not np.isnan(full).any()
+    assert np.isnan(of_ten).tolist() == [[1 in (i, j) for j in range(4)] for i in range(4)]
+    told = document(task.annotators)
+    told["details"]["swap"] = tables
+    shown = markdown([told])
+    assert "norm view, groups of 10: Mean on the diagonal" in shown
+    assert "Left out, with too few answers or dev annotations: Ann2." in shown
+    assert "| answers given | judged Ann1 | judged Ann3 | judged Ann4 |" in shown
+    assert len(set(re.findall("as Ann[0-9]", shown))) == 3
+    assert "judged Ann2" not in shown
+    assert "Left out, with too few answers or dev annotations: Ann2." in page([told])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tomllib
@@ -11,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hlvbench.errors import DataError
-from hlvbench.submission import Findings, read_submission
+from hlvbench.submission import Findings, check, read_submission
 from hlvbench.submission.answers import to_generations
 from hlvbench.submission.card import card_problems, to_toml
 from hlvbench.submission.document import document_problems
 from hlvbench.submission.intake import files_of, hidden, read_json, read_rows, read_toml
-from tests.boards import scored, submission
+from tests.boards import ToyDesk, scored, submission
 
 SLOW_DISK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -273,3 +274,28 @@ def test_entries_are_listed_by_name_and_links_never_followed(tmp_path):
         "README.md", "manifest.json", "settings.json", "submission.toml", "toy/generations.jsonl", "toy/scores.json",
     ]  # fmt: skip
     assert findings.errors() == []
+
+
+def test_limits_grow_with_the_annotators_of_a_task(tmp_path):
+    document = copy.deepcopy(scored("nearest"))
+    del document["details"]
+    first = next(s for s in document["scores"] if s["annotator"] == "Ann1")
+    document["scores"] += [{**first, "annotator": f"w{n}"} for n in range(20_000)]
+    first["note"] = "x" * 15_000
+    folder = submission(tmp_path, document=document)
+    assert any("scores: not as expected" in error for error in errors(folder))
+    for count, sound in ((149, False), (160, True)):
+        findings = Findings()
+        assert (read_submission(folder, findings, count) is not None) is sound
+        assert (findings.errors() == []) is sound
+
+
+def test_a_check_grants_the_limits_of_the_task_at_hand(tmp_path, monkeypatch):
+    folder = submission(tmp_path)
+    monkeypatch.setattr("hlvbench.submission.document.MOST_SCORES", len(scored("nearest")["scores"]) // 2)
+    assert any("scores.json: scores: not as expected" in error for error in errors(folder))
+    # the toy task has four annotators
+    monkeypatch.setattr("hlvbench.submission.intake.AMPLE", 1)
+    found = [str(f) for f in check(folder, desk=ToyDesk(), rescore=False).errors()]
+    assert found
+    assert not any("scores.json" in error for error in found)

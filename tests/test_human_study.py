@@ -353,6 +353,7 @@ def test_the_numbers_are_those_of_hand_arithmetic(study, runs, tmp_path):
     # quadratic kappa: 1 - observed 10 · 1 / (chance: over all 20 · 20 pairs (5-4)² · 100 + (5-2)² · 100 + (2-4)² · 100
     # + 0 = 1400, a 20th of it 70)
     assert agreement["coherence"]["kappa"] == pytest.approx(1 - 10 / 70)
+    assert (agreement["grounding"]["kappa"], agreement["grounding"]["alpha"]) == (None, None)  # 5 throughout
     assert "style" not in agreement
     assert all(r["same"] == 1 for r in result["consistency"])
     assert {r["question"]: r["n"] for r in result["consistency"]} == dict.fromkeys(

@@ -190,14 +190,17 @@ def test_judge_writes_what_the_contract_says_and_rescoring_asks_nobody(
     assert (signed.task, signed.limit) == ("demo@1", 5)
     # "B" every time: at chance on people too, so nothing is said of the system
     assert (row["accuracy"], row["ceiling"], found["licensed"]) == (None, 0.25, False)
-    assert "not above chance (0.25)" in found["note"]
+    assert "0.250 and no interval: needs 10 clusters of items, 5 given" in found["note"]
     assert found["confusion"] is None
     assert all(a["value"] is None for a in found["annotators"])
     assert found["letters"]["said"] == {"A": 0, "B": 20, "C": 0, "D": 0}
 
 
-def test_a_judge_that_knows_people_has_its_say_and_its_conditions_name_its_file(run: Path) -> None:
+def test_a_judge_that_knows_people_has_its_say_and_its_conditions_name_its_file(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is right on people, wrong on the first five of the system's answers, right on the other fifteen."""
+    monkeypatch.setattr("hlvbench.stats.FEWEST_CLUSTERS", 5)
     settings = JudgeSettings("endpoint:m", shots=3, base_url="http://localhost/v1").resolved()
     (subject,) = subjects(run)
     sets = subject.sets(settings)

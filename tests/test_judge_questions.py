@@ -47,6 +47,22 @@ def test_the_person_asked_for_is_one_of_at_most_four(annotators: int, letters: i
     assert {a for q in questions for a in q.candidates} == set(task.annotators)
 
 
+def test_candidates_annotated_the_item_too_as_long_as_there_are_such() -> None:
+    task = toy_task(annotators=9, items=(12, 4, 40), absent=0.6)
+    about: dict[str, set[str]] = {}
+    for item, annotator in task.questions("test"):
+        about.setdefault(item, set()).add(annotator)
+    used: dict[str, set[str]] = {item: set() for item in about}
+    for q in asked(task):
+        there = about[q.item.id]
+        assert len(there & set(q.candidates)) == min(len(there), 4)
+        assert len(q.candidates) == 4
+        used[q.item.id] |= set(q.candidates)
+    # items of few, of whom the rest are others, and of many, all of whom are candidates somewhere
+    assert {len(there) for there in about.values()} >= {2, 3, 4, 5, 6}
+    assert any(len(there) > 4 and there == used[item] for item, there in about.items())
+
+
 @settings(deadline=None)
 @given(
     st.integers(2, 6),
@@ -131,8 +147,8 @@ def test_missing_answers_are_counted_and_what_no_system_can_be_asked_is_told_apa
     assert [m[2] for m in found.missing] == [0] * 7
     assert len(found.asked) == 93 + 100
     assert len({q.key for q in found.asked}) == 193
-    # an annotator whose only records are in test has nothing to show: neither asked for nor a candidate
-    silent = tuple(r for r in TASK.records if r.annotator != "Ann3" or r.item.startswith("test"))
+    # an annotator without a record in train has nothing to show: neither asked for nor a candidate
+    silent = tuple(r for r in TASK.records if r.annotator != "Ann3" or not r.item.startswith("train"))
     found = attribution_questions(dataclasses.replace(TASK, records=silent), "test", human(TASK))
     assert {p[1] for p in found.left_out} == {"Ann3"}
     assert len(found.left_out) == 25

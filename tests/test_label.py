@@ -18,7 +18,7 @@ from tests.toy import NLI, ToyEmbedder, toy_task
 N, E, C = NLI
 
 
-def _task(
+def hand_task(
     rows: Sequence[Sequence[Sequence]],
     labels: Sequence,
     kind: str = "nominal",
@@ -38,7 +38,7 @@ def _task(
     )  # fmt: skip
 
 
-def _answers(task: Task, rows: Sequence[Sequence]) -> Answers:
+def answers_of(task: Task, rows: Sequence[Sequence]) -> Answers:
     """Answers from rows of items × annotators; None is a missing one."""
     given = {
         (i, a): Annotation(i, a, y, "said") for i, row in zip(task.splits["test"], rows, strict=True)
@@ -47,47 +47,47 @@ def _answers(task: Task, rows: Sequence[Sequence]) -> Answers:
     return Answers(task, "test", given, ToyEmbedder())
 
 
-def _value(name: str, answers: Answers, **parameters: str | float) -> float:
+def value_of(name: str, answers: Answers, **parameters: str | float) -> float:
     return float(bind(name, **parameters)(answers, every_item_once(len(answers.items))).overall[0])
 
 
 @pytest.fixture
 def nominal() -> Answers:
-    task = _task([[[N], [E]], [[E, N], [C]], [[C], [C]], [[E], []]], NLI)
-    return _answers(task, [[N, E], [E, E], [None, C], [N, None]])
+    task = hand_task([[[N], [E]], [[E, N], [C]], [[C], [C]], [[E], []]], NLI)
+    return answers_of(task, [[N, E], [E, E], [None, C], [N, None]])
 
 
 @pytest.fixture
 def ordinal() -> Answers:
-    task = _task([[[-5], [3]], [[0], [5]], [[2], [-1]]], range(-5, 6), "ordinal")
-    return _answers(task, [[-4, 3], [None, 2], [2, None]])
+    task = hand_task([[[-5], [3]], [[0], [5]], [[2], [-1]]], range(-5, 6), "ordinal")
+    return answers_of(task, [[-4, 3], [None, 2], [2, None]])
 
 
 def test_accuracy_counts_any_given_label_or_the_priority_one_and_missing_as_wrong(nominal: Answers) -> None:
     # Ann1: right, right (E is one of N, E), missing, wrong = 2/4; Ann2: right, wrong, right = 2/3
-    assert _value("label_accuracy", nominal) == pytest.approx((2 / 4 + 2 / 3) / 2)
+    assert value_of("label_accuracy", nominal) == pytest.approx((2 / 4 + 2 / 3) / 2)
     # priority N before E: item 1's gold for Ann1 is N, the answer E is wrong: 1/4
-    assert _value("label_accuracy", nominal, multi="priority") == pytest.approx((1 / 4 + 2 / 3) / 2)
+    assert value_of("label_accuracy", nominal, multi="priority") == pytest.approx((1 / 4 + 2 / 3) / 2)
     assert list(label.correct(nominal, "any")) == [1, 1, 1, 0, 0, 1, 0]  # question order
 
 
 def test_score_errors_charge_a_missing_answer_the_largest_error_possible(ordinal: Answers) -> None:
     # questions: -5/-4 -> 1; 3/3 -> 0; 0/missing -> 5; 5/2 -> 3; 2/2 -> 0; -1/missing -> 6 (to 5)
     assert list(label.errors(ordinal)) == [1, 0, 5, 3, 0, 6]
-    assert _value("label_error", ordinal) == pytest.approx((6 / 3 + 9 / 3) / 2)
-    assert _value("within_one", ordinal) == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert value_of("label_error", ordinal) == pytest.approx((6 / 3 + 9 / 3) / 2)
+    assert value_of("within_one", ordinal) == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
 def test_the_nearer_of_two_own_scores_counts() -> None:
-    task = _task([[[-5, 2], [0]]], range(-5, 6), "ordinal")
-    assert list(label.errors(_answers(task, [[1, 0]]))) == [1, 0]
+    task = hand_task([[[-5, 2], [0]]], range(-5, 6), "ordinal")
+    assert list(label.errors(answers_of(task, [[1, 0]]))) == [1, 0]
     # the answer farthest from both -5 and 2 is at distance 3 (-2, -1 or 5)
-    assert list(label.errors(_answers(task, [[None, 0]]))) == [3, 0]
+    assert list(label.errors(answers_of(task, [[None, 0]]))) == [3, 0]
 
 
 def test_a_missing_answer_is_outside_even_of_a_scale_of_two_points() -> None:
-    task = _task([[[0], [1]]], (0, 1), "ordinal")
-    assert _value("within_one", _answers(task, [[None, 0]])) == 0.5
+    task = hand_task([[[0], [1]]], (0, 1), "ordinal")
+    assert value_of("within_one", answers_of(task, [[None, 0]])) == 0.5
 
 
 def test_kappa_by_hand(nominal: Answers) -> None:
@@ -112,12 +112,26 @@ def test_a_missing_score_counts_in_kappa_as_the_extreme_farthest_from_the_gold(o
     assert found[0] == pytest.approx(expected)
 
 
-def test_two_constant_and_equal_raters_agree_perfectly_and_two_different_ones_not_at_all() -> None:
+def test_two_constant_and_equal_raters_have_no_kappa_and_two_different_ones_zero() -> None:
     weights, zeros, ones = np.ones((1, 4)), np.zeros(4, dtype=int), np.ones(4, dtype=int)
     for values in (None, np.array([-5.0, 5.0])):
-        assert kappa(zeros, zeros, weights, values)[0] == 1.0
+        assert np.isnan(kappa(zeros, zeros, weights, values)[0])
         assert kappa(zeros, ones, weights, values)[0] == 0.0
         assert np.isnan(kappa(zeros, zeros, np.zeros((1, 4)), values)[0])
+
+
+@pytest.mark.parametrize("said", [[N, N, N, N], [E, N, None, N]])
+def test_an_annotator_of_one_label_has_no_kappa_whatever_is_predicted(said: list) -> None:
+    task = hand_task([[[N], [E]], [[N], [C]], [[N], [C]], [[N], [E]]], NLI)
+    answers = answers_of(task, [[first, second] for first, second in zip(said, [E, E, C, E], strict=True)])
+    # the first list draws Ann2's items 1, 1, 2, 2: there he says C alone; the second all items once
+    draws = Draws(((0,), (1,), (2,), (3,)), np.array([[1, 1, 2, 2], [0, 1, 2, 3]]))
+    found = bind("label_kappa")(answers, draws)
+    # Ann2 gold E C C E, answers E E C E: agreement 3/4; chance E 2/4·3/4 + C 2/4·1/4 = 1/2 -> 1/2
+    assert found.by_annotator == pytest.approx(np.array([[np.nan, np.nan], [np.nan, 0.5]]), nan_ok=True)
+    assert found.overall == pytest.approx([np.nan, 0.5], nan_ok=True)
+    assert found.notes == ("one gold label in all questions", "")
+    assert found.note == "left out, one gold label in all questions: Ann1"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -135,14 +149,14 @@ def test_kappa_equals_scikit_learn(seed: int) -> None:
 def test_macro_f1_by_hand(nominal: Answers) -> None:
     # Ann1 gold N N C E, answers N E - N: N 2·1/(2+2) = 1/2, E 0/(1+1) = 0, C 0/(1+0) = 0 -> 1/6
     # Ann2 gold E C C, answers E E C: E 2·1/(1+2) = 2/3, C 2·1/(2+1) = 2/3, N occurs nowhere -> 2/3
-    assert _value("macro_f1", nominal) == pytest.approx((1 / 6 + 2 / 3) / 2)
+    assert value_of("macro_f1", nominal) == pytest.approx((1 / 6 + 2 / 3) / 2)
 
 
 def test_lewidi_error_of_labels_by_hand(nominal: Answers) -> None:
     # cells wrong of 3: item 0: 0, 0; item 1: {N, E} answered E: 1, {C} answered E: 2;
     # item 2: missing, gold {C}: another label costs 2, right: 0; item 3: {E} answered N: 2, Ann2 not asked
     # item means 0, 3/6, 2/6, 2/3 -> their mean 3/8
-    assert _value("lewidi_error", nominal) == pytest.approx((0 + 3 / 6 + 2 / 6 + 2 / 3) / 4)
+    assert value_of("lewidi_error", nominal) == pytest.approx((0 + 3 / 6 + 2 / 6 + 2 / 3) / 4)
 
 
 def test_lewidi_soft_error_of_labels_by_hand(nominal: Answers) -> None:
@@ -150,22 +164,22 @@ def test_lewidi_soft_error_of_labels_by_hand(nominal: Answers) -> None:
     # item 1: people 1/2 1/2 1/2, model 0 1 0 -> 2·(1/2 + 1/2 + 1/2)/3 = 1
     # item 2: people 0 0 1, model 1/2 C, missing as N (or E): 0.5 0 0.5 -> 2·(1/2 + 1/2)/3 = 2/3
     # item 3: people 0 1 0, model 1 0 0 -> 2·2/3 = 4/3
-    assert _value("lewidi_soft_error", nominal) == pytest.approx((0 + 1 + 2 / 3 + 4 / 3) / 4)
+    assert value_of("lewidi_soft_error", nominal) == pytest.approx((0 + 1 + 2 / 3 + 4 / 3) / 4)
 
 
 def test_lewidi_errors_of_scores_by_hand(ordinal: Answers) -> None:
     # errors 1 0 | 5 3 | 0 6 -> item means .5, 4, 3, over 10
-    assert _value("lewidi_error", ordinal) == pytest.approx((0.5 + 4 + 3) / 3 / 10)
-    assert _value("lewidi_error", ordinal, scale=11) == pytest.approx((0.5 + 4 + 3) / 3 / 11)
+    assert value_of("lewidi_error", ordinal) == pytest.approx((0.5 + 4 + 3) / 3 / 10)
+    assert value_of("lewidi_error", ordinal, scale=11) == pytest.approx((0.5 + 4 + 3) / 3 / 11)
     # item 0: {-5, 3} and {-4, 3}: 1/2. Item 1: {0, 5} and {2, missing}: -5 costs most, sorted pairs |0+5| + |5-2|
     # = 8 over 2 = 4. Item 2: {-1, 2} and {2, missing}: -5 gives 4/2 = 2, 5 gives (3 + 3)/2 = 3
-    assert _value("lewidi_soft_error", ordinal) == pytest.approx((0.5 + 4 + 3) / 3)
+    assert value_of("lewidi_soft_error", ordinal) == pytest.approx((0.5 + 4 + 3) / 3)
 
 
 def test_several_missing_answers_of_an_item_take_the_filling_that_costs_most() -> None:
     # people all -5; two of three answers missing, one 0: both at 5 -> (5 + 10 + 10)/3
-    task = _task([[[-5], [-5], [-5]]], range(-5, 6), "ordinal")
-    assert _value("lewidi_soft_error", _answers(task, [[0, None, None]])) == pytest.approx(25 / 3)
+    task = hand_task([[[-5], [-5], [-5]]], range(-5, 6), "ordinal")
+    assert value_of("lewidi_soft_error", answers_of(task, [[0, None, None]])) == pytest.approx(25 / 3)
 
 
 def test_the_wasserstein_distance_equals_scipy() -> None:
@@ -182,14 +196,14 @@ def test_a_bad_scale_is_refused(ordinal: Answers) -> None:
     from hlvbench.errors import MetricError
 
     with pytest.raises(MetricError, match="not above 0"):
-        _value("lewidi_error", ordinal, scale=0.0)
+        value_of("lewidi_error", ordinal, scale=0.0)
 
 
 def test_the_subset_restricts_the_items_and_a_task_without_it_says_so(nominal: Answers) -> None:
-    task = _task(
+    task = hand_task(
         [[[N], [E]], [[E, N], [C]], [[C], [C]], [[E], []]], NLI, subsets={"lewidi2025": frozenset({"i1", "i3"})}
     )
-    inside = _answers(task, [[N, E], [E, E], [None, C], [N, None]])
+    inside = answers_of(task, [[N, E], [E, E], [None, C], [N, None]])
     found = bind("lewidi_error", subset="lewidi2025")(inside, every_item_once(4))
     assert found.overall[0] == pytest.approx((3 / 6 + 2 / 3) / 2)
     assert found.n == 2
@@ -199,25 +213,6 @@ def test_the_subset_restricts_the_items_and_a_task_without_it_says_so(nominal: A
     printed = {str(m) for m in scorecard(task)}
     assert "lewidi_soft_error(subset=lewidi2025)" in printed
     assert not any("lewidi2025" in str(m) for m in scorecard(nominal.task))
-
-
-def test_agreement_error_by_hand_and_blind_to_nobody() -> None:
-    # two people: N E N E against N E E N: agreement 1/2, chance 1/2 -> κ 0; one mind for both: κ 1.
-    # The matrix differs by 1 in two cells: sqrt(2)
-    task = _task([[[N], [N]], [[E], [E]], [[N], [E]], [[E], [N]]], NLI)
-    assert _value("agreement_error", _answers(task, [[N, N], [E, E], [N, N], [E, E]])) == pytest.approx(2**0.5)
-    assert _value("agreement_error", _answers(task, [[N, N], [E, E], [N, E], [E, N]])) == 0.0
-
-
-def test_agreement_error_leaves_out_pairs_without_a_common_item() -> None:
-    task = _task([[[N], [], [E]], [[], [E], []], [[E], [], [E]]], NLI)
-    found = bind("agreement_error")(_answers(task, [[N, N, N], [N, N, N], [N, N, N]]), every_item_once(3))
-    # only Ann1 and Ann3 meet: people N E / E E: agreement 1/2, chance E 1/2·1 = 1/2, κ 0; predicted κ 1
-    assert found.overall[0] == pytest.approx(2**0.5)
-    apart = _task([[[N], []], [[], [E]]], NLI)
-    alone = bind("agreement_error")(_answers(apart, [[N, N], [N, N]]), every_item_once(2))
-    assert np.isnan(alone.overall[0])
-    assert "share" in alone.note
 
 
 def _noisy(task: Task, seed: int, missing: float = 0.1) -> Answers:
@@ -269,7 +264,8 @@ def test_replicates_equal_scikit_learn_on_the_resampled_lists(kind: str) -> None
 
 @pytest.mark.parametrize("kind", ["nominal", "ordinal"])
 def test_item_level_replicates_equal_a_loop_over_the_resampled_lists(kind: str) -> None:
-    answers = _noisy(toy_task(kind, absent=0.2), 2)
+    # of the six pairs of annotators some share twenty items
+    answers = _noisy(toy_task(kind, items=(30, 20, 31), absent=0.2), 2)
     draws = item_draws(answers.items, "toy@1", "test", replicates=15)
     soft = lewidi.soft_errors(answers)
     found = bind("lewidi_soft_error")(answers, draws).overall
@@ -285,18 +281,18 @@ def _agreement_by_loop(answers: Answers, positions: np.ndarray) -> float:
     rows, columns = answers.cells
     at = {(int(i), int(k)): q for q, (i, k) in enumerate(zip(rows, columns, strict=True))}
     weights = "quadratic" if answers.task.kind == "ordinal" else None
-    square = 0.0
+    squares = []
     for a in range(len(answers.annotators)):
-        for b in range(len(answers.annotators)):
+        for b in range(a):
             common = [(at[i, a], at[i, b]) for i in positions if (i, a) in at and (i, b) in at]
-            if a != b and common:
+            if (answers.asked[:, a] & answers.asked[:, b]).sum() >= 20:
                 left, right = (list(side) for side in zip(*common, strict=True))
                 values = [
                     cohen_kappa_score(c[left], c[right], weights=weights, labels=range(len(answers.task.labels) + 1))
                     for c in (label.kappa_codes(answers), answers.gold)
                 ]
-                square += (values[0] - values[1]) ** 2
-    return float(np.sqrt(square))
+                squares.append((values[0] - values[1]) ** 2)
+    return float(np.sqrt(np.mean(squares)))
 
 
 @pytest.mark.parametrize("kind", ["nominal", "ordinal"])
@@ -304,29 +300,29 @@ def test_people_are_perfect_and_losing_answers_never_helps(kind: str) -> None:
     task = toy_task(kind, doubles=0.2)
     human = _noisy(task, 0).human
     for name, best in {"label_accuracy": 1.0, "label_kappa": 1.0, "agreement_error": 0.0}.items():
-        assert _value(name, human) == best
+        assert value_of(name, human) == best
     ranks = [_noisy(task, 3, missing) for missing in (0.0, 0.3, 1.0)]
     for name in ("label_accuracy", "label_kappa"):
-        values = [_value(name, a) for a in ranks]
+        values = [value_of(name, a) for a in ranks]
         assert values == sorted(values, reverse=True)
     for name in ("lewidi_error", "lewidi_soft_error"):
-        values = [_value(name, a) for a in ranks]
+        values = [value_of(name, a) for a in ranks]
         assert values == sorted(values)
 
 
 def test_annotators_without_questions_in_a_list_give_no_value_and_no_crash() -> None:
-    task = _task([[[N], [E]], [[E], []]], NLI)
-    draws = Draws(((0,), (1,)), np.array([[1, 1], [0, 0]]))  # the first list never asks Ann2
+    task = hand_task([[[N], [E]], [[E], []], [[C], []]], NLI)
+    draws = Draws(((0,), (1,), (2,)), np.array([[1, 2, 1], [0, 0, 0]]))  # the first list never asks Ann2
     for metric in scorecard(task):
         if metric.spec.function.__module__ in ("hlvbench.metrics.label", "hlvbench.metrics.lewidi"):
-            found = metric(_answers(task, [[N, N], [N, None]]), draws)
+            found = metric(answers_of(task, [[N, N], [N, None], [C, None]]), draws)
             if found.by_annotator is not None:
                 assert np.isnan(found.by_annotator[0, 1]), metric
                 assert not np.isnan(found.overall[0]), metric
 
 
 def test_forty_annotators_are_no_trouble() -> None:
-    task = toy_task("ordinal", annotators=40, absent=0.5)
+    task = toy_task("ordinal", annotators=40, items=(30, 20, 80), absent=0.5)
     answers = _noisy(task, 4)
     found = bind("agreement_error")(answers, item_draws(answers.items, "toy@1", "test", replicates=20)).overall
     assert np.isfinite(found).all()
@@ -361,8 +357,8 @@ def test_majority_accuracy_on_the_real_data(data_dir: Path, name: str, questions
     asked = task.questions("test")
     answers = Answers(task, "test", {p: Annotation(*p, modes[p[1]], "") for p in asked}, ToyEmbedder())
     assert len(asked) == questions
-    assert _value("label_accuracy", answers) == pytest.approx(expected, abs=0.001)
-    assert _value("label_kappa", answers) == pytest.approx(0.0, abs=1e-12)
+    assert value_of("label_accuracy", answers) == pytest.approx(expected, abs=0.001)
+    assert value_of("label_kappa", answers) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_pairwise_kappa_of_people_is_that_of_the_paper(data_dir: Path) -> None:

@@ -131,7 +131,7 @@ def ragged(folder: Path, people: int, kind: str) -> Path:
     (folder / "ragged").mkdir(parents=True)
     labels = 'labels = ["öffnen", "schließen"]' if kind == "nominal" else "range = [0, 4]"
     (folder / "ragged" / "task.toml").write_text(
-        f'name = "ragged"\nversion = "1"\nsource = "table"\nkind = "{kind}"\n{labels}\nmin_records = 10\n'
+        f'name = "ragged"\nversion = "1"\nsource = "table"\nkind = "{kind}"\n{labels}\nmin_records = 4\n'
         'instruction = "Decide."\n[fields]\na = "A"\nb = "B"\nc = "C"\n'
         "[splits]\ntrain = 0.5\ndev = 0.25\ntest = 0.25\nseed = 1\n"
     )

@@ -124,7 +124,7 @@ def test_every_row_is_complete_json_and_its_signature_parses_back(kind):
 
 
 def test_an_unscored_annotators_rows_are_parsed_but_left_out_by_name():
-    task = toy_task(min_records=60)
+    task = toy_task(min_records=20)
     kept = tuple(r for r in task.records if r.annotator != "Ann4" or r.item.startswith(("test1", "train1")))
     ragged = Task(**{**{f: getattr(task, f) for f in task.__dataclass_fields__}, "records": kept})
     document = score_task(ragged, system_rows(ragged, "human"), ToyEmbedder(), metrics=ACCURACY, replicates=20).document

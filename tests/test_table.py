@@ -28,7 +28,7 @@ TOML = {
     "kind": "'nominal'",
     "labels": "['polite', 'neutral', 'rude']",
     "instruction": "'How does this message sound?'",
-    "min_records": "2",
+    "min_records": "1",
     "splits": "'splits.json'",
 }
 FIELDS = {"message": "Message", "channel": "Channel", "reply": "Reply"}
@@ -107,12 +107,25 @@ def test_a_ragged_table_is_a_task(tmp_path: Path) -> None:
     assert made.data_sha256["items.jsonl"] == sha256_file(tmp_path / "mine" / "items.jsonl")
 
 
-def test_an_annotator_with_three_records_stays_in_the_task_but_not_in_metrics(tmp_path: Path) -> None:
-    # two labels for an item are one answer: w2 has four records of three items
-    made = task(tmp_path, min_records="4", record_rows=[*ragged(), record("d", "w2")])
+TESTED = {"train": ["a", "b", "c", "d"], "dev": [], "test": ["e", "f", "ö 7"]}
+
+
+@pytest.mark.parametrize(
+    ("least", "more", "scored"),
+    [
+        # test items: w10 3, w2 f alone (two labels for it are one answer) and "ö 7" with `more`, Ζωή e and "ö 7"
+        ("1", [], ("w2", "w10", "Ζωή")),
+        ("2", [record("d", "w2")], ("w10", "Ζωή")),
+        ("2", [record("ö 7", "w2")], ("w2", "w10", "Ζωή")),
+    ],
+)
+def test_who_has_few_test_items_stays_in_the_task_but_not_in_metrics(
+    least: str, more: list[Any], scored: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = task(tmp_path, min_records=least, record_rows=[*ragged(), *more], split_file=TESTED)
     assert made.annotators == ("w2", "w10", "Ζωή")
-    assert made.scored_annotators == ("w2", "w10")
-    assert ("ö 7", "Ζωή") in made.questions("test")
+    assert made.scored_annotators == scored
+    assert ("f", "w2") in made.questions("test")
 
 
 @pytest.mark.parametrize("count", [2, 30])
@@ -149,7 +162,7 @@ def test_every_problem_of_every_file_is_told_at_once_by_line(tmp_path: Path) -> 
         record("a", "w/1"),
         record("a", "w10", "rud"),
         {**record("a", "w10"), "explanation": 5},
-        record("a", "w10", explanation=" \n"),
+        record("a", "w10", explanation="\ud800"),
         ragged()[0],
         '{"item": "a", ',
         {"item": "a", "annotator": "w10", "label": "rude", "explination": "x"},
@@ -172,10 +185,9 @@ def test_every_problem_of_every_file_is_told_at_once_by_line(tmp_path: Path) -> 
         f"{file}:{n + 2}: annotator: 'w/1' holds /",
         f"{file}:{n + 3}: label: unknown label 'rud' (did you mean 'rude'?)",
         f"{file}:{n + 4}: explanation: a string is needed, got int",
-        f"{file}:{n + 5}: explanation: empty text",
+        f"{file}:{n + 5}: explanation: half of a surrogate pair",
         f"{file}:{n + 6}: the same record is already in {file}:1",
         f"{file}:{n + 7}: not valid JSON",
-        f"{file}:{n + 8}: explanation is missing",
         f"{file}:{n + 8}: unknown key 'explination' (did you mean 'explanation'?)",
         f"{file}:{n + 9}: an object is needed, got list",
         f"{file}:{n + 10}: label: a string is needed, got 1",
@@ -232,10 +244,13 @@ def test_fewer_than_two_annotators_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_min_records_that_leaves_nobody_to_score_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    found = problems(tmp_path, min_records="")  # the default, 20
+    found = problems(tmp_path, min_records="", split_file=TESTED)  # the default, 10
     assert len(found) == 1
-    assert "the two largest have 7 and 3" in found[0]
-    assert "set min_records = 3 or less" in found[0]
+    assert "the two largest have 3 and 2" in found[0]
+    assert "set min_records = 2 or less" in found[0]
+    rows = [record(i["id"], "w1") for i in items()] + [record(i, "w2") for i in "abcde"]
+    (found,) = problems(tmp_path, record_rows=rows)
+    assert "the two largest have 2 and 0), so no metric could be given; put other items into test" in found
 
 
 def test_missing_and_empty_files_are_told_together(tmp_path: Path) -> None:

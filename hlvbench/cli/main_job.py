@@ -62,7 +62,9 @@ def _task_line(row: Mapping[str, Any]) -> str:
     sizes = "/".join(str(row["splits"].get(s, 0)) for s in ("train", "dev", "test"))
     names = row["annotators"] or []
     shown = ", ".join(names) if len(names) <= 6 else f"{names[0]} … {names[-1]}"
-    scored = f", {row['scored']} of them scored" if row.get("scored", len(names)) < len(names) else ""
+    scored = ""
+    if row.get("scored", len(names)) < len(names):
+        scored = f", {row['scored']} of them scored (records of {row['min_records']} test items)"
     who = f"{len(names)} annotators ({shown}){scored}"
     much = f"{sizes} items  {who}" if names else "items and annotators as the data have them"
     licence = f"\n  licence: {row['licence']}" if row["licence"] else ""

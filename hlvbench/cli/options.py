@@ -55,7 +55,7 @@ def model_options(parser: argparse.ArgumentParser) -> None:
         action=Collect,
         default=[],
         metavar="A",
-        help="only questions to this one (default: to all with min_records records); may stand several times",
+        help="only questions to this one (default: to all who are scored); may stand several times",
     )
     add("--split", choices=("test", "dev"), default="test")
     add("--samples", type=int, default=1, metavar="S", help="full sets of answers (default: %(default)s)")

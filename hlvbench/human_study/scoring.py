@@ -258,16 +258,17 @@ def _agreement(study: Study, question: str) -> dict[str, Any] | None:
         low, high = _ends(value, measure(weights), bounds)
         out |= {name: None if np.isnan(value) else value, f"{name}_low": low, f"{name}_high": high}
     numbers = np.arange(size, dtype=float) if scale else None
-    pairs = []
+    pairs, known = [], list[float]()
     for a, b in combinations(range(codes.shape[1]), 2):
         both = (codes[:, a] >= 0) & (codes[:, b] >= 0)
         if both.any():
             found = kappa(codes[both, a], codes[both, b], np.ones((1, int(both.sum()))), numbers)
             sheets = {"a": study.given[a].sheet, "b": study.given[b].sheet}
-            pairs.append({**sheets, "n": int(both.sum()), "kappa": float(found[0])})
+            known += found[~np.isnan(found)].tolist()
+            pairs.append({**sheets, "n": int(both.sum()), "kappa": None if np.isnan(found[0]) else float(found[0])})
     return {
         **out,
-        "kappa": float(np.mean([p["kappa"] for p in pairs])),
+        "kappa": float(np.mean(known)) if known else None,
         "weights": "quadratic" if scale else "none",
         "pairs": pairs,
     }

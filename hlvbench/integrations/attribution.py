@@ -24,7 +24,7 @@ Named = tuple[tuple[str, str, int, str | None], ...]
 def people_questions(place: str, split: str) -> dict[Pair, Question]:
     """The questions about people's own answers (the priority records), in question order."""
     task = task_of(place)
-    people = {pair: task.by_pair[pair][0] for pair in task.questions(split)}
+    people = {pair: task.human(pair) for pair in task.questions(split)}
     return {question.pair: question for question in attribution_questions(task, split, people).asked}
 
 

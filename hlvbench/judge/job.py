@@ -52,7 +52,7 @@ class Subject:
 
     def sets(self, settings: JudgeSettings) -> dict[str, Questionnaire]:
         """The same questions about three sets of answers: the system's, people's, the blind reference's."""
-        people = {p: self.task.by_pair[p][0] for p in self.task.questions(self.split, self.limit)}
+        people = {p: self.task.human(p) for p in self.task.questions(self.split, self.limit)}
         answers: dict[str, Answered] = {
             "system": self.answers,
             "people": people,

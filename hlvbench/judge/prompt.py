@@ -44,7 +44,8 @@ def _reference(task: Task, question: Question, record: Annotation) -> str:
     about = ""
     if "input" in question.show:
         item = task.items[record.item]
-        about = " / ".join(f"{shown}: {raw(item.text[name])}" for name, shown in task.fields.items()) + " => "
+        about = " / ".join(f"{shown}: {raw(item.text[name])}" for name, shown in task.fields.items() if item.text[name])
+        about += " => "
     return " ".join((about + _with_label(task, question, record)).split())
 
 

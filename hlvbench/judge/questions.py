@@ -154,7 +154,7 @@ def _layouts(
     laid, left_out = {}, []
     scored = set(task.scored_annotators)
     for item, annotator in task.questions(split, limit):
-        if annotator not in scored:
+        if annotator not in scored or (item, annotator) not in task.explained:
             continue
         names = _candidates(task, references.people(item), item, annotator, seed)
         if len(names) < 2:
@@ -167,12 +167,16 @@ def _layouts(
 
 
 def _candidates(task: Task, people: Sequence[str], item: str, annotator: str, seed: int) -> tuple[str, ...]:
-    """The person asked for and up to three others, in a drawn order; empty where no question can be asked."""
+    """The person asked for and up to three others, in a drawn order; empty where no question can be asked.
+
+    The others annotated the item, too, as long as there are such: who works on other items writes about other things.
+    """
     if annotator not in people:
         return ()
     rng = seeded("candidates", task.name, seed, item, annotator)
     others = [a for a in people if a != annotator]
-    drawn = sorted(int(i) for i in rng.permutation(len(others))[: MOST - 1])
+    order = sorted(rng.permutation(len(others)).tolist(), key=lambda i: (item, others[i]) not in task.by_pair)
+    drawn = sorted(order[: MOST - 1])
     names = [annotator, *(others[i] for i in drawn)]
     return tuple(names[i] for i in rng.permutation(len(names)))
 

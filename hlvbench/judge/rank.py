@@ -137,7 +137,7 @@ def _judge_settings(settings: Settings) -> JudgeSettings:
 
 
 def _questions(task: Task, split: str, limit: int | None, judge: JudgeSettings) -> Questionnaire:
-    people = {p: task.by_pair[p][0] for p in task.questions(split, limit)}
+    people = {p: task.human(p) for p in task.questions(split, limit)}
     return attribution_questions(
         task, split, people, limit=limit, shots=judge.shots, seed=judge.seed, show=judge.show,
         view=judge.view,  # type: ignore[arg-type]

@@ -133,14 +133,14 @@ def lines(found: Judged, metric: Metric, draws: Draws) -> tuple[Line, list[Line]
     assert once.by_annotator is not None
     assert spread.by_annotator is not None
     each = [
-        _line(float(once.by_annotator[0, k]), spread.by_annotator[:, k], n)
+        _line(float(once.by_annotator[0, k]), spread.by_annotator[:, k], n, draws)
         for k, n in enumerate(found.verdicts.counts)
     ]  # fmt: skip
-    return _line(float(once.overall[0]), spread.overall, once.n), each
+    return _line(float(once.overall[0]), spread.overall, once.n, draws), each
 
 
-def _line(value: float, replicates: np.ndarray, n: int) -> Line:
-    span = interval(value, replicates, (0.0, 1.0))
+def _line(value: float, replicates: np.ndarray, n: int, draws: Draws) -> Line:
+    span = None if draws.lack else interval(value, replicates, (0.0, 1.0))
     low, high = (span.low, span.high) if span else (math.nan, math.nan)
     return Line(_number(value), _number(low), _number(high), n)
 
@@ -167,6 +167,7 @@ def document(
     note = ""
     if not licensed:
         had = f"{_shown(ceiling)}, not above chance ({people.chance})" if ceiling.n else "no readable reply"
+        had = f"{_shown(ceiling)} and {draws.lack}" if ceiling.n and draws.lack else had
         note = f"withheld: on people's own texts this judge has {had}"
     elif system.unreadable:
         worst, _ = lines(replace(system, blame=True), metric, every_item_once(len(system.verdicts.items)))
@@ -201,4 +202,5 @@ def document(
 
 
 def _shown(line: Line) -> str:
-    return "none" if line.value is None else f"{line.value:.3f} [{line.low:.3f}, {line.high:.3f}]"
+    span = "" if line.low is None else f" [{line.low:.3f}, {line.high:.3f}]"
+    return "none" if line.value is None else f"{line.value:.3f}{span}"

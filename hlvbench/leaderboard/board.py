@@ -24,6 +24,8 @@ TITLES = {"varierr": "VariErr NLI", "r2": "R2 paraphrase"}
 INDEX_1 = json.loads((Path(__file__).parent / "index_1.json").read_text("utf-8"))
 """Task -> submission -> the index that the releases 0.1 gave it; shown until release 0.3."""
 Board = dict[str, Any]
+MOST_ANNOTATORS = 5_000
+"""The leaderboard reads without data; `check`, which knows the tasks, has held the sizes to their annotators."""
 
 
 def read_all(root: Path) -> list[Submission]:
@@ -37,7 +39,7 @@ def read_all(root: Path) -> list[Submission]:
                 problems.append(f"{folder}: no folder of a submission")
             continue
         findings = Findings()
-        submission = read_submission(folder, findings)
+        submission = read_submission(folder, findings, MOST_ANNOTATORS)
         problems += [f"{folder.name}: {finding}" for finding in findings.errors()]
         if submission is not None:
             found.append(submission)

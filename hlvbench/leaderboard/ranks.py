@@ -33,7 +33,7 @@ def against(parts: Parts, name: str, references: Mapping[str, str]) -> dict[str,
             continue
         both = {n: {INDEX: parts[n].values[INDEX]} for n in (name, other)}
         (found,) = compare_values(both, min(parts[n].items for n in both))["metrics"][INDEX]["pairs"] or [None]
-        if found is not None:
+        if found is not None and found["p"] is not None:
             kept = {k: found[k] for k in ("difference", "low", "high", "p", "beyond_resolution")}
             out[shown] = {**kept, "beats": found["p"] < LEVEL and found["difference"] > 0}
     return out

@@ -46,6 +46,8 @@ class Answers:
     embedder: Embedder
     limit: int | None = None
     only: frozenset[Pair] | None = None
+    texts_only: bool = False
+    """Leave out the questions whose annotator wrote no explanation; their items stay, and hold no question."""
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     """Costly arrays that metrics computed of these answers, by metric name and parameters."""
 
@@ -57,14 +59,25 @@ class Answers:
     @cached_property
     def items(self) -> tuple[Item, ...]:
         """The N scored items: those with at least one question to a scored annotator, in split order."""
-        ids = dict.fromkeys(item for item, _ in self.questions)
+        ids = dict.fromkeys(item for item, _ in self._all_questions)
         return tuple(self.task.items[i] for i in ids)
 
     @cached_property
-    def questions(self) -> tuple[Pair, ...]:
+    def _all_questions(self) -> tuple[Pair, ...]:
         kept = set(self.annotators)
         asked = self.task.questions(self.split, self.limit)
         return tuple(p for p in asked if p[1] in kept and (self.only is None or p in self.only))
+
+    @cached_property
+    def questions(self) -> tuple[Pair, ...]:
+        return tuple(p for p in self._all_questions if not self.texts_only or p in self.task.explained)
+
+    @cached_property
+    def explained(self) -> Answers:
+        """The same answers to the questions whose annotator wrote an explanation; these answers where all did."""
+        if self.task.explained.issuperset(self.questions):
+            return self
+        return Answers(self.task, self.split, self.given, self.embedder, self.limit, self.only, texts_only=True)
 
     @cached_property
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
@@ -132,12 +145,12 @@ class Answers:
 
     def references(self, view: str) -> list[list[str]]:
         """(Q) lists: the explanations of the annotator's own records of the question, priority first."""
-        return [[in_view(r.explanation, view) for r in self.task.by_pair[p]] for p in self.questions]
+        return [[in_view(r.explanation, view) for r in self.task.by_pair[p] if r.explanation] for p in self.questions]
 
     @cached_property
     def human(self) -> Answers:
         """People as a system: the priority record of every question. One object for all systems of a task."""
-        return self._reference("human", lambda: {p: self.task.by_pair[p][0] for p in self.questions})
+        return self._reference("human", lambda: {p: self.task.human(p) for p in self.questions})
 
     @cached_property
     def blind(self) -> Answers:
@@ -145,10 +158,9 @@ class Answers:
         return self._reference("blind", lambda: blind_answers(self.task, self.split))
 
     def _reference(self, name: str, make: Callable[[], Mapping[Pair, Annotation]]) -> Answers:
-        key = (name, self.split, self.embedder.name, self.limit, self.only)
-        return once_per_task(
-            self.task, key, lambda: Answers(self.task, self.split, make(), self.embedder, self.limit, self.only)
-        )
+        how = (self.embedder, self.limit, self.only, self.texts_only)
+        key = (name, self.split, self.embedder.name, *how[1:])
+        return once_per_task(self.task, key, lambda: Answers(self.task, self.split, make(), *how))
 
 
 def once_per_task(task: Task, key: Hashable, make: Callable[[], T]) -> T:
@@ -161,14 +173,15 @@ def once_per_task(task: Task, key: Hashable, make: Callable[[], T]) -> T:
 
 
 def blind_answers(task: Task, split: str, seed: int = 0) -> dict[Pair, Annotation]:
-    """One person's record per item, drawn by seed, given to every annotator: about the item, blind to the annotator."""
+    """One person's record per item (with an explanation, if any has one), drawn by seed, given to every annotator:
+    about the item, blind to the annotator."""
     by_item: dict[str, list[Pair]] = {}
     for pair in task.questions(split):
         by_item.setdefault(pair[0], []).append(pair)
     out = {}
     for item, pairs in by_item.items():
-        chosen = pairs[int(seeded("blind", task.name, seed, item).integers(len(pairs)))]
-        record = task.by_pair[chosen][0]
+        known = [p for p in pairs if p in task.explained] or pairs
+        record = task.human(known[int(seeded("blind", task.name, seed, item).integers(len(known)))])
         for pair in pairs:
             out[pair] = Annotation(item, pair[1], record.label, record.explanation)
     return out

@@ -40,7 +40,7 @@ class Verdicts:
         return tuple(int(n) for n in (~np.isnan(self.right)).sum(axis=0))
 
 
-@metric(better="higher", kinds=(), floor=None, ceiling=None)
+@metric(better="higher", kinds=(), floor=None, ceiling=None, texts=False)
 def attribution(
     verdicts: Verdicts,
     draws: Draws,

@@ -10,16 +10,14 @@ def kappa(first: np.ndarray, second: np.ndarray, weights: np.ndarray, values: np
 
     first, second: (n,) label codes. weights: (R, n), how often each item stands in each list. values: (L,) the
     codes' numbers for quadratic weights (Cohen 1968), None for equal ones (Cohen 1960).
-    Expected disagreement is 0 only where both raters are constant on the same label; they then agree on every
-    item, and κ is 1. So the quotient is never otherwise 0/0. An empty list is NaN.
+    NaN on an empty list, and where both raters are constant on the same label: nothing could be disagreed about.
     """
     total = weights.sum(axis=1)
     if values is None:
         observed, expected = _unequal(first, second, weights, total)
     else:
         observed, expected = _squared(values[first], values[second], weights, total)
-    ratio = np.divide(observed, expected, out=np.zeros(len(total)), where=expected > 0)
-    return np.where(total > 0, 1.0 - ratio, np.nan)
+    return 1.0 - np.divide(observed, expected, out=np.full(len(total), np.nan), where=expected > 0)
 
 
 def _unequal(

@@ -7,6 +7,7 @@ the gold.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ from .kappa import kappa
 from .registry import Estimate, Value, metric, over_annotators
 
 Multi = Literal["any", "priority"]
+LEAST_SHARED = 20
+"""Items that two annotators must share for their agreement to be compared."""
 
 
 def correct(answers: Answers, multi: Multi = "any") -> np.ndarray:
@@ -42,7 +45,7 @@ def _multi_variants(task: Task) -> tuple[dict[str, Value], ...]:
     return ({}, {"multi": "priority"}) if task.kind == "nominal" else ({},)
 
 
-@metric(better="higher", variants=_multi_variants)
+@metric(better="higher", variants=_multi_variants, texts=False)
 def label_accuracy(answers: Answers, draws: Draws, *, multi: Multi = "any") -> Estimate:
     """Share of questions answered with a label that the annotator gave; for scores the exact one.
 
@@ -51,25 +54,25 @@ def label_accuracy(answers: Answers, draws: Draws, *, multi: Multi = "any") -> E
     return over_annotators(weighted_means(answers.grid(correct(answers, multi)), draws), answers.counts)
 
 
-@metric(better="lower", bounds=(0.0, np.inf), kinds=("ordinal",))
+@metric(better="lower", bounds=(0.0, np.inf), kinds=("ordinal",), texts=False)
 def label_error(answers: Answers, draws: Draws) -> Estimate:
     """Mean absolute error of the score, in units of the scale; 0 is exact."""
     return over_annotators(weighted_means(answers.grid(errors(answers)), draws), answers.counts)
 
 
-@metric(better="higher", kinds=("ordinal",))
+@metric(better="higher", kinds=("ordinal",), texts=False)
 def within_one(answers: Answers, draws: Draws) -> Estimate:
     """Share of answers at most one point from the annotator's score; a missing answer is outside."""
     near = (errors(answers) <= 1) & (answers.predicted >= 0)
     return over_annotators(weighted_means(answers.grid(near.astype(float)), draws), answers.counts)
 
 
-@metric(better="higher", bounds=(-1.0, 1.0))
+@metric(better="higher", bounds=(-1.0, 1.0), texts=False)
 def label_kappa(answers: Answers, draws: Draws) -> Estimate:
     """Agreement with the priority label beyond chance: Cohen's κ, for scores quadratic-weighted (Cohen 1960, 1968).
 
-    1 is identity, 0 what the two label distributions give by chance. Where both are constant and equal the
-    chance agreement is already 1 and κ is defined as 1 here; that is the only 0/0 (see `kappa`).
+    1 is identity, 0 what the two label distributions give by chance. NaN for an annotator who gives all questions of
+    the list one label, whatever is predicted: there is nothing to tell apart. The mean is over the others.
     """
     _, column = answers.cells
     values = scale_of(answers.task)
@@ -77,8 +80,14 @@ def label_kappa(answers: Answers, draws: Draws) -> Estimate:
     out = np.full((len(draws), len(answers.annotators)), np.nan)
     for k in range(out.shape[1]):
         own = column == k
-        out[:, k] = kappa(predicted[own], gold[own], draws.weights[:, answers.cells[0][own]], values)
-    return over_annotators(out, answers.counts)
+        weights = draws.weights[:, answers.cells[0][own]]
+        varied = ((weights @ (gold[own, None] == np.unique(gold[own]))) > 0).sum(axis=1) > 1
+        out[:, k] = np.where(varied, kappa(predicted[own], gold[own], weights, values), np.nan)
+    lone = [k for k, n in enumerate(answers.counts) if n and len(set(gold[column == k])) == 1]
+    notes = tuple("one gold label in all questions" if k in lone else "" for k in range(out.shape[1]))
+    named = ", ".join(answers.annotators[k] for k in lone)
+    note = f"left out, one gold label in all questions: {named}" if lone else ""
+    return replace(over_annotators(out, answers.counts, note), notes=notes)
 
 
 def scale_of(task: Task) -> np.ndarray | None:
@@ -99,7 +108,7 @@ def kappa_codes(answers: Answers) -> np.ndarray:
     return np.where(predicted >= 0, predicted, np.where(values[high] - gold > gold - values[low], high, low))
 
 
-@metric(better="higher", kinds=("nominal",))
+@metric(better="higher", kinds=("nominal",), texts=False)
 def macro_f1(answers: Answers, draws: Draws) -> Estimate:
     """F1 per label against the priority label, averaged over the labels that occur in gold or answers.
 
@@ -124,14 +133,14 @@ def macro_f1(answers: Answers, draws: Draws) -> Estimate:
     return over_annotators(out, answers.counts)
 
 
-@metric(better="lower", bounds=(0.0, np.inf))
+@metric(better="lower", bounds=(0.0, np.inf), texts=False)
 def agreement_error(answers: Answers, draws: Draws) -> Estimate:
-    """Frobenius distance between the κ matrix of the predicted annotators and that of the people, K × K.
+    """How far the κ of two predicted annotators is from that of the same two people: root mean square over pairs.
 
     κ of two annotators on the items that both are asked about (quadratic-weighted for scores); the people's side
-    takes priority labels. Pairs without a common item in a list are left out of that list's distance. 0: the
-    predicted annotators agree among each other as the people do. One mind answering for all has κ = 1
-    everywhere and stands far off.
+    takes priority labels. Pairs count that share at least `LEAST_SHARED` items; in a list, those whose people differ
+    somewhere. 0 to 2 (release 0.1 had the sum, √(K (K - 1)) times as much). 0: the predicted annotators agree among
+    each other as the people do. One mind answering for all has κ = 1 everywhere and stands far off.
     """
     rows, column = answers.cells
     size, values = len(answers.annotators), scale_of(answers.task)
@@ -141,13 +150,15 @@ def agreement_error(answers: Answers, draws: Draws) -> Estimate:
         grid[rows, column] = codes
         grids.append(grid)
     total, pairs = np.zeros(len(draws)), np.zeros(len(draws), dtype=int)
-    for a in range(size):
-        for b in range(a + 1, size):
-            common = answers.asked[:, a] & answers.asked[:, b]
-            weights = draws.weights[:, common]
-            predicted, people = (kappa(g[common, a], g[common, b], weights, values) for g in grids)
-            known = ~np.isnan(predicted)
-            total += 2 * np.where(known, predicted - people, 0.0) ** 2
-            pairs += known
-    distance = np.where(pairs > 0, np.sqrt(total), np.nan)
-    return Estimate(distance, len(answers.questions), note="" if pairs.any() else "no two annotators share an item")
+    shared = answers.asked.T.astype(int) @ answers.asked
+    for a, b in np.argwhere(np.triu(shared >= LEAST_SHARED, 1)):
+        common = answers.asked[:, a] & answers.asked[:, b]
+        weights = draws.weights[:, common]
+        predicted, people = (kappa(g[common, a], g[common, b], weights, values) for g in grids)
+        known = ~np.isnan(people)
+        # two predicted annotators of one label agree in all they say
+        total += np.where(known, np.nan_to_num(predicted, nan=1.0) - people, 0.0) ** 2
+        pairs += known
+    distance = np.sqrt(np.divide(total, pairs, out=np.full(len(draws), np.nan), where=pairs > 0))
+    lack = f"no two annotators share {LEAST_SHARED} items and differ there"
+    return Estimate(distance, len(answers.questions), note="" if pairs.any() else lack)

@@ -93,7 +93,7 @@ def _chargrams(answers: Answers, view: str) -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         train = people(answers.task, "train", answers.embedder)
-        texts = [text for records in train.references(view) for text in records]
+        texts = [text for records in train.references(view) for text in records] or ["no text"]
         return TfidfVectorizer(analyzer="char", ngram_range=(2, 4), lowercase=False).fit(texts)
 
     return once_per_task(answers.task, ("chargrams", view), fit)

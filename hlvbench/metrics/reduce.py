@@ -43,7 +43,7 @@ def check_embedder(answers: Answers, embed: str) -> None:
 
 def people(task: Task, split: str, embedder: Embedder, limit: int | None = None) -> Answers:
     """The priority records of a split as a system's answers: laid out once per task, shared by all systems."""
-    return Answers(task, split, {}, embedder, limit).human
+    return Answers(task, split, {}, embedder, limit).explained.human
 
 
 def ceiling(answers: Answers) -> Answers:
@@ -88,7 +88,7 @@ def _mean_per_item(vectors: np.ndarray, rows: np.ndarray, count: int) -> np.ndar
     """(n, d) vectors of items `rows` -> (count, d) means."""
     sums = np.zeros((count, vectors.shape[1]))
     np.add.at(sums, rows, vectors)
-    return sums / np.bincount(rows, minlength=count)[:, None]
+    return sums / np.maximum(1, np.bincount(rows, minlength=count))[:, None]
 
 
 def _own_mean(answers: Answers, view: str) -> np.ndarray:

@@ -72,6 +72,7 @@ class Spec:
     ceiling: str | None
     variants: Variants
     resamples: bool = True
+    texts: bool = True
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         return _parameters(self.function)
@@ -107,6 +108,7 @@ def metric(
     ceiling: str | None = "human",
     variants: Variants = ({},),
     resamples: bool = True,
+    texts: bool = True,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Register a metric.
 
@@ -115,13 +117,15 @@ def metric(
     `floor`) or None. ceiling: "human" or None. variants: the parameter settings a scorecard prints, or a function
     of the task that gives them.
     resamples: False for a metric that brings its own intervals and is computed on the items as they are.
+    texts: False for a metric of labels alone, which counts questions whose annotator wrote no explanation, too; the
+    others see `answers.explained`.
     """
 
     def register(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
         name = function.__name__
         if name in REGISTRY:
             raise MetricError(f"metric {name!r} is registered twice")
-        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples)
+        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples, texts)
         return function
 
     return register
@@ -155,7 +159,10 @@ class Metric:
         return self.name + (f"({inner})" if inner else "") + ("" if m is None else f"@{m}")
 
     def __call__(self, answers: Answers, draws: Draws) -> Estimate:
-        return self.spec.function(answers, draws, **dict(self.arguments))
+        seen = answers.explained if self.spec.texts else answers
+        if seen is not answers and not seen.questions:
+            return Estimate(np.full(len(draws), np.nan), 0, note="no annotator explains these questions")
+        return self.spec.function(seen, draws, **dict(self.arguments))
 
 
 def _coerce(spec: Spec, key: str, value: Value) -> Value:

@@ -84,7 +84,8 @@ class Reference:
         """The most frequent train label of each annotator; ties: the smaller label."""
         out = {}
         for annotator in self.task.annotators:
-            counts = Counter(r.label for r in self.own(annotator))
+            own = self.task.records_of("train", annotator, label_only=True) or self.own(annotator)
+            counts = Counter(r.label for r in own)
             out[annotator] = min(counts, key=lambda label: (-counts[label], label))
         return out
 
@@ -177,7 +178,7 @@ class Reference:
 
 
 def _human(system: Reference, pair: Pair, sample: int) -> Answer:
-    record = system.task.by_pair[pair][0]
+    record = system.task.human(pair)
     return record.label, record.explanation
 
 
@@ -191,7 +192,7 @@ def _other(system: Reference, pair: Pair, sample: int) -> Answer:
     if not others:
         return system.modes[pair[1]], ""
     chosen = others[int(system.rng(pair, sample).integers(len(others)))]
-    record = system.task.by_pair[pair[0], chosen][0]
+    record = system.task.human((pair[0], chosen))
     return record.label, record.explanation
 
 

@@ -29,7 +29,7 @@ from .rows import (
     pooled,
     short,
     shown,
-    swap_reading,
+    swap_present,
     swaps,
     tally,
     unused,
@@ -141,19 +141,20 @@ def _curves(document: Document) -> list[str]:
 
 def _swap(document: Document) -> list[str]:
     """The matrix of the index's view and size, the others in words."""
-    tables, names = swaps(document), [plain(a) for a in annotators(document)]
+    tables = swaps(document)
     if not tables:
         return []
-    lines = ["### Swap matrix", "", f"Agreement error: {_agreement(document)}.", ""]
+    lines, drawn = ["### Swap matrix", "", f"Agreement error: {_agreement(document)}.", ""], list[str]()
     for table in tables:
-        said = table["note"] if table["system"] is None else swap_reading(table["system"], table["people"])
-        lines.append(f"- {table['view']} view, groups of {table['m']}: {plain(said)}")
-    lines.append("")
-    if tables[0]["system"] is not None and len(names) <= MOST_COLUMNS:
-        rows = [[f"as {a}", *(number(v, 2) for v in row)] for a, row in zip(names, tables[0]["system"], strict=True)]
-        lines += [f"{tables[0]['view']} view, groups of {tables[0]['m']}:", ""]
-        lines += _table(["answers given", *(f"judged {a}" for a in names)], rows)
-    return lines
+        about, said = f"{table['view']} view, groups of {table['m']}", table["note"]
+        if table["system"] is not None:
+            people, present, said = swap_present(document, table)
+            names = [plain(a) for a in people]
+            if table is tables[0] and len(names) <= MOST_COLUMNS:
+                rows = [[f"as {a}", *(number(v, 2) for v in r)] for a, r in zip(names, present["system"], strict=True)]
+                drawn = [f"{about}:", "", *_table(["answers given", *(f"judged {a}" for a in names)], rows)]
+        lines.append(f"- {about}: {plain(said)}")
+    return [*lines, "", *drawn]
 
 
 def _agreement(document: Document) -> str:

@@ -17,7 +17,7 @@ from .rows import (
     number,
     pooled,
     shown,
-    swap_reading,
+    swap_present,
     swaps,
 )
 from .svg import Line, histogram, key, line_chart, value_of
@@ -90,7 +90,7 @@ def _agreement(document: Document) -> Part:
 
 
 def _swap(document: Document, found: Mapping[str, Any]) -> Html:
-    names = annotators(document)
+    names, found, said = swap_present(document, found)
     top = max([v for side in ("system", "people") for row in found[side] for v in row if v is not None], default=1.0)
     title = f"{found['view']} view, groups of {found['m']}"
     matrices = {
@@ -98,7 +98,7 @@ def _swap(document: Document, found: Mapping[str, Any]) -> Html:
         for side, who in (("system", "System"), ("people", "People"))
     }
     pair = [tag("figure", tag("figcaption", f"{who}: {title}"), matrix) for who, matrix in matrices.items()]
-    return join([tag("p", swap_reading(found["system"], found["people"])), tag("div", pair, class_="pair")])
+    return join([tag("p", said), tag("div", pair, class_="pair")])
 
 
 def heat(

@@ -13,6 +13,7 @@ from ..errors import MetricError
 from ..files import read_json, read_jsonl
 from ..metrics import REGISTRY, Metric, parse_metric
 from ..metrics.index import FACTORS, left_out
+from ..stats import FEWEST_CLUSTERS
 
 Document = Mapping[str, Any]
 Score = Mapping[str, Any]
@@ -150,6 +151,13 @@ def tally(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{why} {n}" for why, n in counts.items()) or "none"
 
 
+def clusters_of(document: Document) -> str:
+    """The number of clusters of items, and why there is no interval if there are few."""
+    count = document.get("clusters")
+    few = f" (an interval and a p need {FEWEST_CLUSTERS})" if count is not None and count < FEWEST_CLUSTERS else ""
+    return "–" if count is None else f"{count}{few}"
+
+
 def facts(document: Document) -> list[tuple[str, str]]:
     """What a reader must know before any number: (what, how much)."""
     asked = document["questions"] * document["samples"]
@@ -158,12 +166,15 @@ def facts(document: Document) -> list[tuple[str, str]]:
         ("System", str(document["system"]) or "unnamed"),
         ("Task and split", f"{document['task']}, {document['split']}"),
         ("Questions", f"{document['questions']}" + _samples(document["samples"])),
+        ("Clusters of items", clusters_of(document)),
         ("Missing answers", f"{document['missing']}{share}"),
         ("Majority line (label accuracy)", number(document["majority"]["mean"])),
         ("Without an explanation", str(document["without_explanation"])),
     ]
+    if document.get("label_only"):
+        out.insert(3, ("Without a human explanation", f"{document['label_only']}, in label metrics alone"))
     if document["missing_reasons"]:
-        out.insert(4, ("Why missing", tally(document["missing_reasons"])))
+        out.insert(5 + bool(document.get("label_only")), ("Why missing", tally(document["missing_reasons"])))
     if document.get("licence"):
         out.append(("Data", str(document["licence"])))
     if document["thought"]:
@@ -283,8 +294,20 @@ def swaps(document: Document) -> list[Mapping[str, Any]]:
     return sorted(found, key=lambda t: (t["view"] != first, -t["m"]))
 
 
-def swap_reading(table: Sequence[Sequence[float | None]], people: Sequence[Sequence[float | None]]) -> str:
-    """A swap matrix in words."""
+def swap_present(document: Document, table: Mapping[str, Any]) -> tuple[list[str], Mapping[str, Any], str]:
+    """The annotators whom a swap matrix has a value of, the table without the rows and columns of the others, and its
+    reading in words."""
+    kept = [i for i, row in enumerate(table["system"]) if any(v is not None for v in row)]
+    names = annotators(document)
+    sides = {side: [[table[side][i][j] for j in kept] for i in kept] for side in ("system", "people")}
+    absent = [name for i, name in enumerate(names) if i not in kept]
+    return [names[i] for i in kept], {**table, **sides}, swap_reading(sides["system"], sides["people"], absent)
+
+
+def swap_reading(
+    table: Sequence[Sequence[float | None]], people: Sequence[Sequence[float | None]], absent: Sequence[str] = ()
+) -> str:
+    """A swap matrix in words; `absent`: whom it lacks."""
     apart, own, theirs = rows_apart(table), diagonal(table), rows_apart(people)
     chance = 1 / max(1, sum(any(v is not None for v in row) for row in table))
     if apart is None or own is None:
@@ -293,6 +316,9 @@ def swap_reading(table: Sequence[Sequence[float | None]], people: Sequence[Seque
         f"Mean on the diagonal {number(own)} (people {number(diagonal(people))}, chance {number(chance)}); "
         f"two rows differ by at most {number(apart)} (people {number(theirs)})."
     )
+    if absent:
+        named = ", ".join(absent) if len(absent) <= MOST_COLUMNS else f"{len(absent)} annotators"
+        said += f" Left out, with too few answers or dev annotations: {named}."
     if apart < 0.02:
         return f"All rows are alike: under all names the probe sees one writer. {said}"
     return said

@@ -41,7 +41,7 @@ class TaskSpec:
     instruction: str
     fields: Mapping[str, str]
     folder: Path
-    min_records: int = 20
+    min_records: int = 10
     majority_sentence: str = "This is my decision."
     meanings: Mapping[Label, str] = field(default_factory=dict)
     licence: str = ""

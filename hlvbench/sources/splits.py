@@ -114,7 +114,8 @@ def shared_text_problems(splits: Splits, items: Mapping[str, Item]) -> list[str]
             named = ", ".join(f"{item} ({of[item]})" for item in members[:6]) + ", ..." * (len(members) > 6)
             problems.append(
                 f"{splits.at(members[0])}: items that share an input text lie in several splits: {named}; "
-                "move them together, or set allow_shared_text = true in task.toml"
+                "move them together, set allow_shared_text = true in task.toml, or name by `clusters` there what keeps "
+                "items together"
             )
     return problems
 
@@ -154,6 +155,8 @@ def fraction_splits(
     """
     assert not isinstance(spec.splits, str)
     made_from = {"items_sha256": items_sha256, "allow_shared_text": not together, **spec.splits}
+    if "clusters" in spec.options:
+        made_from["clusters"] = spec.options["clusters"]
     if (spec.folder / FROZEN).exists():
         frozen = read_splits(spec, problems)
         if frozen is not None and frozen.made_from is None:
@@ -173,7 +176,7 @@ def fraction_splits(
             problems.append(
                 f"task.toml: splits: {split} would be empty: {len(items)} items in {len(groups)} groups that share "
                 f"an input text, the largest of {largest}; a field that repeats (a genre, a source) is no input text: "
-                "leave it out, add items, or set allow_shared_text = true"
+                "leave it out, name by `clusters` what belongs together, or set allow_shared_text = true"
             )
     return Splits(ids, made_from=made_from)
 

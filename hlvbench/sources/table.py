@@ -6,9 +6,12 @@
 
 One row of annotations.jsonl is one record. Pairs may be missing. A second record of the same item and
 annotator is kept (two labels, or two reasons for one); an exact copy of a record is a problem, since it
-would count twice. Every item has every field of task.toml, and every text and explanation says something.
+would count twice. A record without an explanation (none, null or blank) counts in label metrics alone. Every item has
+every field of task.toml but those that its `optional = ["..."]` names.
 Every item is in one split; dev may be empty. Items that share an input text stand in one split, unless
-task.toml says `allow_shared_text = true`.
+task.toml says `allow_shared_text = true`. What belongs together, in splits and when items are resampled, is named by
+`clusters = "..."` where that is another thing: a field (items with the same text in it), "group" (a key of items.jsonl
+beside id and text) or "id" (each item for itself).
 
 Instead of a splits file task.toml may hold fractions (`[splits] train = 0.6 ...`): the splits are then
 made once, by shared input text, and frozen as splits.json beside the items, with the sha256 of the
@@ -28,16 +31,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, TaskError, all_problems
-from ..files import read_text, sha256_file, strict_json
+from ..files import read_text, sha256_file, sha256_text, strict_json
+from ..stats import plain_text
 from ..types import Annotation, Item
 from . import Source, TaskSpec
 from .spec import is_printable, nearest
 from .splits import Splits, fraction_splits, read_splits, shared_text_problems, split_problems
 
-OPTIONS = ("allow_shared_text",)
+OPTIONS = ("allow_shared_text", "clusters", "optional")
 ITEMS, ANNOTATIONS = "items.jsonl", "annotations.jsonl"
 ITEM_KEYS = ("id", "text")
-RECORD_KEYS = ("item", "annotator", "label", "explanation")
+GROUPED = ("group", "id")
+RECORD_KEYS = ("item", "annotator", "label")
 MOST_PROBLEMS = 200
 MOST_ID = 200
 RESERVED = set('/\\:*?"<>|,=')
@@ -56,14 +61,17 @@ def read_table(spec: TaskSpec) -> tuple[Source, Splits]:
     reader = _Reader(spec)
     reader.read_items()
     reader.read_records()
+    before = len(reader.problems)
     splits = reader.read_splits()
-    reader.check_annotators()
+    reader.check_annotators(splits if len(reader.problems) == before else None)
     if reader.problems or splits is None:
         heading = f"{spec.folder}: {len(reader.problems)} problems"
         raise TaskError(all_problems(heading, reader.problems, MOST_PROBLEMS))
     unasked = len(reader.items.keys() - {record.item for record in reader.records})
     skipped = {"items without records": unasked} if unasked else {}
     sha256 = {file: sha256_file(spec.folder / file) for file in (ITEMS, ANNOTATIONS)}
+    if "clusters" in spec.options:
+        sha256["clusters"] = sha256_text(spec.options["clusters"])
     return Source(tuple(reader.items.values()), tuple(reader.records), skipped, sha256, splits.ids), splits
 
 
@@ -81,8 +89,15 @@ class _Reader:
         self.records: dict[Annotation, str] = {}
         """Record -> file and line."""
         self.pairs = dict[tuple[str, str], None]()
+        named = spec.options.get("optional", [])
+        if not isinstance(named, list) or any(name not in spec.fields for name in named):
+            self.problems.append(f"task.toml: optional: a list of fields is needed, got {named!r}")
+            named = []
+        self.optional = set(named)
 
-    def rows(self, file: str, keys: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    def rows(
+        self, file: str, keys: tuple[str, ...], free: tuple[str, ...] = ()
+    ) -> Iterator[tuple[str, dict[str, Any] | None]]:
         """("file:line", object) of every line; None for a line, or a file, that cannot be read."""
         try:
             lines = read_text(self.spec.folder / file).split("\n")
@@ -105,12 +120,20 @@ class _Reader:
                 yield where, None
                 continue
             self.problems += [f"{where}: {key} is missing" for key in keys if key not in row]
-            self.problems += [f"{where}: unknown key {key!r}{nearest(key, keys)}" for key in row if key not in keys]
+            self.problems += [
+                f"{where}: unknown key {key!r}{nearest(key, (*keys, *free))}"
+                for key in row
+                if key not in (*keys, *free)
+            ]
             yield where, row
 
     def read_items(self) -> None:
         first: dict[str, str] = {}
-        for where, row in self.rows(ITEMS, ITEM_KEYS):
+        named = self.spec.options.get("clusters", "")
+        if named not in ("", *self.spec.fields, *GROUPED):
+            self.problems.append(f"task.toml: clusters: a field, {' or '.join(GROUPED)} is needed, got {named!r}")
+        grouped = named == "group" and named not in self.spec.fields
+        for where, row in self.rows(ITEMS, (*ITEM_KEYS, "group") if grouped else ITEM_KEYS):
             before = len(self.problems)
             item = row.get("id") if row is not None else None
             wrong = _id_problem(item) if row is not None and "id" in row else ""
@@ -122,7 +145,11 @@ class _Reader:
                 self.problems.append(f"{where}: id: item {item!r} is already in {first[item]}")
                 continue
             first[item] = where
-            self.items[item] = Item(item, self.texts(where, row or {}))
+            texts = self.texts(where, row or {})
+            of = {"group": (row or {}).get("group", ""), "id": item} | {k: plain_text(t) for k, t in texts.items()}
+            if grouped and "group" in (row or {}) and (wrong := _id_problem(of["group"])):
+                self.problems.append(f"{where}: group: {wrong}")
+            self.items[item] = Item(item, texts, (of.get(named) or item) if named else None)
             self.sound &= len(self.problems) == before and "text" in (row or {})
         if not first and self.complete:
             self.problems.append(f"{ITEMS}: holds no item")
@@ -134,13 +161,17 @@ class _Reader:
             self.problems.append(f'{where}: text: an object {{"field": "..."}} is needed, got {type(texts).__name__}')
             return {}
         if fields and "text" in row:
-            missing = [name for name in fields if name not in texts]
+            missing = [name for name in fields if name not in texts and name not in self.optional]
             foreign = [name for name in texts if name not in fields]
-            self.problems += [f"{where}: text: field {name!r} is missing" for name in missing]
+            hint = "; items may lack the fields that `optional` in task.toml names"
+            self.problems += [f"{where}: text: field {name!r} is missing{hint}" for name in missing]
             self.problems += [f"{where}: text: unknown field {name!r}{nearest(name, fields)}" for name in foreign]
+        texts = {name: text for name, text in texts.items() if name not in self.optional or _says(text)}
         for name in fields:
             if name in texts and (wrong := _text_problem(texts[name])):
                 self.problems.append(f"{where}: text: {name}: {wrong}")
+        if fields and "text" in row and not set(fields) & texts.keys() and self.optional >= set(fields):
+            self.problems.append(f"{where}: text: none of the fields {', '.join(fields)} is given")
         return {name: str(texts.get(name, "")) for name in fields}
 
     def read_records(self) -> None:
@@ -148,10 +179,10 @@ class _Reader:
             "item": self.item_problem,
             "annotator": _annotator_problem,
             "label": self.label_problem,
-            "explanation": _text_problem,
+            "explanation": lambda value: _text_problem(value) if _says(value) else "",
         }
         rows = 0
-        for where, row in self.rows(ANNOTATIONS, RECORD_KEYS):
+        for where, row in self.rows(ANNOTATIONS, RECORD_KEYS, ("explanation",)):
             rows += 1
             if row is None:
                 continue
@@ -159,9 +190,10 @@ class _Reader:
             self.problems += [f"{where}: {key}: {found}" for key, found in wrong.items()]
             if "annotator" in row and "annotator" not in wrong:
                 self.pairs[str(row.get("item")), row["annotator"]] = None
-            if wrong or not all(key in row for key in checks):
+            if wrong or not all(key in row for key in RECORD_KEYS):
                 continue
-            record = Annotation(row["item"], row["annotator"], row["label"], row["explanation"])
+            text = row["explanation"] if _says(row.get("explanation")) else ""
+            record = Annotation(row["item"], row["annotator"], row["label"], text)
             if record in self.records:
                 self.problems.append(f"{where}: the same record is already in {self.records[record]}")
             self.records.setdefault(record, where)
@@ -186,7 +218,7 @@ class _Reader:
             return f"unknown label {value!r}{nearest(value, [str(label) for label in spec.labels])}"
         return ""
 
-    def check_annotators(self) -> None:
+    def check_annotators(self, splits: Splits | None) -> None:
         """Fewer than two annotators, or than two with `min_records`; names that one folder would hold."""
         counts = Counter(annotator for _, annotator in self.pairs)
         if not counts:
@@ -199,12 +231,16 @@ class _Reader:
             other = folded.setdefault(name.casefold(), name)
             if other != name:
                 self.problems.append(f"{ANNOTATIONS}: annotators {other!r} and {name!r} differ in case alone")
-        first, second = sorted(counts.values(), reverse=True)[:2]
+        if splits is None:
+            return
+        tested = Counter(annotator for item, annotator in self.pairs if item in set(splits.ids["test"]))
+        first, second = [*sorted(tested.values(), reverse=True), 0, 0][:2]
         if second < self.spec.min_records:
+            remedy = f"set min_records = {second} or less" if second else "put other items into test"
             self.problems.append(
-                f"task.toml: min_records: fewer than two annotators have {self.spec.min_records} records (one per "
-                f"item counts; the two largest have {first} and {second}), so no metric could be given; set "
-                f"min_records = {second} or less"
+                f"task.toml: min_records: fewer than two annotators have records of {self.spec.min_records} test items "
+                f"(the two largest have {first} and {second}), so no metric could be given; {remedy} (hlv_index needs "
+                "10 in test and 10 in dev)"
             )
 
     def read_splits(self) -> Splits | None:
@@ -252,6 +288,11 @@ def _annotator_problem(value: Any) -> str:
     if unicodedata.normalize("NFC", value) != value:
         return f"{value!r} is not in Unicode NFC"
     return ""
+
+
+def _says(value: Any) -> bool:
+    """Whether there is anything: not None, and no blank text."""
+    return value is not None and not (isinstance(value, str) and not value.strip())
 
 
 def _text_problem(value: Any) -> str:

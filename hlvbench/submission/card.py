@@ -14,6 +14,7 @@ from ..files import sha256_text
 from ..models.reference import SYSTEMS as REFERENCES
 from ..settings import ANSWERS
 from ..sources.spec import is_name
+from ..sources.table import MOST_ID
 from .intake import hidden, local_path, strings
 
 FORMAT = 1
@@ -161,6 +162,8 @@ def _recipe(value: Any) -> str:
     return f"{value!r:.60} is neither reference:NAME nor attack:NAME of this version"
 
 
+MOST_LISTED = 20_000
+"""Files and adapters; what a card may hold is bounded by its size, which grows with the task's annotators."""
 NEEDED: Mapping[str, Check] = {
     "format": _one_of(FORMAT),
     "name": _slug,
@@ -173,7 +176,7 @@ NEEDED: Mapping[str, Check] = {
         {"note": _prose(1000), "contaminated": _flag},
     ),
     "generations": _by(is_name, _sha, 40),
-    "files": _by(_is_file, _sha, 400),
+    "files": _by(_is_file, _sha, MOST_LISTED),
     "reproduce": _table({"commands": _list(_line(1000), 20, least=1)}, {"note": _prose(1000)}),
 }
 FREE: Mapping[str, Check] = {
@@ -186,7 +189,7 @@ FREE: Mapping[str, Check] = {
         {"revision": _line(80), "config_sha256": _sha, "weights_sha256": _sha, "distributed": _flag},
     ),
     "asked": _table({"prompt": _whole, "answers": _one_of(*ANSWERS)}),
-    "adapters": _list(_table({"task": _line(64), "annotator": _line(64), "sha256": _sha}), 400),
+    "adapters": _list(_table({"task": _line(64), "annotator": _line(MOST_ID), "sha256": _sha}), MOST_LISTED),
     "cost": _table({}, {"hardware": _line(120), "hours": _amount, "usd": _amount, "note": _prose(500)}),
     "overlap": _by(is_name, _table({"answers": _whole, "train_copies": _whole, "dataset_text": _whole}), 40),
     "verified": _table({"date": _day, "hlvbench": _line(40), "largest_difference": _amount, "card_sha256": _sha}),

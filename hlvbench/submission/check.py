@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,10 @@ class Desk:
                     self._tasks[name] = str(error)
         return self._tasks[name]
 
+    def annotators(self, tasks: Iterable[str]) -> int:
+        """How many the largest of the tasks has; 0 where none is at hand."""
+        return max((len(t.annotators) for name in tasks if isinstance(t := self.task(name), Task)), default=0)
+
     def originals(self, task: Task) -> Originals:
         if task.name not in self._originals:
             self._originals[task.name] = Originals(task)
@@ -81,7 +85,8 @@ class Desk:
 
     def quoted(self, path: Path, task: Task) -> bool:
         """Whether a file must stay behind, because it holds dataset text."""
-        return not self.synthetic(task) and quotes_dataset(path, self.originals(task))
+        scale = intake.room(len(task.annotators))
+        return not self.synthetic(task) and quotes_dataset(path, self.originals(task), scale)
 
     @property
     def embedder(self) -> Embedder:
@@ -104,7 +109,7 @@ def check(
         raise UsageError(f"{folder}: no such folder; name a folder of submissions/")
     if not (folder / CARD).exists() and (folder / SETTINGS).exists():
         raise UsageError(f"{folder} is a run, not a submission; make one of it: hlvbench submit {folder} --name NAME")
-    submission = read_submission(folder, findings)
+    submission = read_submission(folder, findings, desk.annotators(p.name for p in folder.iterdir() if p.is_dir()))
     if submission is None:
         return findings
     if why := in_future(submission.card["date"]):
@@ -135,7 +140,7 @@ def _answers(submission: Submission, task: str, desk: Desk, findings: Findings) 
     if "recipe" in submission.card:
         return _regenerated(submission, task, loaded, desk, findings)
     try:
-        rows = to_generations(intake.read_rows(submission.folder / task / GENERATIONS))
+        rows = to_generations(intake.read_rows(submission.folder / task / GENERATIONS, submission.scale))
     except DataError as error:
         findings.error(where, str(error))
         return []
@@ -212,13 +217,13 @@ def _quotes(submission: Submission, desk: Desk, findings: Findings) -> None:
             findings.error(name, f"holds a stretch of {STRETCH} characters or more of dataset text; take it out")
 
 
-def quotes_dataset(path: Path, originals: Originals) -> bool:
+def quotes_dataset(path: Path, originals: Originals, scale: float = 1.0) -> bool:
     """Whether a file of JSON, JSONL, TOML or prose holds dataset text in any string."""
     try:
         if path.suffix == ".md":
-            return originals.quoted([intake.read_text(path)])
+            return originals.quoted([intake.read_text(path, scale)])
         kinds = {".jsonl": intake.read_rows, ".toml": intake.read_toml}
-        value: Any = kinds.get(path.suffix, intake.read_json)(path)
+        value: Any = kinds.get(path.suffix, intake.read_json)(path, scale)
     except DataError:
         return True
     return originals.quoted(text for _, text in intake.strings(value))

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import DataError, MetricError
 from ..metrics import REGISTRY, Metric, bind, parse_metric, parse_signature
 from ..metrics.index import FACTORS, factor_metrics, harmonic_index, left_out
+from ..sources.table import MOST_ID
 from ..stats import KEPT, decode
 from .intake import hidden, local_path
 
@@ -22,25 +23,30 @@ LONGEST_NOTE = 10_000
 _ROUNDING = 2e-6
 INDEX = "hlv_index"
 Document = Mapping[str, Any]
+_FREE_COUNTS = ("clusters", "label_only")
 _COUNTS = ("questions", "samples", "missing", "without_explanation", "thought")
 
 
-def document_problems(document: Any, task: str) -> list[str]:
-    """All that is wrong with the scores.json of `task`, a folder's name; nothing of it is believed before."""
+def document_problems(document: Any, task: str, scale: float = 1.0) -> list[str]:
+    """All that is wrong with the scores.json of `task`, a folder's name; nothing of it is believed before.
+
+    scale: how much larger than written here limits are (`intake.room`).
+    """
     if not isinstance(document, dict):
         return ["an object was expected"]
-    found = _shape(document, task)
+    found = _shape(document, task, scale)
     if found:
         return found
-    rows = document["scores"]
-    found = [f"score {n + 1}: {why}" for n, row in enumerate(rows) if (why := _row_problem(row))]
+    rows, longest = document["scores"], int(LONGEST_NOTE * scale)
+    found = [f"score {n + 1}: {why}" for n, row in enumerate(rows) if (why := _row_problem(row, longest))]
     if found:
         return found
     names = [n for n in dict.fromkeys(r["annotator"] for r in rows) if n is not None]
-    return [*_conditions(document), *_doubled(rows), *_replicates(document), *_index(rows), *_details(document, names)]
+    found = _details(document, names, longest)
+    return [*_conditions(document), *_doubled(rows), *_replicates(document), *_index(rows), *found]
 
 
-def _shape(document: Document, task: str) -> list[str]:
+def _shape(document: Document, task: str, scale: float) -> list[str]:
     kinds: dict[str, Callable[[Any], bool]] = {
         "task": lambda v: isinstance(v, str) and v.rpartition("@")[0] == task and 0 < len(v.rpartition("@")[2]) <= 20,
         "split": lambda v: v == "test",
@@ -50,12 +56,17 @@ def _shape(document: Document, task: str) -> list[str]:
         "skipped": _is_tally,
         "unscored_annotators": lambda v: isinstance(v, list) and all(isinstance(a, str) for a in v),
         "majority": lambda v: isinstance(v, dict) and all(_is_number(x) or x is None for x in v.values()),
-        "scores": lambda v: isinstance(v, list) and 0 < len(v) <= MOST_SCORES,
+        "scores": lambda v: isinstance(v, list) and 0 < len(v) <= MOST_SCORES * scale,
         "replicates": lambda v: _has(v, {"count", "values"}) and isinstance(v["values"], dict),
     }  # fmt: skip
     if "licence" in document:
         kinds["licence"] = lambda v: isinstance(v, str) and len(v) <= 500 and not hidden(v)
-    unknown = [f"{k!r:.60} is not a key of a scores.json" for k in document if k not in {*kinds, "details"}]
+    unknown = [
+        f"{k!r:.60} is not a key of a scores.json" for k in document if k not in {*kinds, "details", *_FREE_COUNTS}
+    ]
+    unknown += [
+        f"{k}: a count was expected, got {document[k]!r:.60}" for k in _FREE_COUNTS if not _is_count(document.get(k, 0))
+    ]
     absent = [f"{k} is missing" for k in kinds if k not in document]
     wrong = [
         f"{k}: not as expected: {document[k]!r:.60}" for k, ok in kinds.items() if k in document and not ok(document[k])
@@ -82,16 +93,16 @@ def _is_tally(value: Any) -> bool:
 _ROW = {"metric", "signature", "annotator", "value", "low", "high", "floor", "ceiling", "n", "note"}
 
 
-def _row_problem(row: Any) -> str:
-    """What is wrong with one score, of its own."""
+def _row_problem(row: Any, longest: int) -> str:
+    """What is wrong with one score, of its own; `longest`: characters of a note."""
     if not isinstance(row, dict) or row.keys() != _ROW:
         return f"the keys {', '.join(sorted(_ROW))} were expected"
     texts = all(
         isinstance(row[k], str) and len(row[k]) <= most and not hidden(row[k])
-        for k, most in (("metric", 500), ("signature", 500), ("note", LONGEST_NOTE))
+        for k, most in (("metric", 500), ("signature", 500), ("note", longest))
     )
     who = row["annotator"]
-    if not texts or not (who is None or (isinstance(who, str) and 0 < len(who) <= 64 and not hidden(who))):
+    if not texts or not (who is None or (isinstance(who, str) and 0 < len(who) <= MOST_ID and not hidden(who))):
         return "metric, signature, note or annotator is no plain short text"
     numbers = [row[k] for k in ("value", "low", "high", "floor", "ceiling")]
     if not all(v is None or _is_number(v) for v in numbers) or not _is_count(row["n"]):
@@ -211,7 +222,7 @@ def _index(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return []
 
 
-def _details(document: Document, names: Sequence[str]) -> list[str]:
+def _details(document: Document, names: Sequence[str], longest: int) -> list[str]:
     """The tables of a report, where there are any."""
     details = document.get("details")
     if details is None:
@@ -225,7 +236,7 @@ def _details(document: Document, names: Sequence[str]) -> list[str]:
         return ["details: swap: a list was expected"]
     keys = {"view", "m", "system", "people", "note"}
     bad = [t for t in details["swap"] if not isinstance(t, dict) or t.keys() != keys or t["view"] not in ("raw", "norm")
-           or not _is_count(t["m"]) or not isinstance(t["note"], str) or len(t["note"]) > LONGEST_NOTE
+           or not _is_count(t["m"]) or not isinstance(t["note"], str) or len(t["note"]) > longest
            or not all(t[s] is None or _is_matrix(t[s], len(people)) for s in ("system", "people"))]  # fmt: skip
     return ["details: a swap matrix is not K × K shares"] if bad else []
 

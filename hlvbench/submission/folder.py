@@ -34,23 +34,28 @@ class Submission:
     manifest: Mapping[str, Any]
     documents: Mapping[str, Mapping[str, Any]]
     judges: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    scale: float = 1.0
+    """How much larger limits on its files are than for a task with few annotators (`intake.room`)."""
 
 
-def read_submission(folder: Path, findings: Findings) -> Submission | None:
-    """The submission, or None with everything that is wrong among the findings."""
-    before = len(findings.errors())
-    files = intake.files_of(folder, findings)
+def read_submission(folder: Path, findings: Findings, annotators: int = 0) -> Submission | None:
+    """The submission, or None with everything that is wrong among the findings.
+
+    annotators: of the largest of its tasks; limits on sizes grow with them.
+    """
+    before, scale = len(findings.errors()), intake.room(annotators)
+    files = intake.files_of(folder, findings, scale)
     if not {CARD, README, SETTINGS, MANIFEST} <= files.keys():
         for name in (CARD, README, SETTINGS, MANIFEST):
             if name not in files:
                 findings.error(name, "missing, or not readable")
         return None
-    card = _read_card(files, findings)
-    parsed = {name: _read(files[name], name, findings) for name in sorted(files) if name not in _UNHASHED}
+    card = _read_card(files, findings, scale)
+    parsed = {name: _read(files[name], name, findings, scale) for name in sorted(files) if name not in _UNHASHED}
     if card is None or len(findings.errors()) > before:
         return None
     _folder(folder, card, findings)
-    _hashes(files, card, findings)
+    _hashes(files, card, findings, scale)
     _readme(files[README], findings)
     settings, manifest = parsed[SETTINGS], parsed[MANIFEST]
     _no_paths(
@@ -64,7 +69,7 @@ def read_submission(folder: Path, findings: Findings) -> Submission | None:
         if document is None:
             findings.error(f"{task}/{SCORES}", "missing")
             continue
-        for problem in document_problems(document, task):
+        for problem in document_problems(document, task, scale):
             findings.error(f"{task}/{SCORES}", problem)
         documents[task] = document
     for name in files:
@@ -82,12 +87,12 @@ def read_submission(folder: Path, findings: Findings) -> Submission | None:
         findings.warn(CARD, f"[verified] does not count: {why}; hlvbench check --write verifies anew")
         card = {key: value for key, value in card.items() if key != "verified"}
     findings.ok(".", f"{len(files)} files, all as their hashes say; {', '.join(d['task'] for d in documents.values())}")
-    return Submission(folder, card, settings, manifest, documents, judges)
+    return Submission(folder, card, settings, manifest, documents, judges, scale)
 
 
-def _read_card(files: Mapping[str, Path], findings: Findings) -> dict[str, Any] | None:
+def _read_card(files: Mapping[str, Path], findings: Findings, scale: float) -> dict[str, Any] | None:
     try:
-        card = intake.read_toml(files[CARD])
+        card = intake.read_toml(files[CARD], scale)
     except DataError as error:
         findings.error(CARD, str(error))
         return None
@@ -97,12 +102,12 @@ def _read_card(files: Mapping[str, Path], findings: Findings) -> dict[str, Any] 
     return None if problems else card
 
 
-def _read(path: Path, name: str, findings: Findings) -> Any:
+def _read(path: Path, name: str, findings: Findings, scale: float) -> Any:
     """A file by its kind. Raw answers and judge replies are read where they are needed: only their bytes count here."""
     if name.endswith(".jsonl"):
         return None
     try:
-        return intake.read_toml(path) if name.endswith(".toml") else intake.read_json(path)
+        return intake.read_toml(path, scale) if name.endswith(".toml") else intake.read_json(path, scale)
     except DataError as error:
         findings.error(name, str(error))
         return None
@@ -115,14 +120,14 @@ def _folder(folder: Path, card: Mapping[str, Any], findings: Findings) -> None:
         )
 
 
-def _hashes(files: Mapping[str, Path], card: Mapping[str, Any], findings: Findings) -> None:
+def _hashes(files: Mapping[str, Path], card: Mapping[str, Any], findings: Findings, scale: float) -> None:
     listed = card["files"]
     for name in sorted({*listed, *files} - set(_UNHASHED)):
         if name not in files:
             findings.error(name, f"named in {CARD} and not here")
         elif name not in listed:
             findings.error(name, f"here and not named in {CARD}")
-        elif sha256_bytes(intake.read_bytes(files[name])) != listed[name]:
+        elif sha256_bytes(intake.read_bytes(files[name], scale)) != listed[name]:
             findings.error(name, f"its sha256 is not the one in {CARD}: changed after it was submitted")
     for task, digest in card["generations"].items():
         if "recipe" not in card and listed.get(f"{task}/{GENERATIONS}") != digest:

@@ -42,7 +42,9 @@ MAY_HOLD: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (rf"train/{_WORD}/{_WORD}\.(?:toml|json)", 64 * KIB),
     )
 )
-"""The files that a submission may hold, by their path in it, and how large they may be."""
+"""The files that a submission may hold, by their path in it, and how large they may be for AMPLE annotators."""
+AMPLE = 100
+"""Annotators up to which the limits are those written here; with more they grow (`room`)."""
 MOST_FILES, MOST_ROWS, DEEPEST, MOST_LEVELS = 400, 100_000, 3, 24
 LONGEST_TEXT = 20_000
 """Characters of one string."""
@@ -56,17 +58,25 @@ _ABSOLUTE = re.compile(
 )
 
 
-def files_of(folder: Path, findings: Findings) -> dict[str, Path]:
-    """Path in the submission -> file, of the regular files that may be there; everything else is an error."""
+def room(annotators: int) -> float:
+    """How much larger than written here limits are for a task with so many annotators."""
+    return max(1.0, annotators / AMPLE)
+
+
+def files_of(folder: Path, findings: Findings, scale: float = 1.0) -> dict[str, Path]:
+    """Path in the submission -> file, of the regular files that may be there; everything else is an error.
+
+    scale: see `room`.
+    """
     found: dict[str, Path] = {}
     if folder.is_symlink() or not folder.is_dir():
         findings.error(".", "a submission is a folder")
         return found
     for count, (name, entry) in enumerate(_walk(folder, findings), start=1):
-        if count > MOST_FILES:
-            findings.error(".", f"more than {MOST_FILES} entries")
+        if count > MOST_FILES * scale:
+            findings.error(".", f"more than {int(MOST_FILES * scale)} entries")
             break
-        what = _trouble(name, entry)
+        what = _trouble(name, entry, scale)
         if what:
             findings.error(ascii(name)[1:-1][:200], what)
         else:
@@ -87,7 +97,7 @@ def _walk(folder: Path, findings: Findings, above: str = "") -> Iterator[tuple[s
                 yield from _walk(Path(entry.path), findings, f"{name}/")
 
 
-def _trouble(name: str, entry: os.DirEntry[str]) -> str:
+def _trouble(name: str, entry: os.DirEntry[str], scale: float) -> str:
     """Why an entry cannot be read; empty if it can."""
     if entry.is_symlink():
         return "a symbolic link; put the file itself here"
@@ -97,13 +107,19 @@ def _trouble(name: str, entry: os.DirEntry[str]) -> str:
     for form, most in MAY_HOLD:
         match = form.fullmatch(name)
         if match and ("task" not in match.groupdict() or is_name(match["task"])):
+            most = _most(most, scale)
             return "" if facts.st_size <= most else f"{facts.st_size:,} bytes; at most {most:,} are read"
     return "no file of a submission; remove it (CONTRIBUTING.md lists what one holds)"
 
 
-def read_bytes(path: Path) -> bytes:
+def _most(most: int, scale: float) -> int:
+    """A limit in bytes; the swap matrices of a scores.json grow with the square of the annotators."""
+    return int(most * scale + 64 * (AMPLE * (scale - 1)) ** 2)
+
+
+def read_bytes(path: Path, scale: float = 1.0) -> bytes:
     """The bytes of a regular file, never more than its kind may have; a DataError otherwise."""
-    most = max(limit for _, limit in MAY_HOLD)
+    most = _most(max(limit for _, limit in MAY_HOLD), scale)
     try:
         # without O_NONBLOCK a pipe put in the file's place would hang the reader
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -118,32 +134,32 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, scale: float = 1.0) -> str:
     try:
-        return read_bytes(path).decode("utf-8")
+        return read_bytes(path, scale).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 (byte {error.start})") from None
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, scale: float = 1.0) -> Any:
     """JSON without doubled keys, infinities, deep nesting, lone surrogates or huge strings; else a DataError."""
-    return _parsed(read_text(path))
+    return _parsed(read_text(path, scale), scale)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, scale: float = 1.0) -> dict[str, Any]:
     try:
-        value = tomllib.loads(read_text(path))
+        value = tomllib.loads(read_text(path, scale))
     except (ValueError, RecursionError) as error:
         raise DataError(f"not valid TOML: {error or 'too deeply nested'}") from None
     sane(value)
     return value
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, scale: float = 1.0) -> list[dict[str, Any]]:
     """The objects of a JSONL file; a DataError that names the first broken lines."""
-    text = read_text(path)
-    if text.count("\n") > MOST_ROWS:
-        raise DataError(f"more than {MOST_ROWS:,} rows")
+    text = read_text(path, scale)
+    if text.count("\n") > MOST_ROWS * scale:
+        raise DataError(f"more than {int(MOST_ROWS * scale):,} rows")
     rows, problems = [], []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -160,18 +176,18 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, scale: float = 1.0) -> Any:
     try:
         value = strict_json(text)
     except RecursionError:
         raise DataError("not valid JSON: too deeply nested") from None
     except ValueError as error:
         raise DataError(f"not valid JSON: {error}") from None
-    sane(value)
+    sane(value, scale)
     return value
 
 
-def sane(value: Any) -> None:
+def sane(value: Any, scale: float = 1.0) -> None:
     """DataError for what no honest file holds: numbers beyond float's whole ones, deep nesting, huge strings."""
     waiting = [(value, 0)]
     while waiting:
@@ -179,7 +195,7 @@ def sane(value: Any) -> None:
         if depth > MOST_LEVELS:
             raise DataError(f"nested deeper than {MOST_LEVELS} levels")
         if isinstance(one, str):
-            _sane_text(one)
+            _sane_text(one, int(LONGEST_TEXT * scale))
         elif isinstance(one, float) and not math.isfinite(one):
             raise DataError("a number that is infinite or not a number")
         elif isinstance(one, int) and abs(one) > _LARGEST:
@@ -190,9 +206,9 @@ def sane(value: Any) -> None:
             waiting += [(part, depth + 1) for part in one]
 
 
-def _sane_text(text: str) -> None:
-    if len(text) > LONGEST_TEXT:
-        raise DataError(f"a text of {len(text):,} characters; at most {LONGEST_TEXT:,}")
+def _sane_text(text: str, most: int) -> None:
+    if len(text) > most:
+        raise DataError(f"a text of {len(text):,} characters; at most {most:,}")
     try:
         text.encode()
     except UnicodeEncodeError:

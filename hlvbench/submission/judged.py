@@ -34,13 +34,14 @@ def check_judges(
     with tempfile.TemporaryDirectory() as scratch:
         # a copy: judges write beside their replies
         for name in (n for n in submission.card["files"] if n.startswith(f"{task}/{FOLDER}/")):
-            write_atomic(Path(scratch) / name, intake.read_bytes(submission.folder / name))
+            write_atomic(Path(scratch) / name, intake.read_bytes(submission.folder / name, submission.scale))
         system = str(submission.settings["model"])
         subject = Subject(loaded, Path(scratch), system, "test", None, answers_of(loaded, rows, "test", None))
         made = _made_again(subject, findings)
         for path in subject.folder.glob(f"{STYLOMETRIC}*.jsonl"):
             name = f"{task}/{FOLDER}/{path.name}"
-            if name in submission.card["files"] and path.read_bytes() != intake.read_bytes(submission.folder / name):
+            given = submission.folder / name
+            if name in submission.card["files"] and path.read_bytes() != intake.read_bytes(given, submission.scale):
                 findings.error(name, "is not what the stylometric judge replies")
     for name in names:
         given, fresh = intake.read_json(submission.folder / name), made.get(Path(name).name)

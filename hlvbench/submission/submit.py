@@ -89,7 +89,7 @@ def submit(
     with tempfile.TemporaryDirectory(dir=root, prefix=".submit-") as scratch:
         made = Path(scratch) / target.name
         _write(made, run, card, settings, manifest, documents, desk, findings)
-        read_submission(made, findings)
+        read_submission(made, findings, desk.annotators(documents))
         if findings.errors():
             raise RunError(all_problems(f"{run} cannot be submitted:", map(str, findings.errors())))
         made.rename(target)

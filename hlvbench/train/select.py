@@ -99,7 +99,7 @@ def check_selecting(task: Task, embedder: Embedder, select: str) -> None:
     """UsageError where dev cannot give what checkpoints are chosen by, told from people's own dev records."""
     if not task.splits.get("dev"):
         raise UsageError(f"{task.name} has no dev items to choose a checkpoint by; use --select {LAST}")
-    own = {pair: task.by_pair[pair][0] for pair in task.questions("dev")}
+    own = {pair: task.human(pair) for pair in task.questions("dev")}
     people = tuple(dict.fromkeys(annotator for _, annotator in own))
     try:
         found = Selector(task, embedder, own, select).score(own, people)
