@@ -81,6 +81,16 @@ class Draws:
         return out
 
     @cached_property
+    def counts(self) -> np.ndarray:
+        """`weights` as small whole numbers, (N, R): the rows of some items lie together in memory."""
+        most = int(self.weights.max(initial=0))
+        return np.ascontiguousarray(self.weights.T, dtype=np.uint8 if most < 256 else np.uint32)
+
+    def of(self, items: np.ndarray) -> np.ndarray:
+        """How often each of these items stands in each list: (R, n), float64."""
+        return self.counts[items].T.astype(float)
+
+    @cached_property
     def lists(self) -> tuple[np.ndarray, ...]:
         """The item positions of each list, in drawn order; lengths differ where clusters do."""
         members = [np.array(group) for group in self.groups]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws, mean_over_annotators, weighted_means
+from ..stats import Draws, mean_over_annotators
 from ..text import in_view
 from .answers import Answers
 from .registry import Estimate, metric
@@ -56,7 +56,7 @@ def grounding(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate
 
     Chance (the floor) is g₀ ≈ ln N / N. More than people reach is not better: an echo of the input ranks first.
     """
-    values = weighted_means(answers.grid(reciprocal_ranks(answers, view)), draws)
+    values = answers.means(reciprocal_ranks(answers, view), draws)
     floor = np.full_like(values, chance_rank(len(answers.task.splits[answers.split])))
     return Estimate(
         mean_over_annotators(values), len(answers.questions), values, answers.counts,
@@ -73,7 +73,7 @@ def grounding_skill(answers: Answers, draws: Draws, *, view: View = "raw") -> Es
     """
     chance = chance_rank(len(answers.task.splits[answers.split]))
     system, people = (
-        weighted_means(a.grid(reciprocal_ranks(a, view)), draws) - chance for a in (answers, answers.human)
+        a.means(reciprocal_ranks(a, view), draws) - chance for a in (answers, answers.human)
     )
 
     def skill(above: np.ndarray, human: np.ndarray) -> np.ndarray:

@@ -246,7 +246,7 @@ def _gain_sums(answers: Answers, draws: Draws, view: str, sim: str, within: str)
         layout, (_, gains) = _layout(answers, view, sim), _in_place(answers, view, sim)
         found = np.zeros((2, len(draws), len(answers.annotators)))
         for own in _by_annotator(layout):
-            weights = draws.weights[:, layout.rows[own]]
+            weights = draws.of(layout.rows[own])
             found[:, :, layout.columns[own[0]]] = _annotator_gains(layout, gains, own, weights, within)
         return draws, (found[0], found[1])
 

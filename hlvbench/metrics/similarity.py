@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..stats import Draws, weighted_means
+from ..stats import Draws
 from ..text import UNSPACED, mostly_latin, norm
 from .answers import Answers
 from .registry import Estimate, metric, over_annotators
@@ -73,7 +73,7 @@ def rouge_l(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     another script has the words of its norm view as tokens, or its characters where the script puts no space between
     words (ours; rouge_score itself gives such a text no token).
     """
-    return over_annotators(weighted_means(answers.grid(rouge_l_values(answers, view)), draws), answers.counts)
+    return over_annotators(answers.means(rouge_l_values(answers, view), draws), answers.counts)
 
 
 @metric(better="higher", bounds=(-1.0, 1.0))
@@ -85,14 +85,14 @@ def bertscore(
     model: minilm-l6 is the verified all-MiniLM-L6-v2, or any model that transformers can load; layer: from 1.
     """
     values = bertscore_values(answers, view, model, layer)
-    return over_annotators(weighted_means(answers.grid(values), draws), answers.counts)
+    return over_annotators(answers.means(values, draws), answers.counts)
 
 
 @metric(better="higher", bounds=(-1.0, 1.0), variants=({"view": "raw"}, {"view": "norm"}))
 def embedding_cosine(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     """Cosine of the sentence embeddings of the answer and the annotator's own explanation, -1 to 1."""
     values = embedding_cosine_values(answers, view)
-    return over_annotators(weighted_means(answers.grid(values), draws), answers.counts)
+    return over_annotators(answers.means(values, draws), answers.counts)
 
 
 class _CachedTokens:
