@@ -18,7 +18,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -100,9 +100,9 @@ def measure(name: str, each: bool, profile: bool) -> None:
     """Print answers, seconds and MiB of one corpus; each: the seconds of every metric; profile: of functions."""
     task, rows = corpus(*_sizes(name))
     embedder = Hashed()
-    embedder.encode([text for r in task.records for text in (r.explanation,)])
+    embedder.encode([r.explanation for r in task.records])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     if each:
         _timed(seconds)
     profiler = cProfile.Profile()
@@ -112,7 +112,7 @@ def measure(name: str, each: bool, profile: bool) -> None:
     score_task(task, rows, embedder)
     profiler.disable()
     spent = time.process_time() - started
-    for metric, share in seconds.most_common(25):
+    for metric, share in sorted(seconds.items(), key=lambda s: -s[1])[:25]:
         print(f"{share:8.1f}  {metric}", file=sys.stderr)
     if profile:
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
@@ -120,7 +120,7 @@ def measure(name: str, each: bool, profile: bool) -> None:
     print(f"{len(rows)} {spent:.1f} {memory} {before}")
 
 
-def _timed(seconds: Counter[str]) -> None:
+def _timed(seconds: dict[str, float]) -> None:
     """Count the processor's seconds of each metric, those of an index among its own."""
     plain = registry.Metric.__call__
 
@@ -163,7 +163,8 @@ def main() -> int:
         most, most_memory = TARGETS.get(name, (np.inf, np.inf))
         missed += [name] if seconds > most or memory > 1024 * most_memory else []
     if len({n for n, _ in points}) > 1:
-        exponent = np.polyfit(*np.log(np.array(points)).T, 1)[0]
+        logs = np.log(np.array(points))
+        exponent = np.polyfit(logs[:, 0], logs[:, 1], 1)[0]
         (few, little), (many, much) = min(points), max(points)
         print(f"\ngrowth exponent {exponent:.2f}; cost per answer {much / many / (little / few):.2f} times from "
               f"{few:,} to {many:,} answers")  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 from . import __version__
 from .errors import MetricError, UsageError
 from .files import dump_json, write_atomic
-from .metrics import Answers, Signature, bind
+from .metrics import Answers, Signature, bind_for
 from .metrics.answers import Embedder
 from .metrics.features import ORTHOGRAPHIC, feature_names, features
 from .metrics.group import SIZES
@@ -208,7 +208,7 @@ def _detected(
     draws = item_draws(humans.items, task, humans.split, seed, replicates)
     try:
         for kind in KINDS:
-            metric = bind(f"group_{kind}", view=view, reduce=reduce, embed=humans.embedder.name, m=m)
+            metric = bind_for(humans.task, f"group_{kind}", view=view, reduce=reduce, embed=humans.embedder.name, m=m)
             once, spread = metric(humans, every_item_once(len(humans.items))), metric(humans, draws)
             span = interval(float(once.overall[0]), spread.overall, metric.spec.bounds)
             out |= _numbers((kind, f"{kind}_low", f"{kind}_high"), float(once.overall[0]), span)

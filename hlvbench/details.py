@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import Answers, bind
+from .metrics import Answers, bind_for
 from .metrics.features import answer_features, feature_names, train_cuts
 from .metrics.group import SIZES, swap_matrix
 from .stats import every_item_once
@@ -52,7 +52,7 @@ def swap_tables(panel: Answers) -> list[dict[str, Any]]:
 
 def _why_not(panel: Answers, view: str, m: int) -> str:
     """Why groups of m have no confidence; empty where they have one."""
-    confidence = bind("group_confidence", view=view, embed=panel.embedder.name, m=m)
+    confidence = bind_for(panel.task, "group_confidence", view=view, embed=panel.embedder.name, m=m)
     found = confidence(panel, every_item_once(len(panel.items)))
     return (found.note or "not defined on these answers") if np.isnan(found.overall).any() else ""
 

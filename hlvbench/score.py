@@ -128,7 +128,7 @@ def _score(
         lambda: item_draws(first.items, f"{task.name}@{task.version}", split, seed, replicates),
     )  # fmt: skip
     scores, kept = [], {}
-    compared = {*index.factor_metrics(embedder.name).values(), index.index_metric(task, embedder.name)}
+    compared = {*index.factor_metrics(embedder.name, task=task).values(), index.index_metric(task, embedder.name)}
     for metric in metrics if metrics is not None else scorecard(task, embedder.name):
         rows, replicated = _rows(metric, panels, draws, conditions)
         scores += rows

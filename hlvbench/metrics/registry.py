@@ -72,6 +72,7 @@ class Spec:
     ceiling: str | None
     variants: Variants
     resamples: bool = True
+    large: Callable[[Task], Mapping[str, Value]] | None = None
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         return _parameters(self.function)
@@ -81,7 +82,9 @@ class Spec:
 
     def variants_for(self, task: Task) -> tuple[Mapping[str, Value], ...]:
         """The parameter settings that a scorecard of `task` prints."""
-        return self.variants(task) if callable(self.variants) else self.variants
+        found = self.variants(task) if callable(self.variants) else self.variants
+        limits = self.large(task) if self.large else {}
+        return tuple({**variant, **limits} for variant in found) if limits else found
 
 
 @cache
@@ -107,6 +110,7 @@ def metric(
     ceiling: str | None = "human",
     variants: Variants = ({},),
     resamples: bool = True,
+    large: Callable[[Task], Mapping[str, Value]] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Register a metric.
 
@@ -115,13 +119,14 @@ def metric(
     `floor`) or None. ceiling: "human" or None. variants: the parameter settings a scorecard prints, or a function
     of the task that gives them.
     resamples: False for a metric that brings its own intervals and is computed on the items as they are.
+    large: parameters that keep the cost linear on a large task, empty for a small one; see `bind_for`.
     """
 
     def register(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
         name = function.__name__
         if name in REGISTRY:
             raise MetricError(f"metric {name!r} is registered twice")
-        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples)
+        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples, large)
         return function
 
     return register
@@ -149,7 +154,7 @@ class Metric:
         inner = ",".join(
             f"{k}={quote(str(v), safe='-._/@:+')}"
             for k, v in self.arguments
-            if k != "m" and (v != "" or known[k].default != "")  # an empty default says that nothing is set
+            if k != "m" and (v or known[k].default)  # an empty default, or 0, says that nothing is set
         )
         m = dict(self.arguments).get("m")
         return self.name + (f"({inner})" if inner else "") + ("" if m is None else f"@{m}")
@@ -211,6 +216,12 @@ def bind(name: str, **arguments: Value) -> Metric:
             raise MetricError(f"{name} needs {'@m' if key == 'm' else key}")
         bound.append((key, _coerce(spec, key, arguments.get(key, parameter.default))))
     return Metric(name, tuple(bound))
+
+
+def bind_for(task: Task, name: str, **arguments: Value) -> Metric:
+    """`bind` with the parameters that the size of the task asks for, as in its scorecard."""
+    limits = REGISTRY[name].large
+    return bind(name, **{**(limits(task) if limits else {}), **arguments})
 
 
 _FORM = re.compile(r"(?P<name>[a-z0-9_]+)(?:\((?P<inner>[^()]*)\))?(?:@(?P<m>\d+))?")

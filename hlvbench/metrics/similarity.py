@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -96,12 +96,14 @@ def embedding_cosine(answers: Answers, draws: Draws, *, view: View = "raw") -> E
 
 
 class _CachedTokens:
-    """The tokenizer of rouge_score with its stemmer, which is most of the cost, run once per text."""
+    """The tokenizer of rouge_score with its stemmer, which is most of the cost, run once per word."""
 
     def __init__(self) -> None:
+        from rouge_score import tokenize
         from rouge_score.tokenizers import DefaultTokenizer
 
-        self._latin = DefaultTokenizer(use_stemmer=True).tokenize
+        self.stem = lru_cache(maxsize=1 << 17)(DefaultTokenizer(use_stemmer=True)._stemmer.stem)
+        self._latin = partial(tokenize.tokenize, stemmer=self)
         self.tokenize = lru_cache(maxsize=1 << 17)(self._tokens)
 
     def _tokens(self, text: str) -> list[str]:
@@ -126,4 +128,6 @@ def _scorer() -> Any:
 
 @lru_cache(maxsize=1 << 17)
 def _rouge_l(candidate: str, reference: str) -> float:
+    if candidate == reference:
+        return float(bool(_scorer()._tokenizer.tokenize(candidate)))
     return float(_scorer().score(reference, candidate)["rougeL"].fmeasure)
