@@ -114,6 +114,16 @@ class Task:
         return {pair: tuple(sorted(found, key=lambda r: rank[r.label])) for pair, found in pairs.items()}
 
     @cached_property
+    def by_item(self) -> Mapping[str, tuple[str, ...]]:
+        """The annotators with a record of each item, in the task's order."""
+        place = {annotator: position for position, annotator in enumerate(self.annotators)}
+        found: dict[str, list[str]] = {}
+        for item, annotator in self.by_pair:
+            if annotator in place:
+                found.setdefault(item, []).append(annotator)
+        return {item: tuple(sorted(own, key=place.__getitem__)) for item, own in found.items()}
+
+    @cached_property
     def scored_annotators(self) -> tuple[str, ...]:
         """The annotators with a record of at least `min_records` items; the others stay out of every metric."""
         counts = Counter(annotator for _, annotator in self.by_pair)
@@ -139,18 +149,22 @@ class Task:
     ) -> tuple[Pair, ...]:
         """The questions of a split (of its first `limit` items), of all annotators or some: split order of items, then
         annotators."""
+        kept = None if annotators is None else set(self.asked(annotators))
         return tuple(
             (item, annotator)
             for item in self.splits[split][:limit]
-            for annotator in (self.annotators if annotators is None else self.asked(annotators))
-            if (item, annotator) in self.by_pair
+            for annotator in self.by_item.get(item, ())
+            if kept is None or annotator in kept
         )
 
     def records_of(self, split: str, annotator: str | None = None) -> tuple[Annotation, ...]:
         """All records of a split in question order; of one annotator if named."""
-        return tuple(
-            record
-            for pair in self.questions(split)
-            if annotator is None or pair[1] == annotator
-            for record in self.by_pair[pair]
-        )
+        store: dict[str, dict[str, tuple[Annotation, ...]]] = self.__dict__.setdefault("_records_of", {})
+        if split not in store:
+            by: dict[str, list[Annotation]] = {}
+            for pair in self.questions(split):
+                by.setdefault(pair[1], []).extend(self.by_pair[pair])
+            store[split] = {who: tuple(found) for who, found in by.items()}
+        if annotator is not None:
+            return store[split].get(annotator, ())
+        return tuple(record for pair in self.questions(split) for record in self.by_pair[pair])
