@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import os
 import resource
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hlvbench.errors import MetricError
+from hlvbench.agreement import raw_agreement
+from hlvbench.analysis import agreement
+from hlvbench.errors import MetricError, UsageError
 from hlvbench.metrics import Answers, bind, bind_for, parse_metric, scorecard
 from hlvbench.metrics.c2st import _drawn
 from hlvbench.metrics.grounding import chance_rank, reciprocal_ranks
 from hlvbench.metrics.group import group_confidence, imitation_score, own_lists
 from hlvbench.metrics.probe import GROUPS, groups_of, panel
 from hlvbench.metrics.style import wasserstein
+from hlvbench.report import _table
+from hlvbench.report.rows import spreads
+from hlvbench.score import memory_needed, score_task
 from hlvbench.stats import Draws, every_item_once, item_draws, seeded
 from hlvbench.types import Annotation, Task
 
@@ -142,10 +152,10 @@ def test_c2st_reads_the_answers_drawn_and_no_others() -> None:
     human = people(task)
     read = {int(q) for k in range(4) for q in _drawn(human, k, 12)}
     assert len(read) == 48
-    given = {
+    answered = {
         p: a if q in read else dataclasses.replace(a, explanation="zzz") for q, (p, a) in enumerate(human.given.items())
     }
-    answers = Answers(task, "test", given, TOY)
+    answers = Answers(task, "test", answered, TOY)
     assert bind("c2st", most=12)(answers, once(answers)).overall[0] == 0.5  # people's own texts
     assert bind("c2st")(answers, once(answers)).overall[0] > 0.5
 
@@ -174,8 +184,8 @@ def test_a_large_task_has_its_limits_in_its_signatures_and_a_small_one_has_none(
 
 def test_an_index_takes_its_factors_as_the_scorecard_prints_them() -> None:
     task = toy_task(annotators=22, items=(2, 12, 12))
-    given = {p: Annotation(*p, "neutral", f"{p[0]} {p[1]}") for p in task.questions("test")}
-    answers = Answers(task, "test", given, TOY)
+    answered = {p: Annotation(*p, "neutral", f"{p[0]} {p[1]}") for p in task.questions("test")}
+    answers = Answers(task, "test", answered, TOY)
     index = bind("hlv_index", embed="toy", without="decision+grounding+distinctness")(answers, once(answers))
     alone = bind_for(task, "imitation_score", embed="toy", m=10)(answers, once(answers))
     assert index.overall == pytest.approx(np.clip(alone.overall, 0, 1))
@@ -194,3 +204,53 @@ def test_forty_annotators_are_scored_in_two_gigabytes_of_address_space() -> None
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.startswith("10000 ")
+
+
+def test_a_report_of_more_than_forty_annotators_lists_ends_and_spread_and_a_table_has_all() -> None:
+    scores = [
+        {"metric": "label_accuracy", "signature": "label_accuracy(multi=any)|toy@1|seed:0", "annotator": f"Ann{n}",
+         "value": n / 100, "low": None, "high": None, "floor": None, "ceiling": None, "n": 5, "note": ""}
+        for n in range(41)
+    ]  # fmt: skip
+    document = {"task": "toy@1", "scores": scores, "details": None}
+    ((name, *values),) = spreads(document)
+    assert name == "label_accuracy(multi=any)"
+    # quartiles of 0, .01, …, .40
+    assert values[:5] == ["0.000", "0.100", "0.200", "0.300", "0.400"]
+    assert values[5].split(", ")[0] == "Ann0 0.000"
+    assert values[6].split(", ")[9] == "Ann31 0.310"
+    rows = list(csv.DictReader(io.StringIO(_table(document))))
+    assert len(rows) == 41
+    assert rows[7]["annotator"] == "Ann7"
+    assert float(rows[7]["value"]) == 0.07
+
+
+def test_a_task_too_large_for_the_memory_is_refused_with_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hlvbench.score._free_memory", lambda: 1 << 20)
+    with pytest.raises(UsageError, match=r"toy: scoring takes about .* GiB .*\(0.0 GiB are free\); score fewer items"):
+        score_task(toy_task(), [], TOY)
+
+
+def test_the_estimate_grows_with_items_answers_and_replicates() -> None:
+    task = toy_task(items=(2, 5, 20))  # 80 questions, 20 of each annotator
+    assert memory_needed(task, "test", None, 1000) == 1000 * (17 * 20 + 2 * 80 + 32 * 20) + 6_000 * 80 * 6
+
+
+@given(st.lists(st.lists(st.integers(-1, 3), min_size=3, max_size=3), min_size=1, max_size=8), st.integers(0, 4))
+def test_raw_agreement_counts_the_pairs_of_a_plain_loop(codes: list[list[int]], within: int) -> None:
+    pairs = [(a, b) for unit in codes for a, b in combinations([c for c in unit if c >= 0], 2)]
+    found = raw_agreement(np.array(codes), within=within)[0]
+    if not pairs:
+        assert np.isnan(found)
+    else:
+        assert found == pytest.approx(np.mean([abs(a - b) <= within for a, b in pairs]))
+
+
+def test_pairs_of_many_annotators_need_twenty_shared_items() -> None:
+    task = toy_task(annotators=21, items=(5, 5, 30), absent=0.3)
+    items = list(task.items.values())
+    found = agreement(task, items, item_draws(items, "toy@1", "all", 0, 2))["pairs"]
+    code = {i: {a for j, a in task.by_pair if j == i} for i in task.items}
+    plain = {(a, b): sum({a, b} <= own for own in code.values()) for a, b in combinations(task.annotators, 2)}
+    assert {(p["a"], p["b"]): p["n"] for p in found} == {pair: n for pair, n in plain.items() if n >= 20}
+    assert 0 < len(found) < len(plain)

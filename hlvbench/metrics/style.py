@@ -48,7 +48,9 @@ def swapped_terms(shared: np.ndarray, free: np.ndarray) -> np.ndarray:
     out = np.zeros(len(pairs))
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, base + 1)))])
     for count in np.unique(changing):
-        k = np.arange(count + 1)
+        # what lies beyond ten standard deviations, √count / 2 each, weighs less than 10⁻²⁰
+        width = min(count / 2, 5 * np.sqrt(count))
+        k = np.arange(np.ceil(count / 2 - width), np.floor(count / 2 + width) + 1, dtype=int)
         chance = np.exp(log_factorial[count] - log_factorial[k] - log_factorial[count - k] - count * np.log(2.0))
         same = changing == count
         c = both[same, None] + k
