@@ -150,7 +150,10 @@ class Answers:
 
     def texts(self, view: str) -> list[str]:
         """(Q) explanations in a view; the empty text where missing."""
-        return [in_view(self.given[p].explanation, view) if p in self.given else "" for p in self.questions]
+        return self.once(
+            ("texts", view),
+            lambda: [in_view(self.given[p].explanation, view) if p in self.given else "" for p in self.questions],
+        )
 
     def references(self, view: str) -> list[list[str]]:
         """(Q) lists: the explanations of the annotator's own records of the question, priority first."""

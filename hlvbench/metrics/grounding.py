@@ -11,6 +11,7 @@ from ..stats import Draws, mean_over_annotators, seeded
 from ..text import in_view
 from ..types import Task
 from .answers import Answers
+from .reduce import encoded
 from .registry import Estimate, Value, metric
 
 View = Literal["raw", "norm"]
@@ -68,9 +69,9 @@ def _reciprocal_ranks(answers: Answers, view: str, most: int) -> np.ndarray:
     distinct = {text: column for column, text in enumerate(dict.fromkeys(inputs))}
     columns = [distinct[text] for text in inputs]
     candidates = answers.embedder.encode(list(distinct)).astype(float).T
-    texts, ranks = answers.texts(view), np.zeros(len(own))
+    embedded, ranks = encoded(answers, view), np.zeros(len(own))
     for part in np.array_split(np.arange(len(own)), len(own) * count // _CELLS + 1):
-        vectors = answers.embedder.encode([texts[q] for q in part]).astype(float)
+        vectors = embedded[part].astype(float)
         found = vectors @ candidates
         similarities = found[:, columns]
         # an input that was not drawn takes the last one's place

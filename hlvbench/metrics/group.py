@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws, every_item_once, mean_over_annotators
+from ..stats import Draws, every_item_once, mean_over_annotators, ranges
 from ..types import Task
 from .answers import Answers
 from .probe import Panel, groups_of, panel
@@ -181,7 +181,7 @@ def _own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
     parts, lengths = [], np.zeros((len(draws), len(answers.annotators)), dtype=int)
     for r, items in enumerate(draws.lists):
         count = size[items]
-        drawn = np.arange(count.sum()) + np.repeat(first[items] - (np.cumsum(count) - count), count)
+        drawn = ranges(first[items], count)
         lengths[r] = np.bincount(columns[drawn], minlength=lengths.shape[1])
         parts.append(place[drawn[np.argsort(narrow[drawn], kind="stable")]])
     ends = lengths.cumsum(axis=1)

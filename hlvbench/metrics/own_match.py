@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..stats import Draws, every_item_once
+from ..stats import Draws, every_item_once, ranges
 from ..types import Task
 from .answers import Answers, once_per_task
 from .reduce import EMBED, View, ceiling, check_embedder, encoded, people, usable
@@ -108,12 +108,6 @@ def _chargrams(answers: Answers, view: str) -> Any:
     return once_per_task(answers.task, ("chargrams", view), fit)
 
 
-def _ranges(first: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """first[0], first[0] + 1, … (size[0] of them), first[1], …"""
-    ends = np.cumsum(size)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - size - first, size)
-
-
 def _against(layout: _Layout, at: np.ndarray, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Hits and gains, (n, m) each, of the answers `among` at the items of the questions `at`.
 
@@ -121,7 +115,7 @@ def _against(layout: _Layout, at: np.ndarray, among: np.ndarray | None = None) -
     among: None compares every question's own answer, m = 1.
     """
     size = layout.size[at]
-    peers, begin = _ranges(layout.first[at], size), np.cumsum(size) - size
+    peers, begin = ranges(layout.first[at], size), np.cumsum(size) - size
     best = _similarity(layout, peers, np.repeat(at, size) if among is None else among, paired=among is None)
     tied = best >= np.repeat(np.maximum.reduceat(best, begin), size, axis=0) - _TIE
     own = begin + at - layout.first[at]
@@ -135,7 +129,7 @@ def _similarity(layout: _Layout, to: np.ndarray, of: np.ndarray, paired: bool = 
     paired: of each answer to its counterpart in `to` alone, (n, 1).
     """
     count = layout.count[to]
-    records = layout.records[_ranges(layout.record[to], count)]
+    records = layout.records[ranges(layout.record[to], count)]
     answers = layout.answers[np.repeat(of, count) if paired else of]
     dense = isinstance(records, np.ndarray)
     records, answers = records.astype(float), answers.astype(float)
@@ -200,7 +194,7 @@ def _moved_gains(
 
     # D_i is the similarity to one annotator's records less the mean of those to the others'
     size = layout.size[at]
-    question, peer = np.repeat(np.arange(len(at)), size), _ranges(layout.first[at], size)
+    question, peer = np.repeat(np.arange(len(at)), size), ranges(layout.first[at], size)
     part = np.where(peer == at[question], 1.0, -1.0 / (size[question] - 1))
     single = layout.count[peer] == 1
     used = layout.record[peer[single]]

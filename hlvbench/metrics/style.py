@@ -58,10 +58,10 @@ def swapped_terms(shared: np.ndarray, free: np.ndarray) -> np.ndarray:
     return out[where].reshape(shared.shape)
 
 
-def _bins(answers: Answers, view: str) -> np.ndarray:
-    """(Q, F): the bin of each answer in each feature."""
-    pairs = zip(answer_features(answers, view).T, train_cuts(answers.task, view), strict=True)
-    return np.stack([np.searchsorted(cuts, column, side="right") for column, cuts in pairs], axis=1)
+def _bins(answers: Answers, view: str, wanted: list[int]) -> np.ndarray:
+    """(Q, F): the bin of each answer in each of these features."""
+    values, cuts = answer_features(answers, view), train_cuts(answers.task, view)
+    return np.stack([np.searchsorted(cuts[f], values[:, f], side="right") for f in wanted], axis=1)
 
 
 def _divergence(answers: Answers, draws: Draws, view: str, feature: str, excess: bool) -> Estimate:
@@ -78,7 +78,7 @@ def _divergence(answers: Answers, draws: Draws, view: str, feature: str, excess:
     sizes = np.array([len(cuts[f]) + 1 for f in wanted])
     starts = np.cumsum(sizes) - sizes
     every = np.concatenate([np.arange(size) for size in sizes])
-    bins = [np.repeat(_bins(a, view)[:, wanted], sizes, axis=1).astype(np.int8) for a in (answers.human, answers)]
+    bins = [np.repeat(_bins(a, view, wanted).astype(np.int8), sizes, axis=1) for a in (answers.human, answers)]
     for annotator, own in enumerate(answers.own):
         weights = draws.of(answers.cells[0][own])
         people, system = ((b[own] == every).astype(float) for b in bins)
