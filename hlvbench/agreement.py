@@ -5,8 +5,6 @@ Cohen's kappa of two raters is `metrics.kappa.kappa`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 LEVELS = ("nominal", "ordinal", "interval")
@@ -59,14 +57,10 @@ def raw_agreement(codes: np.ndarray, weights: np.ndarray | None = None, within: 
     codes and weights as in `krippendorff_alpha`. Every pair of values of a unit counts once; NaN without a pair.
     """
     weights = np.ones((1, len(codes))) if weights is None else weights
-    agreeing, pairs = np.zeros(len(codes)), np.zeros(len(codes))
-    for first, second in _pairs(codes.shape[1]):
-        both = (codes[:, first] >= 0) & (codes[:, second] >= 0)
-        pairs += both
-        agreeing += both & (np.abs(codes[:, first] - codes[:, second]) <= within)
+    counts = np.stack([(codes == c).sum(axis=1) for c in range(int(codes.max(initial=0)) + 1)], axis=1).astype(float)
+    given = counts.sum(axis=1)
+    pairs, agreeing = given * (given - 1) / 2, (counts * (counts - 1) / 2).sum(axis=1)
+    for apart in range(1, min(within, counts.shape[1] - 1) + 1):
+        agreeing += (counts[:, apart:] * counts[:, :-apart]).sum(axis=1)
     total = weights @ pairs
     return np.divide(weights @ agreeing, total, out=np.full(len(total), np.nan), where=total > 0)
-
-
-def _pairs(raters: int) -> Sequence[tuple[int, int]]:
-    return [(a, b) for a in range(raters) for b in range(a + 1, raters)]

@@ -14,7 +14,7 @@ import numpy as np
 from . import __version__
 from .errors import MetricError, UsageError
 from .files import dump_json, write_atomic
-from .metrics import Answers, Signature, bind
+from .metrics import Answers, Signature, bind_for
 from .metrics.answers import Embedder
 from .metrics.features import ORTHOGRAPHIC, feature_names, features
 from .metrics.group import SIZES
@@ -22,14 +22,16 @@ from .metrics.kappa import kappa
 from .metrics.label import scale_of
 from .metrics.reduce import people
 from .plots import agreement_png, detectability_png, style_png
-from .stats import REPLICATES, Draws, Interval, every_item_once, interval, item_draws, weighted_means
+from .stats import REPLICATES, Draws, Interval, every_item_once, interval, item_draws
 from .text import VIEWS, in_view
-from .types import Item, Task
+from .types import Annotation, Item, Label, Task
 
 REDUCTIONS = {"none": "E1", "item": "E3", "input": "E4"}
 GRAMS = 1000
 """How many character n-grams the n-gram space has."""
 LENGTH = ("words", "characters")
+MOST_PAIRED, LEAST_SHARED = 20, 20
+"""Annotators up to which every pair has a κ; items that a pair of more annotators must share."""
 KINDS = ("accuracy", "confidence")
 
 
@@ -72,20 +74,28 @@ def analyze(
 
 
 def agreement(task: Task, items: Sequence[Item], draws: Draws) -> dict[str, Any]:
-    """κ of every pair of scored annotators on the items both labelled, in draws over `items`."""
+    """κ of the pairs of scored annotators on the items both labelled, in draws over `items`.
+
+    Of more than `MOST_PAIRED` annotators only the pairs with at least `LEAST_SHARED` items, in time linear in these.
+    """
     code = {label: number for number, label in enumerate(task.labels)}
-    codes = np.full((len(items), len(task.scored_annotators)), -1)
+    scored = {a: n for n, a in enumerate(task.scored_annotators)}
+    shared: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
+    if len(scored) <= MOST_PAIRED:
+        shared = {pair: [] for pair in combinations(scored, 2)}
     for row, item in enumerate(items):
-        for column, annotator in enumerate(task.scored_annotators):
-            if records := task.by_pair.get((item.id, annotator)):
-                codes[row, column] = code[records[0].label]
+        given = {a: code[task.by_pair[item.id, a][0].label] for a in task.by_item.get(item.id, ()) if a in scored}
+        for a, b in combinations(given, 2):
+            shared.setdefault((a, b), []).append((row, given[a], given[b]))
     pairs = []
-    for a, b in combinations(range(codes.shape[1]), 2):
-        both = (codes[:, [a, b]] >= 0).all(axis=1)
-        weights = np.concatenate([np.ones((1, both.sum())), draws.weights[:, both]])
-        found = kappa(codes[both, a], codes[both, b], weights, scale_of(task))
+    for a, b in sorted(shared, key=lambda pair: (scored[pair[0]], scored[pair[1]])):
+        rows, first, second = np.array(shared[a, b], dtype=int).reshape(-1, 3).T
+        if len(scored) > MOST_PAIRED and len(rows) < LEAST_SHARED:
+            continue
+        weights = np.concatenate([np.ones((1, len(rows))), draws.of(rows)])
+        found = kappa(first, second, weights, scale_of(task))
         span = None if draws.lack else interval(float(found[0]), found[1:], (-1.0, 1.0))
-        named = {"a": task.scored_annotators[a], "b": task.scored_annotators[b], "n": int(both.sum())}
+        named = {"a": a, "b": b, "n": len(rows)}
         pairs.append({**named, **_numbers(("kappa", "low", "high"), float(found[0]), span)})
     weighted = "quadratic-weighted " if task.kind == "ordinal" else ""
     return {"measure": f"{weighted}Cohen κ, priority labels, all items", "pairs": pairs}
@@ -100,8 +110,12 @@ def _numbers(names: tuple[str, str, str], value: float, span: Interval | None) -
 
 def label_shares(task: Task) -> dict[str, Any]:
     """Each scored annotator's share of every label over all records; for scores also mean and spread."""
-    given = {a: [r.label for r in task.records if r.annotator == a] for a in task.scored_annotators}
-    shares = {a: [round(found.count(label) / len(found), 6) for label in task.labels] for a, found in given.items()}
+    given: dict[str, list[Label]] = {a: [] for a in task.scored_annotators}
+    for record in task.records:
+        if record.annotator in given:
+            given[record.annotator].append(record.label)
+    counts = {a: Counter(found) for a, found in given.items()}
+    shares = {a: [round(counts[a][label] / len(found), 6) for label in task.labels] for a, found in given.items()}
     out: dict[str, Any] = {"labels": list(task.labels), "shares": shares}
     if task.kind == "ordinal":
         numbers = {a: np.array(found, dtype=float) for a, found in given.items()}
@@ -114,13 +128,17 @@ def style(task: Task, items: Sequence[Item], draws: Draws) -> dict[str, Any]:
     """Mean of every feature per scored annotator, one explanation per item (the priority record's), raw view."""
     place = {item.id: row for row, item in enumerate(items)}
     names, rows = feature_names(len(task.fields), "raw"), []
-    for annotator in task.scored_annotators:
-        records = [task.human(p) for p in task.by_pair if p[1] == annotator and p in task.explained]
-        table = np.full((len(items), len(names)), np.nan)
+    own: dict[str, list[Annotation]] = {a: [] for a in task.scored_annotators}
+    for pair in task.by_pair:
+        if pair[1] in own and pair in task.explained:
+            own[pair[1]].append(task.human(pair))
+    for annotator, records in own.items():
         texts = [in_view(r.explanation, "raw") for r in records]
-        if records:
-            table[[place[r.item] for r in records]] = features(texts, [task.items[r.item] for r in records], "raw")
-        values, spread = weighted_means(table, every_item_once(len(items)))[0], weighted_means(table, draws)
+        table = features(texts, [task.items[r.item] for r in records], "raw") if records else np.zeros((0, len(names)))
+        weights = draws.of(np.array([place[r.item] for r in records], dtype=int))
+        total = weights.sum(axis=1, keepdims=True)
+        values = table.mean(axis=0) if records else np.full(len(names), np.nan)
+        spread = np.divide(weights @ table, total, out=np.full((len(draws), len(names)), np.nan), where=total > 0)
         for column, name in enumerate(names):
             span = None if draws.lack else interval(float(values[column]), spread[:, column])
             numbers = _numbers(("value", "low", "high"), values[column], span)
@@ -210,7 +228,7 @@ def _detected(
     draws = item_draws(humans.items, task, humans.split, seed, replicates)
     try:
         for kind in KINDS:
-            metric = bind(f"group_{kind}", view=view, reduce=reduce, embed=humans.embedder.name, m=m)
+            metric = bind_for(humans.task, f"group_{kind}", view=view, reduce=reduce, embed=humans.embedder.name, m=m)
             once, spread = metric(humans, every_item_once(len(humans.items))), metric(humans, draws)
             span = None if draws.lack else interval(float(once.overall[0]), spread.overall, metric.spec.bounds)
             out |= _numbers((kind, f"{kind}_low", f"{kind}_high"), float(once.overall[0]), span)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from .attacker import Attacker
 from .attacks import KINDS, SYSTEMS, System, generations
 from .errors import UsageError
 from .files import dump_json, write_atomic
-from .metrics import Metric, bind
+from .metrics import Metric, bind_for
 from .metrics.answers import Embedder
-from .metrics.index import factor_metrics
+from .metrics.index import factor_metrics, index_metric
 from .score import score_task
 from .stats import REPLICATES
 from .types import Task
@@ -40,21 +41,22 @@ COLUMNS: Mapping[str, str] = {
 _SHORT = ("index", *FACTORS, "imitation_1_norm", "imitation_50_norm", "own_match", "copy", "accuracy")
 
 
-def audit_metrics(embed: str, without: str = "") -> dict[str, Metric]:
-    """The metrics of an audit by their keys in COLUMNS; without: what the index leaves out."""
-    found = {"index": bind("hlv_index", embed=embed, without=without), **factor_metrics(embed)}
+def audit_metrics(task: Task, embed: str) -> dict[str, Metric]:
+    """The metrics of an audit by their keys in COLUMNS, as the task's scorecard binds them."""
+    bound = partial(bind_for, task)
+    found = {"index": index_metric(task, embed), **factor_metrics(embed, task=task)}
     for view in ("raw", "norm"):
         for m in _SIZES:
             key = "imitation" if (view, m) == ("norm", 10) else f"imitation_{m}_{view}"
-            found[key] = bind("imitation_score", view=view, m=m, embed=embed)
+            found[key] = bound("imitation_score", view=view, m=m, embed=embed)
     return {
         **found,
-        "grounding_mrr": bind("grounding", view="raw"),
-        "own_match": bind("own_match_skill", view="norm", embed=embed),
-        "c2st": bind("c2st", view="norm"),
-        "copy": bind("copy_rate"),
-        "support": bind("label_support"),
-        "accuracy": bind("label_accuracy"),
+        "grounding_mrr": bound("grounding", view="raw"),
+        "own_match": bound("own_match_skill", view="norm", embed=embed),
+        "c2st": bound("c2st", view="norm"),
+        "copy": bound("copy_rate"),
+        "support": bound("label_support"),
+        "accuracy": bound("label_accuracy"),
     }
 
 
@@ -101,7 +103,7 @@ def _of_task(
 
 
 def _row(task: Task, attacker: Attacker, system: System, seed: int, replicates: int, split: str) -> dict[str, Any]:
-    metrics = audit_metrics(attacker.embedder.name, "+".join(task.index_without))
+    metrics = audit_metrics(task, attacker.embedder.name)
     document = score_task(
         task, generations(system, attacker), attacker.embedder, system=system.name, split=split, seed=seed,
         replicates=replicates, metrics=list(metrics.values()), per_answer=False,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import Answers, bind
+from .metrics import Answers, bind_for
 from .metrics.features import answer_features, feature_names, train_cuts
-from .metrics.group import SIZES, swap_matrix
+from .metrics.group import CANDIDATES, SIZES, swap_matrix
 from .stats import every_item_once
 
 VIEWS = ("raw", "norm")
@@ -39,6 +39,9 @@ def swap_tables(panel: Answers) -> list[dict[str, Any]]:
     answers given as annotator i are annotator j's. A view without any has one entry with a note and no matrix.
     """
     out = []
+    if len(panel.annotators) > CANDIDATES:
+        note = f"no matrix of more than {CANDIDATES} annotators, who are told from {CANDIDATES - 1} others each"
+        return [{"view": view, "m": 1, "system": None, "people": None, "note": note} for view in VIEWS]
     for view in VIEWS:
         notes = {m: _why_not(panel, view, m) for m in SIZES if m <= LARGEST_SWAP}
         sizes = [m for m, note in notes.items() if not note]
@@ -52,7 +55,7 @@ def swap_tables(panel: Answers) -> list[dict[str, Any]]:
 
 def _why_not(panel: Answers, view: str, m: int) -> str:
     """Why groups of m have no confidence; empty where they have one."""
-    confidence = bind("group_confidence", view=view, embed=panel.embedder.name, m=m)
+    confidence = bind_for(panel.task, "group_confidence", view=view, embed=panel.embedder.name, m=m)
     found = confidence(panel, every_item_once(len(panel.items)))
     return (found.note or "not defined on these answers") if np.isnan(found.overall).any() else ""
 

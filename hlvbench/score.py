@@ -13,7 +13,7 @@ import numpy as np
 
 from . import __version__
 from .details import details
-from .errors import DataError, all_problems
+from .errors import DataError, UsageError, all_problems
 from .files import sha256_text
 from .metrics import Answers, Estimate, Metric, Signature, index, label, scorecard, similarity
 from .metrics.answers import Embedder, once_per_task
@@ -113,10 +113,42 @@ def score_task(
 
     chosen = _chosen(task, split, limit, only)
     parsed = _parse_all(task, generations, split, limit, chosen)
-    # thousands of small products: a second thread costs more than it gives, and sums would depend on it
-    with threadpool_limits(limits=1, user_api="blas"):
-        return _score(
-            task, parsed, embedder, system, split, limit, chosen, seed, replicates, metrics, per_answer, asked or {}
+    about = memory_needed(task, split, limit, replicates, len({sample for _, sample in parsed}))
+    _require_memory(task, about, _free_memory())
+    try:
+        # thousands of small products: a second thread costs more than it gives, and sums would depend on it
+        with threadpool_limits(limits=1, user_api="blas"):
+            return _score(
+                task, parsed, embedder, system, split, limit, chosen, seed, replicates, metrics, per_answer, asked or {}
+            )
+    except MemoryError:
+        _require_memory(task, about, 0)
+        raise
+
+
+def memory_needed(task: Task, split: str, limit: int | None, replicates: int, samples: int = 1) -> int:
+    """The bytes that scoring takes, about: what grows with items, answers and replicates."""
+    asked = task.questions(split, limit)
+    largest = max(Counter(annotator for _, annotator in asked).values(), default=0)
+    items = len({item for item, _ in asked})
+    return replicates * (17 * items + 2 * len(asked) + 32 * largest) + 6_000 * len(asked) * (5 + samples)
+
+
+def _free_memory() -> int:
+    """Bytes that a program may still take; a plenty where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return 1 << 62
+
+
+def _require_memory(task: Task, needed: int, free: int) -> None:
+    if needed > free:
+        raise UsageError(
+            f"{task.name}: scoring takes about {needed / 2**30:.1f} GiB of memory, more than can be had"
+            f"{f' ({free / 2**30:.1f} GiB are free)' if free else ''}; score fewer items (--limit N) or use a larger "
+            "machine"
         )
 
 
@@ -135,7 +167,7 @@ def _score(
         lambda: item_draws(first.items, f"{task.name}@{task.version}", split, seed, replicates),
     )  # fmt: skip
     scores, kept = [], {}
-    compared = {*index.factor_metrics(embedder.name).values(), index.index_metric(task, embedder.name)}
+    compared = {*index.factor_metrics(embedder.name, task=task).values(), index.index_metric(task, embedder.name)}
     for metric in metrics if metrics is not None else scorecard(task, embedder.name):
         rows, replicated = _rows(metric, panels, draws, conditions)
         scores += rows

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,17 +90,40 @@ class Draws:
         times = np.bincount((self.picks + offsets).ravel(), minlength=len(self.picks) * count)
         times = times.reshape(len(self.picks), count).astype(float)
         out = np.zeros((len(self.picks), sum(map(len, self.groups))))
-        for column, members in enumerate(self.groups):
-            out[:, list(members)] = times[:, [column]]
+        members, sizes = self._members
+        out[:, members] = np.repeat(times, sizes, axis=1)
         return out
+
+    @cached_property
+    def _members(self) -> tuple[np.ndarray, np.ndarray]:
+        """The items of all clusters, end to end, and the clusters' sizes."""
+        return np.fromiter(itertools.chain(*self.groups), dtype=int), np.fromiter(map(len, self.groups), dtype=int)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """`weights` as small whole numbers, (N, R): the rows of some items lie together in memory."""
+        most = int(self.weights.max(initial=0))
+        return np.ascontiguousarray(self.weights.T, dtype=np.uint8 if most < 256 else np.uint32)
+
+    def of(self, items: np.ndarray) -> np.ndarray:
+        """How often each of these items stands in each list: (R, n), float64."""
+        return self.counts[items].T.astype(float)
 
     @cached_property
     def lists(self) -> tuple[np.ndarray, ...]:
         """The item positions of each list, in drawn order; lengths differ where clusters do."""
-        members = [np.array(group) for group in self.groups]
-        return tuple(np.concatenate([members[c] for c in row]) for row in self.picks)
+        members, sizes = self._members
+        first = np.cumsum(sizes) - sizes
+        return tuple(members[ranges(first[row], sizes[row])] for row in self.picks)
 
 
+def ranges(first: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """first[0], first[0] + 1, … (size[0] of them), first[1], …"""
+    ends = np.cumsum(size)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - size - first, size)
+
+
+@lru_cache(maxsize=8)
 def every_item_once(count: int) -> Draws:
     """The list that gives the estimate: items 0 … count-1, each once."""
     return Draws(tuple((i,) for i in range(count)), np.arange(count)[None])

@@ -131,6 +131,16 @@ class Task:
         return frozenset(pair for pair, found in self.by_pair.items() if any(r.explanation for r in found))
 
     @cached_property
+    def by_item(self) -> Mapping[str, tuple[str, ...]]:
+        """The annotators with a record of each item, in the task's order."""
+        place = {annotator: position for position, annotator in enumerate(self.annotators)}
+        found: dict[str, list[str]] = {}
+        for item, annotator in self.by_pair:
+            if annotator in place:
+                found.setdefault(item, []).append(annotator)
+        return {item: tuple(sorted(own, key=place.__getitem__)) for item, own in found.items()}
+
+    @cached_property
     def scored_annotators(self) -> tuple[str, ...]:
         """The annotators with a record of at least `min_records` test items; the others stay out of every metric."""
         counts = Counter(a for _, a in self.questions("test"))
@@ -156,11 +166,12 @@ class Task:
     ) -> tuple[Pair, ...]:
         """The questions of a split (of its first `limit` items), of all annotators or some: split order of items, then
         annotators."""
+        kept = None if annotators is None else set(self.asked(annotators))
         return tuple(
             (item, annotator)
             for item in self.splits[split][:limit]
-            for annotator in (self.annotators if annotators is None else self.asked(annotators))
-            if (item, annotator) in self.by_pair
+            for annotator in self.by_item.get(item, ())
+            if kept is None or annotator in kept
         )
 
     def records_of(
@@ -168,10 +179,13 @@ class Task:
     ) -> tuple[Annotation, ...]:
         """The records of a split in question order; of one annotator if named. Those without an explanation, which
         nothing can be learned from but a label, with `label_only` alone."""
-        return tuple(
-            record
-            for pair in self.questions(split)
-            if annotator is None or pair[1] == annotator
-            for record in self.by_pair[pair]
-            if label_only or record.explanation
-        )
+        store: dict[tuple[str, bool], dict[str, tuple[Annotation, ...]]] = self.__dict__.setdefault("_records_of", {})
+        if (split, label_only) not in store:
+            by: dict[str, list[Annotation]] = {}
+            for pair in self.questions(split):
+                by.setdefault(pair[1], []).extend(r for r in self.by_pair[pair] if label_only or r.explanation)
+            store[split, label_only] = {who: tuple(found) for who, found in by.items()}
+        if annotator is not None:
+            return store[split, label_only].get(annotator, ())
+        found = (r for pair in self.questions(split) for r in self.by_pair[pair])
+        return tuple(r for r in found if label_only or r.explanation)

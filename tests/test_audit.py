@@ -67,7 +67,7 @@ def test_what_knows_nothing_of_the_person_on_the_item_has_an_index_of_zero(resul
 def test_every_system_has_every_score_with_its_signature(result):
     for row in result["tasks"]["toy"]["systems"]:
         assert set(row["scores"]) == set(COLUMNS)
-        for key, metric in audit_metrics("toy").items():
+        for key, metric in audit_metrics(toy_task(), "toy").items():
             assert row["scores"][key]["signature"].startswith(f"{metric}|toy@1|")
 
 

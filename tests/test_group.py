@@ -141,7 +141,8 @@ def test_vectorised_resampling_equals_a_plain_loop_over_the_same_replicates() ->
         for r, positions in enumerate(draws.lists):
             confidences, hits = [], []
             for k in range(4):
-                own = [scored.logits[i, k] for i in positions if not np.isnan(scored.logits[i, k, 0])]
+                place = {i: n for n, i in enumerate(scored.rows[k].tolist())}
+                own = [scored.logits[k][place[i]] for i in positions.tolist() if i in place]
                 p, hit = [], []
                 for group in groups_of(len(own), m, k):
                     mean = sum(own[g] for g in group) / len(group)

@@ -212,9 +212,14 @@ class _References:
         for record in task.records_of("train"):
             if record.annotator in self._train:
                 self._train[record.annotator].append(record)
+        self._near = {(self._cluster[r.item], a) for a, own in self._train.items() for r in own}
+        self._clusters = {cluster for cluster, _ in self._near}
+        self._everybody = tuple(a for a, own in self._train.items() if own)
 
     def people(self, item: str) -> tuple[str, ...]:
         """The annotators who have a record to show beside this item, in the task's order."""
+        if self._cluster[item] not in self._clusters:
+            return self._everybody
         return tuple(a for a in self._train if self._usable(item, a))
 
     def of(self, item: str, annotator: str) -> tuple[Annotation, ...]:
@@ -224,6 +229,8 @@ class _References:
         return tuple(_shown(own[i], self.view) for i in order[: self.shots])
 
     def _usable(self, item: str, annotator: str) -> list[Annotation]:
+        if (self._cluster[item], annotator) not in self._near:
+            return self._train[annotator]
         return [r for r in self._train[annotator] if self._cluster[r.item] != self._cluster[item]]
 
 

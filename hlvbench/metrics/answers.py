@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ..stats import seeded
+from ..stats import Draws, seeded
 from ..text import in_view
 from ..types import Annotation, Item, Pair, Task
 
@@ -100,9 +100,31 @@ class Answers:
         return ~np.isnan(self.grid(np.ones(len(self.questions))))
 
     @cached_property
+    def own(self) -> tuple[np.ndarray, ...]:
+        """The questions of each annotator, in order: K int arrays."""
+        if not self.annotators:
+            return ()
+        columns = self.cells[1]
+        order = np.argsort(columns, kind="stable")
+        return tuple(np.split(order, np.searchsorted(columns[order], np.arange(1, len(self.annotators)))))
+
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """Questions per annotator."""
-        return tuple(int(c) for c in self.asked.sum(axis=0))
+        return tuple(map(len, self.own))
+
+    def means(self, values: np.ndarray, draws: Draws) -> np.ndarray:
+        """One value per question -> (R, K): the mean over each annotator's questions on each list.
+
+        Questions without a value (NaN) are not part of the mean; NaN where no question is left.
+        """
+        out = np.full((len(draws), len(self.annotators)), np.nan)
+        given = ~np.isnan(values)
+        both = np.stack([np.where(given, values, 0.0), given], axis=1)
+        for k, own in enumerate(self.own):
+            total, count = (draws.of(self.cells[0][own]) @ both[own]).T
+            np.divide(total, count, out=out[:, k], where=count > 0)
+        return out
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """`make()` on the first call with this key, its result afterwards."""
@@ -141,7 +163,10 @@ class Answers:
 
     def texts(self, view: str) -> list[str]:
         """(Q) explanations in a view; the empty text where missing."""
-        return [in_view(self.given[p].explanation, view) if p in self.given else "" for p in self.questions]
+        return self.once(
+            ("texts", view),
+            lambda: [in_view(self.given[p].explanation, view) if p in self.given else "" for p in self.questions],
+        )
 
     def references(self, view: str) -> list[list[str]]:
         """(Q) lists: the explanations of the annotator's own records of the question, priority first."""

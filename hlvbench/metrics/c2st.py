@@ -6,20 +6,25 @@ It sees the mode collapse that group metrics reward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ..stats import Draws, clusters, mean_over_annotators, seeded
+from ..types import Task
 from .answers import Answers
-from .registry import Estimate, metric
+from .registry import Estimate, Value, metric
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 View = Literal["raw", "norm"]
 FOLDS = 5
+MOST = 500
+"""Answers of an annotator on a task that has more."""
+_OFTEN = 1 / 16
 _TOO_FEW = "needs answers to items of two folds"
 
 
@@ -57,8 +62,11 @@ def tfidf_gram(counts: csr_matrix, train: np.ndarray) -> np.ndarray:
 
     frequency = np.asarray((counts[train] > 0).sum(axis=0)).ravel()
     idf = np.where(frequency > 0, np.log((1 + train.sum()) / (1 + frequency)) + 1, 0.0)
-    weighted = counts @ diags(idf)
-    gram = np.asarray((weighted @ weighted.T).todense())
+    weighted = (counts @ diags(idf)).tocsc()
+    # a product of sparse rows pays for every pair of texts that share an n-gram: the frequent ones go as a dense table
+    often = frequency > _OFTEN * train.sum()
+    rare, dense = weighted[:, ~often].tocsr(), weighted[:, often].toarray()
+    gram = (rare @ rare.T).toarray() + dense @ dense.T
     length = np.sqrt(np.diag(gram))
     scale = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
     return gram * scale[:, None] * scale
@@ -70,6 +78,8 @@ def logistic_scores(gram: np.ndarray, train: np.ndarray, positive: np.ndarray, s
     The primal optimum min ½‖w‖² + C Σ ln(1 + exp(-y(w·x + b))), b free, by Newton's method in the span of the
     train rows (w = Xᵀα), so that thousands of n-grams cost no more than the texts there are.
     """
+    from scipy.linalg import cho_factor, cho_solve
+
     kernel, target = gram[np.ix_(train, train)], positive[train].astype(float)
     size = len(target)
     alpha, offset = np.zeros(size), 0.0
@@ -77,15 +87,14 @@ def logistic_scores(gram: np.ndarray, train: np.ndarray, positive: np.ndarray, s
         chance = 1 / (1 + np.exp(-(kernel @ alpha + offset)))
         # at the optimum alpha = C (target - chance), and the sum of alpha is 0
         curvature = np.maximum(chance * (1 - chance), 1e-10)
-        system = np.zeros((size + 1, size + 1))
-        system[:size, :size] = kernel
-        np.fill_diagonal(system[:size, :size], kernel.diagonal() + 1 / (strength * curvature))
-        system[:size, size] = system[size, :size] = 1.0
+        system = kernel.copy()
+        np.fill_diagonal(system, kernel.diagonal() + 1 / (strength * curvature))
         response = kernel @ alpha + offset + (target - chance) / curvature
-        solution = np.linalg.solve(system, np.append(response, 0.0))
-        step = np.abs(solution - np.append(alpha, offset)).max()
-        alpha, offset = solution[:size], float(solution[size])
-        if step < 1e-8:
+        both = np.stack([response, np.ones(size)], axis=1)
+        solved, ones = cho_solve(cho_factor(system, lower=True, overwrite_a=True, check_finite=False), both).T
+        before, alpha = np.append(alpha, offset), solved - ones * (solved.sum() / ones.sum())
+        offset = float(solved.sum() / ones.sum())
+        if np.abs(np.append(alpha, offset) - before).max() < 1e-8:
             break
     return gram[:, train] @ alpha + offset
 
@@ -122,57 +131,83 @@ def _wins(scores: np.ndarray) -> np.ndarray:
     return (system[:, None] > people).astype(float) + 0.5 * (system[:, None] == people)
 
 
-def _jackknife(whole: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """95 % intervals [..., 2] from G estimates that leave out one block each: (G, ...), (...)."""
-    blocks = max(1, len(parts))
-    error = np.sqrt((blocks - 1) / blocks * ((parts - parts.sum(axis=0) / blocks) ** 2).sum(axis=0))
-    return np.clip(np.stack([whole - 1.96 * error, whole + 1.96 * error], axis=-1), 0.0, 1.0)
+def _error(deviations: np.ndarray, blocks: int) -> float:
+    """Jackknife standard error from what leaving out a block changes; the other blocks of all change nothing."""
+    return float(np.sqrt((blocks - 1) / blocks * ((deviations**2).sum() - deviations.sum() ** 2 / blocks)))
 
 
-def _auc_per_annotator(answers: Answers, view: str) -> tuple[np.ndarray, np.ndarray]:
-    """AUC per annotator, (K,), and without each block of items, (G, K); NaN for an annotator with too few."""
+def _drawn(answers: Answers, k: int, most: int) -> np.ndarray:
+    """The questions of annotator k, or `most` of them drawn by seed, in order."""
+    own = answers.own[k]
+    if not most or len(own) <= most:
+        return own
+    order = seeded("c2st answers", answers.task.name, answers.split, answers.annotators[k]).permutation(len(own))
+    return np.sort(own[order[:most]])
+
+
+def _auc_per_annotator(answers: Answers, view: str, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """AUC per annotator, (K,), NaN for an annotator with too few; and (1 + K) jackknife errors, of their mean first."""
     people, system = np.array(answers.human.texts(view), object), np.array(answers.texts(view), object)
-    rows, column = answers.cells
+    rows = answers.cells[0]
     fold = fold_of_items(answers)
     blocks = clusters(answers.items)
     block_of = np.zeros(len(answers.items), dtype=int)
     for number, members in enumerate(blocks):
         block_of[list(members)] = number
     whole = np.full(len(answers.annotators), np.nan)
-    parts = np.full((len(blocks), len(answers.annotators)), np.nan)
-    for k in range(len(answers.annotators)):
-        own = column == k
+    error, changes = np.full(1 + len(whole), np.nan), np.zeros(len(blocks))
+    for k in range(len(whole)):
+        own = _drawn(answers, k, most)
         if len(np.unique(fold[rows[own]])) < 2:
             continue
         wins = _wins(out_of_fold_scores(people[own], system[own], fold[rows[own]]))
         whole[k] = wins.mean()
-        member = (block_of[rows[own]] == np.arange(len(blocks))[:, None]).astype(float)
-        kept = 1 - member
-        pairs = kept.sum(axis=1) ** 2
-        sums = ((kept @ wins) * kept).sum(axis=1)
-        parts[:, k] = np.divide(sums, pairs, out=np.full(len(blocks), np.nan), where=pairs > 0)
-    return whole, parts
+        block, place = np.unique(block_of[rows[own]], return_inverse=True)
+        # a pair of texts goes with the block of either; two folds hold two blocks at least, so some pairs are left
+        member = (place == np.arange(len(block))[:, None]).astype(float)
+        inside = np.einsum("bq,bq->b", member @ wins, member)
+        sums = wins.sum() - member @ (wins.sum(axis=0) + wins.sum(axis=1)) + inside
+        pairs = (len(own) - member.sum(axis=1)) ** 2
+        change = sums / pairs - whole[k]
+        changes[block] += change
+        error[1 + k] = _error(change, len(blocks))
+    if known := int((~np.isnan(whole)).sum()):
+        error[0] = _error(changes / known, len(blocks))
+    return whole, error
 
 
-@metric(better="ideal", floor=None, ceiling=None, variants=({"view": "raw"}, {"view": "norm"}), resamples=False)
-def c2st(answers: Answers, draws: Draws, *, view: View = "norm") -> Estimate:
+def large(task: Task) -> Mapping[str, Value]:
+    """Where an annotator has more than `MOST` answers."""
+    counts = max((Counter(a for _, a in task.questions(s)) for s in ("dev", "test") if s in task.splits), key=_largest)
+    return {"most": MOST} if _largest(counts) > MOST else {}
+
+
+def _largest(counts: Counter[str]) -> int:
+    return max(counts.values(), default=0)
+
+
+@metric(
+    better="ideal", floor=None, ceiling=None, variants=({"view": "raw"}, {"view": "norm"}), resamples=False, large=large
+)
+def c2st(answers: Answers, draws: Draws, *, view: View = "norm", most: int = 0) -> Estimate:
     """AUC with which a classifier tells the system's answers from the annotator's own on the same items.
 
     Per annotator: character 1-4-gram tf-idf, logistic regression (C = 10), out-of-fold scores of 5 folds by item,
     pooled; the mean over annotators. Ideal .5; 1 is always told apart; people against the same texts are exactly .5.
     The 95 % interval is a jackknife over items of the out-of-fold scores (items that share an input text are
     left out together; nothing is refitted). A missing answer is the empty text. Lists other than every item once
-    are NaN: a resampled list would put copies of one text on both sides of a fold.
+    are NaN: a resampled list would put copies of one text on both sides of a fold. most: so many answers of an
+    annotator at most, drawn by seed; 0 takes all.
     """
     once = (draws.weights == 1).all(axis=1)
     by_annotator = np.full((len(draws), len(answers.annotators)), np.nan)
     intervals = np.full((1 + by_annotator.shape[1], 2), np.nan)
     note = ""
     if once.any():
-        whole, parts = _auc_per_annotator(answers, view)
+        whole, error = _auc_per_annotator(answers, view, most)
         by_annotator[once] = whole
-        intervals[1:] = _jackknife(whole, parts)
-        intervals[0] = _jackknife(mean_over_annotators(whole[None])[0], mean_over_annotators(parts))
+        middle = np.append(mean_over_annotators(whole[None]), whole)
+        intervals = np.clip(np.stack([middle - 1.96 * error, middle + 1.96 * error], axis=1), 0.0, 1.0)
         note = _TOO_FEW if np.isnan(whole).all() else ""
     return Estimate(
         mean_over_annotators(by_annotator), sum(answers.counts), by_annotator, answers.counts, note, intervals=intervals

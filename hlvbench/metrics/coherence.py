@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..stats import Draws, clusters, seeded, weighted_means
+from ..stats import Draws, clusters, seeded
 from ..text import norm
 from ..types import Annotation, Label, Task
 from .answers import Answers, once_per_task
@@ -89,7 +89,7 @@ def label_support(answers: Answers, draws: Draws) -> Estimate:
     """
     values = supported(answers)
     note = "the dev records hold fewer than two labels" if np.isnan(values).all() else ""
-    return over_annotators(weighted_means(answers.grid(values), draws), answers.counts, note)
+    return over_annotators(answers.means(values, draws), answers.counts, note)
 
 
 @metric(better="ideal")
@@ -101,7 +101,7 @@ def copy_rate(answers: Answers, draws: Draws) -> Estimate:
     known: dict[str, set[str]] = once_per_task(answers.task, "train texts", lambda: _train_texts(answers.task))
     texts = answers.texts("norm")
     copied = [bool(t) and t in known[a] for t, (_, a) in zip(texts, answers.questions, strict=True)]
-    return over_annotators(weighted_means(answers.grid(np.array(copied, dtype=float)), draws), answers.counts)
+    return over_annotators(answers.means(np.array(copied, dtype=float), draws), answers.counts)
 
 
 def _train_texts(task: Task) -> dict[str, set[str]]:
@@ -119,13 +119,12 @@ def distinct(answers: Answers, draws: Draws) -> Estimate:
     several times in a resampled list counts once, above and below: a copy made by resampling repeats nothing.
     """
     _, kind = np.unique(np.array(answers.texts("norm"), dtype=object).astype(str), return_inverse=True)
-    rows, column = answers.cells
     out = np.full((len(draws), len(answers.annotators)), np.nan)
-    for k in range(out.shape[1]):
-        own = column == k
-        kinds, place = np.unique(kind[own], return_inverse=True)
-        drawn = draws.weights[:, rows[own]] > 0
-        present = drawn.astype(float) @ (place[:, None] == np.arange(len(kinds))) > 0
-        count = drawn.sum(axis=1)
-        np.divide(present.sum(axis=1), count, out=out[:, k], where=count > 0)
+    for k, own in enumerate(answers.own):
+        own = own[np.argsort(kind[own], kind="stable")]
+        drawn = draws.counts[answers.cells[0][own]] > 0
+        starts = np.flatnonzero(np.diff(kind[own], prepend=-1))
+        present = np.logical_or.reduceat(drawn, starts, axis=0).sum(axis=0)
+        count = drawn.sum(axis=0)
+        np.divide(present, count, out=out[:, k], where=count > 0)
     return over_annotators(out, answers.counts)

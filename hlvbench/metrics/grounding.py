@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws, mean_over_annotators, weighted_means
+from ..stats import Draws, mean_over_annotators, seeded
 from ..text import in_view
+from ..types import Task
 from .answers import Answers
-from .registry import Estimate, metric
+from .reduce import encoded
+from .registry import Estimate, Value, metric
 
 View = Literal["raw", "norm"]
 _VARIANTS = ({"view": "raw"}, {"view": "norm"})
+INPUTS = 1000
+_CELLS = 1 << 22
+"""Numbers in one temporary table."""
+
+
+def large(task: Task) -> Mapping[str, Value]:
+    """Where there are more than `INPUTS` inputs to rank among."""
+    return {"inputs": INPUTS} if max(len(task.splits.get(s, ())) for s in ("dev", "test")) > INPUTS else {}
 
 
 def mid_rank(similarities: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -29,52 +40,74 @@ def chance_rank(count: int) -> float:
     return float((1.0 / np.arange(1, count + 1)).mean())
 
 
-def reciprocal_ranks(answers: Answers, view: str = "raw") -> np.ndarray:
-    """(Q,) 1 / mid-rank of the answer's own input among all inputs of the split, in (0, 1]; 0 where missing.
+def reciprocal_ranks(answers: Answers, view: str = "raw", inputs: int | None = None) -> np.ndarray:
+    """(Q,) 1 / mid-rank of the answer's own input among the inputs of the split, in (0, 1]; 0 where missing.
 
-    The candidates are the inputs of the whole split, whatever `limit` is, so the figure means the same.
+    The candidates are the inputs of the whole split, whatever `limit` is, so the figure means the same. inputs: the own
+    one and others drawn by seed, so many together; 0: all; None: as the task's scorecard does.
     """
-    return answers.once(("reciprocal_ranks", view), lambda: _reciprocal_ranks(answers, view))
+    most = int(large(answers.task).get("inputs", 0)) if inputs is None else inputs
+    return answers.once(("reciprocal_ranks", view, most), lambda: _reciprocal_ranks(answers, view, most))
 
 
-def _reciprocal_ranks(answers: Answers, view: str) -> np.ndarray:
+def _candidates(answers: Answers, most: int) -> int:
+    """How many inputs an answer is ranked among."""
+    count = len(answers.task.splits[answers.split])
+    return min(most or count, count)
+
+
+def _reciprocal_ranks(answers: Answers, view: str, most: int) -> np.ndarray:
     ids = answers.task.splits[answers.split]
+    count = _candidates(answers, most)
+    if count < len(ids):
+        drawn = seeded("grounding", answers.task.name, answers.split).permutation(len(ids))[:count]
+        ids = tuple(ids[n] for n in drawn)
+    position = {item: n for n, item in enumerate(ids)}
+    own = np.array([position.get(item, -1) for item, _ in answers.questions], dtype=int)
     inputs = [in_view(answers.task.items[i].joined, view) for i in ids]
     # equal inputs share one column until here, so that rounding cannot break their tie
     distinct = {text: column for column, text in enumerate(dict.fromkeys(inputs))}
-    vectors = answers.embedder.encode(answers.texts(view)).astype(float)
-    similarities = vectors @ answers.embedder.encode(list(distinct)).astype(float).T
-    position = {item: n for n, item in enumerate(ids)}
-    own = np.array([position[item] for item, _ in answers.questions], dtype=int)
-    ranks = mid_rank(similarities[:, [distinct[text] for text in inputs]], own)
+    columns = [distinct[text] for text in inputs]
+    candidates = answers.embedder.encode(list(distinct)).astype(float).T
+    embedded, ranks = encoded(answers, view), np.zeros(len(own))
+    for part in np.array_split(np.arange(len(own)), len(own) * count // _CELLS + 1):
+        vectors = embedded[part].astype(float)
+        found = vectors @ candidates
+        similarities = found[:, columns]
+        # an input that was not drawn takes the last one's place
+        if len(rows := np.flatnonzero(own[part] < 0)):
+            asked = [in_view(answers.task.items[answers.questions[q][0]].joined, view) for q in part[rows]]
+            mine = (vectors[rows] * answers.embedder.encode(asked)).sum(axis=1)
+            same = np.array([distinct.get(text, -1) for text in asked])
+            similarities[rows, -1] = np.where(same >= 0, found[rows, same], mine)
+        ranks[part] = mid_rank(similarities, own[part])
     return np.where(answers.predicted >= 0, 1.0 / ranks, 0.0)
 
 
-@metric(better="higher", floor="chance", variants=_VARIANTS)
-def grounding(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
+@metric(better="higher", floor="chance", variants=_VARIANTS, large=large)
+def grounding(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int = 0) -> Estimate:
     """Mean reciprocal rank of the answer's own input among all inputs of the split, by sentence embedding.
 
     Chance (the floor) is g₀ ≈ ln N / N. More than people reach is not better: an echo of the input ranks first.
+    inputs: the own input and others drawn by seed, so many together; 0 takes all.
     """
-    values = weighted_means(answers.grid(reciprocal_ranks(answers, view)), draws)
-    floor = np.full_like(values, chance_rank(len(answers.task.splits[answers.split])))
+    values = answers.means(reciprocal_ranks(answers, view, inputs), draws)
+    floor = np.full_like(values, chance_rank(_candidates(answers, inputs)))
     return Estimate(
         mean_over_annotators(values), len(answers.questions), values, answers.counts,
         floor=floor[:, :1].mean(axis=1), floor_by_annotator=floor,
     )  # fmt: skip
 
 
-@metric(better="higher", variants=_VARIANTS)
-def grounding_skill(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
+@metric(better="higher", variants=_VARIANTS, large=large)
+def grounding_skill(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int = 0) -> Estimate:
     """(g - g₀) / (g_human - g₀) cut to [0, 1]: 0 is chance or worse, 1 is as people do or more.
 
     Means over annotators come before the ratio; the people's side is recomputed on every list. NaN where the
-    people themselves do not exceed chance.
+    people themselves do not exceed chance. inputs: as `grounding`.
     """
-    chance = chance_rank(len(answers.task.splits[answers.split]))
-    system, people = (
-        weighted_means(a.grid(reciprocal_ranks(a, view)), draws) - chance for a in (answers, answers.human)
-    )
+    chance = chance_rank(_candidates(answers, inputs))
+    system, people = (a.means(reciprocal_ranks(a, view, inputs), draws) - chance for a in (answers, answers.human))
 
     def skill(above: np.ndarray, human: np.ndarray) -> np.ndarray:
         return np.clip(np.divide(above, human, out=np.full(above.shape, np.nan), where=human > 0), 0.0, 1.0)

@@ -7,24 +7,27 @@ a replicate is a matrix product and touches no embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws, every_item_once, mean_over_annotators
+from ..stats import Draws, every_item_once, mean_over_annotators, ranges
+from ..types import Task
 from .answers import Answers
-from .probe import GROUPS, Panel, groups_of, panel
+from .probe import Panel, groups_of, panel
 from .reduce import EMBED, Reduce, View, ceiling, check_embedder, usable
-from .registry import Estimate, metric
+from .registry import Estimate, Value, metric
 
 Fit = Literal["dev", "folds"]
 SIZES = (1, 5, 10, 20, 50)
 LEAST_SPAN = 0.05
 """The least distance of human confidence and floor that an imitation score is divided by."""
+CANDIDATES = 20
+_TIE = 1e-9
 _CHUNK = 1 << 18
-"""Numbers per pass: what fits a processor's cache."""
+"""Members of groups per pass: what fits a processor's cache."""
 
 VARIANTS = (
     *({"view": view, "m": m} for view in ("raw", "norm") for m in SIZES),
@@ -32,46 +35,163 @@ VARIANTS = (
 )
 
 
+def large(task: Task) -> Mapping[str, Value]:
+    """Where there are more than `CANDIDATES` annotators to tell apart."""
+    return {"candidates": CANDIDATES} if len(task.scored_annotators) > CANDIDATES else {}
+
+
 @dataclass(frozen=True)
 class _GroupStats:
-    """Of the P annotators of a panel on R lists: (R, P, P) mean probability of class j for groups of writer i,
-    and (R, P) share of groups whose likeliest class is their writer (ties share)."""
+    """Of the P annotators of a panel on R lists: (R, P) mean probability of the writer, and (R, P) share of groups
+    whose likeliest class is the writer (ties share)."""
 
-    probability: np.ndarray
+    confidence: np.ndarray
     hits: np.ndarray
 
-    @property
-    def confidence(self) -> np.ndarray:
-        """(R, P): the probability of the writer."""
-        return np.diagonal(self.probability, axis1=1, axis2=2)
 
-
-def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int, fit: str) -> _GroupStats:
+def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int, fit: str, among: int) -> _GroupStats:
     """Group statistics on every list; replicates are kept, so the metrics of one panel share them."""
-    scored = panel(answers, view, reduce, m, fit)
+    scored = panel(answers, view, reduce, m, fit, among)
     if len(draws) == 1:
-        return _on_lists(scored, draws, m)
+        return _on_lists(answers, scored, draws, m)
     # the draws are kept beside the result: their id must not be given to others
-    key = ("groups", view, reduce, m, fit, id(draws))
-    return answers.once(key, lambda: (draws, _on_lists(scored, draws, m)))[1]
+    key = ("groups", view, reduce, m, fit, among, id(draws))
+    return answers.once(key, lambda: (draws, _on_lists(answers, scored, draws, m)))[1]
 
 
-def _on_lists(scored: Panel, draws: Draws, m: int) -> _GroupStats:
-    size = len(scored.members)
-    probability, hits = np.full((len(draws), size, size), np.nan), np.full((len(draws), size), np.nan)
+def _on_lists(answers: Answers, scored: Panel, draws: Draws, m: int) -> _GroupStats:
+    confidence, hits = np.full((2, len(draws), len(scored.members)), np.nan)
+    for i in range(len(scored.members)):
+        (confidence[:, i],), hits[:, i] = _of_member(answers, scored, draws, m, i)
+    return _GroupStats(confidence, hits)
+
+
+def _cross(answers: Answers, scored: Panel, draws: Draws, m: int) -> np.ndarray:
+    """(R, P): the mean probability that the groups of the others, of those told from it, give to each member."""
+    sums, times = np.zeros((len(answers.annotators), len(draws))), np.zeros((len(answers.annotators), 1))
+    for i, k in enumerate(scored.members):
+        others = np.array(scored.classes[i])
+        probability, _ = _of_member(answers, scored, draws, m, i, every=True)
+        sums[others[others != k]] += probability[others != k]
+        times[others[others != k]] += 1
+    members = list(scored.members)
+    return np.divide(
+        sums[members], times[members], out=np.full((len(members), len(draws)), np.nan), where=times[members] > 0
+    ).T
+
+
+def _of_member(
+    answers: Answers, scored: Panel, draws: Draws, m: int, i: int, every: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Member i on R lists: the mean probability of the writer, (1, R), or of every class, (C, R), for its groups; and
+    the share of hits, (R).
+
+    A group stays within one fold; the folds' means are averaged.
+    """
+    k, rows, logits = scored.members[i], scored.rows[i], scored.logits[i]
+    writer = scored.classes[i].index(k)
     folds = sorted(set(scored.folds))
-    for i in range(size):
-        parts_p, parts_h = [], []
-        for fold in folds:
-            given = ~np.isnan(scored.logits[:, i, 0]) & (scored.folds == fold)
-            p, h = np.full((len(draws), size), np.nan), np.full(len(draws), np.nan)
-            for lists, positions in same_length(draws, given, max(1, _CHUNK // (GROUPS * size))):
-                groups = groups_of(positions.shape[1], m, scored.members[i])
-                p[lists], h[lists] = _of_groups(scored.logits[positions, i], groups, i)
-            parts_p.append(p)
-            parts_h.append(h)
-        probability[:, i], hits[:, i] = np.mean(parts_p, axis=0), np.mean(parts_h, axis=0)
-    return _GroupStats(probability, hits)
+    size = logits.shape[1] if every else 1
+    found = np.full((len(folds), size + 1, len(draws)), np.nan)
+    for f, fold in enumerate(folds):
+        kept = scored.folds[rows] == fold
+        if m == 1:  # every answer is a group
+            weights = draws.of(rows[kept])
+            total = weights.sum(axis=1)
+            sums = _probabilities(logits[kept].T.copy(), writer, every) @ weights.T
+            np.divide(sums, total, out=found[f], where=total > 0)
+            continue
+        # positions of the questions of `own_lists` -> of the logits
+        place = np.full(len(answers.own[k]), -1, dtype=np.int32)
+        place[np.searchsorted(answers.cells[0][answers.own[k]], rows[kept])] = np.flatnonzero(kept)
+        lists = own_lists(answers, draws)[k]
+        positions, lengths = _cut(place[lists.positions], lists.lengths)
+        starts = np.cumsum(lengths) - lengths
+        order = np.argsort(lengths, kind="stable")
+        order = order[lengths[order] > 0]
+        for part in np.array_split(order, len(order) * scored.groups * m // _CHUNK + 1):
+            # lists of one length share their groups; a list shorter than m is one group
+            groups = [groups_of(int(n), m, k, scored.groups) for n in lengths[part]]
+            chosen = [(start + own).ravel() for start, own in zip(starts[part], groups, strict=True)]
+            values = _probabilities(_means(positions[np.concatenate(chosen)], groups, logits), writer, every)
+            each = np.array([len(own) for own in groups])
+            found[f][:, part] = np.add.reduceat(values, np.cumsum(each) - each, axis=1) / each
+    mean = found.mean(axis=0)
+    return mean[:-1], mean[-1]
+
+
+def _cut(positions: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lists, laid end to end, without the positions below 0."""
+    if (kept := positions >= 0).all():
+        return positions, lengths
+    before = np.concatenate([[0], kept.cumsum()])
+    ends = lengths.cumsum()
+    return positions[kept], before[ends] - before[ends - lengths]
+
+
+def _means(chosen: np.ndarray, groups: list[np.ndarray], logits: np.ndarray) -> np.ndarray:
+    """The answers of each group, end to end, and (n, C) logits -> (C, G) their means."""
+    from scipy.sparse import csr_array
+
+    sizes = np.repeat([own.shape[1] for own in groups], [len(own) for own in groups])
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    member = csr_array((np.ones(len(chosen)), chosen, ends), shape=(len(sizes), len(logits)))
+    return np.ascontiguousarray((member @ logits).T) / sizes
+
+
+def _probabilities(logits: np.ndarray, writer: int, every: bool) -> np.ndarray:
+    """(C, G) logits of groups -> the writer's probability, or those of all classes, and in the last row whether
+    the writer is the likeliest (ties share)."""
+    # the small axis first keeps every pass contiguous
+    logits -= logits.max(axis=0)
+    hits = (logits[writer] > -_TIE).astype(float)
+    won = np.flatnonzero(hits)
+    hits[won] = 1.0 / (logits[:, won] > -_TIE).sum(axis=0)
+    np.exp(logits, out=logits)
+    total = logits.sum(axis=0)
+    return np.vstack([(logits if every else logits[writer]) / total, hits])
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """The R lists cut to one annotator's questions: their positions among these, end to end, and the lengths (R)."""
+
+    positions: np.ndarray
+    lengths: np.ndarray
+
+
+def own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
+    """The lists cut to each annotator's questions, in drawn order, in time linear in the drawn answers: K entries.
+
+    Equal for all systems with these questions, so those of `human` are kept.
+    """
+    if len(draws) == 1:
+        return _own_lists(answers, draws)
+    return answers.human.once(("own lists", id(draws)), lambda: (draws, _own_lists(answers, draws)))[1]
+
+
+def _own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
+    rows, columns = answers.cells
+    size = np.bincount(rows, minlength=len(answers.items))
+    first = np.cumsum(size) - size
+    place = np.empty(len(rows), dtype=np.uint16 if max(answers.counts, default=0) < 1 << 16 else np.uint32)
+    for own in answers.own:
+        place[own] = np.arange(len(own))
+    narrow = columns.astype(np.uint16)  # sorted by radix
+    parts, lengths = [], np.zeros((len(draws), len(answers.annotators)), dtype=int)
+    for r, items in enumerate(draws.lists):
+        count = size[items]
+        drawn = ranges(first[items], count)
+        lengths[r] = np.bincount(columns[drawn], minlength=lengths.shape[1])
+        parts.append(place[drawn[np.argsort(narrow[drawn], kind="stable")]])
+    ends = lengths.cumsum(axis=1)
+    return [
+        _Lists(
+            np.concatenate([part[e - n : e] for part, e, n in zip(parts, ends[:, k], lengths[:, k], strict=True)]),
+            lengths[:, k],
+        )
+        for k in range(lengths.shape[1])
+    ]
 
 
 def same_length(draws: Draws, given: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -90,25 +210,10 @@ def same_length(draws: Draws, given: np.ndarray, most: int) -> Iterator[tuple[np
             yield lists, padded[lists][kept[lists]].reshape(len(lists), length)
 
 
-def _of_groups(logits: np.ndarray, groups: np.ndarray, writer: int) -> tuple[np.ndarray, np.ndarray]:
-    """(L, n, P) logits of one writer's answers on L lists, (G, m) groups -> (L, P) mean probability, (L,) hits."""
-    member = np.zeros((len(groups), logits.shape[1]))
-    np.put_along_axis(member, groups, 1.0 / groups.shape[1], axis=1)
-    # class by class, each (G, L): the small axis first keeps every pass contiguous
-    mean = member @ np.ascontiguousarray(logits.transpose(2, 1, 0))
-    mean -= mean.max(axis=0)
-    best = mean > -1e-9
-    hits = best[writer] / best.sum(axis=0)
-    np.exp(mean, out=mean)
-    mean /= mean.sum(axis=0)
-    return mean.mean(axis=1).T, hits.mean(axis=0)
-
-
 @dataclass(frozen=True)
 class _Scope:
     """Which annotators a group metric gives a value for, and what its rows say."""
 
-    classes: int
     places: tuple[int, ...]
     columns: tuple[int, ...]
     note: str
@@ -136,7 +241,7 @@ def _scope(answers: Answers, scored: Panel, reduce: str) -> _Scope:
         said.append(f"{dropped} items with one question left out")
     columns = tuple(scored.members[p] for p in places)
     counts = tuple(c if k in columns else 0 for k, c in enumerate(scored.counts))
-    return _Scope(len(scored.members), tuple(places), columns, "; ".join(said), tuple(notes), counts)
+    return _Scope(tuple(places), columns, "; ".join(said), tuple(notes), counts)
 
 
 def only_annotator(answers: Answers) -> int | None:
@@ -152,59 +257,65 @@ def _spread(values: np.ndarray, scope: _Scope, count: int) -> np.ndarray:
     return out
 
 
-@metric(better="higher", floor="chance", variants=VARIANTS)
+@metric(better="higher", floor="chance", variants=VARIANTS, large=large)
 def group_confidence(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
-    embed: str = EMBED, m: int,
+    candidates: int = 0, embed: str = EMBED, m: int,
 ) -> Estimate:  # fmt: skip
     """Mean probability of the target over annotators and groups of m answers; [0, 1], blind 1/K, chance 1/K.
 
+    candidates: the target and those it is told from, at most, drawn by seed among the annotators who share items
+    (chance 1/candidates); 0 takes all annotators. With them each has 2,000 / P groups, at least 20 and at most 200.
     The mean is over the annotators with m answers and m reference records; the probe knows these alone.
     A missing answer is the empty text. Fewer than two such annotators: NaN with a note.
     """
     check_embedder(answers, embed)
-    stats = _group_stats(answers, draws, view, reduce, m, fit)
-    return _estimate(answers, stats.confidence, view, reduce, m, fit)
+    stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
+    return _estimate(answers, stats.confidence, panel(answers, view, reduce, m, fit, candidates), reduce)
 
 
-@metric(better="higher", floor="chance", variants=VARIANTS)
+@metric(better="higher", floor="chance", variants=VARIANTS, large=large)
 def group_accuracy(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
-    embed: str = EMBED, m: int,
+    candidates: int = 0, embed: str = EMBED, m: int,
 ) -> Estimate:  # fmt: skip
     """Share of groups of m answers whose likeliest writer is the target; as `group_confidence`, ties share."""
     check_embedder(answers, embed)
-    stats = _group_stats(answers, draws, view, reduce, m, fit)
-    return _estimate(answers, stats.hits, view, reduce, m, fit)
+    stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
+    return _estimate(answers, stats.hits, panel(answers, view, reduce, m, fit, candidates), reduce)
 
 
-def _estimate(answers: Answers, values: np.ndarray, view: str, reduce: str, m: int, fit: str) -> Estimate:
-    scope = _scope(answers, panel(answers, view, reduce, m, fit), reduce)
+def _estimate(answers: Answers, values: np.ndarray, scored: Panel, reduce: str) -> Estimate:
+    scope = _scope(answers, scored, reduce)
     by = _spread(values, scope, len(answers.annotators))
-    low = np.where(np.isnan(by), np.nan, 1.0 / max(1, scope.classes))
+    low = np.where(np.isnan(by), np.nan, _spread(scored.chance[None], scope, len(answers.annotators)))
     return Estimate(
         mean_over_annotators(by), sum(scope.counts), by, scope.counts, scope.note, scope.notes,
         floor=mean_over_annotators(low), floor_by_annotator=low,
     )  # fmt: skip
 
 
-@metric(better="higher", bounds=(-np.inf, np.inf), floor="chance", variants=VARIANTS)
+@metric(better="higher", bounds=(-np.inf, np.inf), floor="chance", variants=VARIANTS, large=large)
 def imitation_score(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
-    embed: str = EMBED, floor: Literal["chance", "cross"] = "chance", m: int,
+    candidates: int = 0, embed: str = EMBED, floor: Literal["chance", "cross"] = "chance", m: int,
 ) -> Estimate:  # fmt: skip
     """NIS = (C - floor) / (C_human - floor), C the group confidence meaned over annotators: a ratio of means.
 
     0 = no trace of the annotator, 1 = as recognisable as the person, above 1 = a caricature; not clipped.
-    floor: chance = 1/P for P annotators; cross = the confidence of the other annotators' own texts.
+    floor: chance = 1/P for P annotators; cross = the confidence of the other annotators' own texts. candidates: as
+    `group_confidence`.
     NaN ("not enough") where C_human - floor < .05. The ceiling is recomputed on every list.
     """
     check_embedder(answers, embed)
-    scored = panel(answers, view, reduce, m, fit)
+    scored = panel(answers, view, reduce, m, fit, candidates)
     scope = _scope(answers, scored, reduce)
-    confidence = _group_stats(answers, draws, view, reduce, m, fit).confidence
-    human = _group_stats(ceiling(answers), draws, view, reduce, m, fit)
-    lowest = _floor(human, floor)
+    confidence = _group_stats(answers, draws, view, reduce, m, fit, candidates).confidence
+    human = _group_stats(ceiling(answers), draws, view, reduce, m, fit, candidates)
+    lowest = np.broadcast_to(scored.chance, confidence.shape)
+    if floor == "cross":
+        people = ceiling(answers)
+        lowest = _cross(people, panel(people, view, reduce, m, fit, candidates), draws, m)
     places = list(scope.places)
     gained, span = confidence - lowest, human.confidence - lowest
     by = _spread(_ratio(gained, span), scope, len(answers.annotators))
@@ -219,14 +330,6 @@ def imitation_score(
     )
 
 
-def _floor(human: _GroupStats, floor: str) -> np.ndarray:
-    """(R, P): the confidence that earns nothing."""
-    size = human.probability.shape[1]
-    if floor == "chance" or size < 2:
-        return np.full(human.confidence.shape, 1.0 / max(size, 1))
-    return (human.probability.sum(axis=1) - human.confidence) / (size - 1)
-
-
 def _ratio(gained: np.ndarray, span: np.ndarray) -> np.ndarray:
     return np.divide(gained, span, out=np.full(gained.shape, np.nan), where=span >= LEAST_SPAN)
 
@@ -236,8 +339,8 @@ def swap_matrix(answers: Answers, view: str, m: int, *, reduce: str = "self", fi
 
     Rows sum to 1; a system with four equal annotators has equal rows. NaN for annotators without m answers.
     """
-    scored = panel(answers, view, reduce, m, fit)
-    stats = _group_stats(answers, every_item_once(len(answers.items)), view, reduce, m, fit)
+    scored, draws = panel(answers, view, reduce, m, fit), every_item_once(len(answers.items))
     out = np.full((len(answers.annotators), len(answers.annotators)), np.nan)
-    out[np.ix_(scored.members, scored.members)] = stats.probability[0]
+    for i, k in enumerate(scored.members):
+        out[k, list(scored.classes[i])] = _of_member(answers, scored, draws, m, i, every=True)[0][:, 0]
     return out

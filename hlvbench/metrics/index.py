@@ -12,7 +12,7 @@ from ..types import Task
 from .answers import Answers
 from .own_match import Within
 from .reduce import EMBED
-from .registry import REGISTRY, Estimate, Metric, Value, bind, metric
+from .registry import REGISTRY, Estimate, Metric, Value, bind, bind_for, metric
 
 _ZERO = 1e-9
 """What rounding leaves of a skill of 0."""
@@ -37,17 +37,18 @@ def index_metric(task: Task, embed: str = EMBED) -> Metric:
     return bind("hlv_index", embed=embed, without="+".join(task.index_without))
 
 
-def factor_metrics(embed: str = EMBED, within: Within = "label") -> dict[str, Metric]:
-    """The four bound metrics of the index."""
+def factor_metrics(embed: str = EMBED, within: Within = "label", task: Task | None = None) -> dict[str, Metric]:
+    """The four bound metrics of the index; task: as its scorecard binds them (`bind_for`), None: as of a small task."""
     out = {}
     for factor, (name, settings) in FACTORS.items():
         takes = REGISTRY[name].parameters().keys()
-        out[factor] = bind(name, **settings, **{k: v for k, v in (("embed", embed), ("within", within)) if k in takes})
+        bound = {**settings, **{k: v for k, v in (("embed", embed), ("within", within)) if k in takes}}
+        out[factor] = bind_for(task, name, **bound) if task else bind(name, **bound)
     return out
 
 
 def _factor_estimates(answers: Answers, draws: Draws, embed: str, within: Within) -> dict[str, Estimate]:
-    return {factor: bound(answers, draws) for factor, bound in factor_metrics(embed, within).items()}
+    return {factor: bound(answers, draws) for factor, bound in factor_metrics(embed, within, answers.task).items()}
 
 
 def index_factors(answers: Answers, draws: Draws) -> dict[str, np.ndarray]:
@@ -69,6 +70,7 @@ def hlv_index(
 ) -> Estimate:
     """Harmonic mean of label_kappa, grounding_skill, imitation_score@10 and own_gain, each clipped to [0, 1].
 
+    On a large task the factors have the parameters that its scorecard prints (`candidates`, `inputs`).
     0 if any is 0: a missing skill cannot be bought by the others. People have 1. within: of own_gain; all is index 1,
     that of the releases 0.1. NaN with a note where a factor cannot be given. without: factors that are left out, joined
     by "+" (`index_without` in task.toml: those whose human value on dev lies less than .05 above its baseline).

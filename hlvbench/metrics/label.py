@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws, weighted_means
+from ..stats import Draws
 from ..types import Task
 from .answers import Answers
 from .kappa import kappa
@@ -51,20 +51,20 @@ def label_accuracy(answers: Answers, draws: Draws, *, multi: Multi = "any") -> E
 
     multi: any = one of the annotator's labels; priority = the one that the task's order puts first.
     """
-    return over_annotators(weighted_means(answers.grid(correct(answers, multi)), draws), answers.counts)
+    return over_annotators(answers.means(correct(answers, multi), draws), answers.counts)
 
 
 @metric(better="lower", bounds=(0.0, np.inf), kinds=("ordinal",), texts=False)
 def label_error(answers: Answers, draws: Draws) -> Estimate:
     """Mean absolute error of the score, in units of the scale; 0 is exact."""
-    return over_annotators(weighted_means(answers.grid(errors(answers)), draws), answers.counts)
+    return over_annotators(answers.means(errors(answers), draws), answers.counts)
 
 
 @metric(better="higher", kinds=("ordinal",), texts=False)
 def within_one(answers: Answers, draws: Draws) -> Estimate:
     """Share of answers at most one point from the annotator's score; a missing answer is outside."""
     near = (errors(answers) <= 1) & (answers.predicted >= 0)
-    return over_annotators(weighted_means(answers.grid(near.astype(float)), draws), answers.counts)
+    return over_annotators(answers.means(near.astype(float), draws), answers.counts)
 
 
 @metric(better="higher", bounds=(-1.0, 1.0), texts=False)
@@ -74,16 +74,14 @@ def label_kappa(answers: Answers, draws: Draws) -> Estimate:
     1 is identity, 0 what the two label distributions give by chance. NaN for an annotator who gives all questions of
     the list one label, whatever is predicted: there is nothing to tell apart. The mean is over the others.
     """
-    _, column = answers.cells
     values = scale_of(answers.task)
     predicted, gold = kappa_codes(answers), answers.gold
     out = np.full((len(draws), len(answers.annotators)), np.nan)
-    for k in range(out.shape[1]):
-        own = column == k
-        weights = draws.weights[:, answers.cells[0][own]]
+    for k, own in enumerate(answers.own):
+        weights = draws.of(answers.cells[0][own])
         varied = ((weights @ (gold[own, None] == np.unique(gold[own]))) > 0).sum(axis=1) > 1
         out[:, k] = np.where(varied, kappa(predicted[own], gold[own], weights, values), np.nan)
-    lone = [k for k, n in enumerate(answers.counts) if n and len(set(gold[column == k])) == 1]
+    lone = [k for k, own in enumerate(answers.own) if len(own) and len(set(gold[own])) == 1]
     notes = tuple("one gold label in all questions" if k in lone else "" for k in range(out.shape[1]))
     named = ", ".join(answers.annotators[k] for k in lone)
     note = f"left out, one gold label in all questions: {named}" if lone else ""
@@ -115,12 +113,10 @@ def macro_f1(answers: Answers, draws: Draws) -> Estimate:
     Which labels occur is decided anew in every replicate. A missing answer is a miss of its gold label and no
     class of its own.
     """
-    rows, column = answers.cells
     out = np.full((len(draws), len(answers.annotators)), np.nan)
     codes = np.arange(len(answers.task.labels))
-    for k in range(out.shape[1]):
-        own = column == k
-        weights = draws.weights[:, rows[own]]
+    for k, own in enumerate(answers.own):
+        weights = draws.of(answers.cells[0][own])
         gold, said = (v[own, None] == codes for v in (answers.gold, answers.predicted))
         both = weights @ (gold & said)
         total = weights @ (gold.astype(float) + said)

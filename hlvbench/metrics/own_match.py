@@ -11,16 +11,17 @@ somebody has two records, whose larger similarity counts, is every answer of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from ..stats import Draws, every_item_once
+from ..stats import Draws, every_item_once, ranges
+from ..types import Task
 from .answers import Answers, once_per_task
-from .reduce import EMBED, View, ceiling, check_embedder, embeddings, people, usable
-from .registry import Estimate, metric
+from .reduce import EMBED, View, ceiling, check_embedder, encoded, people, usable
+from .registry import Estimate, Value, metric
 
 Sim = Literal["embed", "chargram"]
 Within = Literal["label", "all"]
@@ -31,7 +32,14 @@ MOST_MOVED = 200
 _TIE = 1e-7
 _CELLS = 1 << 22
 """Numbers in one temporary table."""
-_EACH = tuple({"view": view, "sim": sim} for sim in ("embed", "chargram") for view in ("raw", "norm"))
+MOST_IN_GRAMS = 10_000
+"""Answers to a split beyond which a scorecard leaves out sim=chargram, whose vectors have as many numbers as a text
+has n-grams."""
+
+
+def _each(task: Task) -> tuple[Mapping[str, Value], ...]:
+    few = max(len(task.questions(s)) for s in ("dev", "test") if s in task.splits) <= MOST_IN_GRAMS
+    return tuple({"view": view, "sim": sim} for sim in ("embed", "chargram")[: 1 + few] for view in ("raw", "norm"))
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,11 @@ def _layout(answers: Answers, view: str, sim: str) -> _Layout:
 
 
 def _vectors(answers: Answers, view: str, sim: str, flat: Sequence[str]) -> tuple[Any, Any]:
-    """One row per question's answer, and one per text of `flat`, the records."""
+    """One row per question's answer, and one per text of `flat`, the records (a meaningless one where there is none)."""
+    flat = flat or [""]
     if sim == "embed":
-        return embeddings(answers, view), answers.embedder.encode(flat).astype(float)
+        name = ("record embeddings", answers.split, answers.limit, answers.only, view, answers.embedder.name)
+        return encoded(answers, view), once_per_task(answers.task, name, lambda: answers.embedder.encode(flat))
     grams = _chargrams(answers, view)
     key = ("record chargrams", answers.split, answers.limit, answers.only, view)
     records, place = once_per_task(
@@ -99,12 +109,6 @@ def _chargrams(answers: Answers, view: str) -> Any:
     return once_per_task(answers.task, ("chargrams", view), fit)
 
 
-def _ranges(first: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """first[0], first[0] + 1, … (size[0] of them), first[1], …"""
-    ends = np.cumsum(size)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - size - first, size)
-
-
 def _against(layout: _Layout, at: np.ndarray, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Hits and gains, (n, m) each, of the answers `among` at the items of the questions `at`.
 
@@ -112,7 +116,7 @@ def _against(layout: _Layout, at: np.ndarray, among: np.ndarray | None = None) -
     among: None compares every question's own answer, m = 1.
     """
     size = layout.size[at]
-    peers, begin = _ranges(layout.first[at], size), np.cumsum(size) - size
+    peers, begin = ranges(layout.first[at], size), np.cumsum(size) - size
     best = _similarity(layout, peers, np.repeat(at, size) if among is None else among, paired=among is None)
     tied = best >= np.repeat(np.maximum.reduceat(best, begin), size, axis=0) - _TIE
     own = begin + at - layout.first[at]
@@ -126,9 +130,10 @@ def _similarity(layout: _Layout, to: np.ndarray, of: np.ndarray, paired: bool = 
     paired: of each answer to its counterpart in `to` alone, (n, 1).
     """
     count = layout.count[to]
-    records = layout.records[_ranges(layout.record[to], count)]
+    records = layout.records[ranges(layout.record[to], count)]
     answers = layout.answers[np.repeat(of, count) if paired else of]
     dense = isinstance(records, np.ndarray)
+    records, answers = records.astype(float), answers.astype(float)
     if paired:
         products = np.einsum("nd,nd->n", records, answers) if dense else records.multiply(answers).sum(axis=1)
         similar = np.asarray(products).reshape(-1, 1)
@@ -190,12 +195,12 @@ def _moved_gains(
 
     # D_i is the similarity to one annotator's records less the mean of those to the others'
     size = layout.size[at]
-    question, peer = np.repeat(np.arange(len(at)), size), _ranges(layout.first[at], size)
+    question, peer = np.repeat(np.arange(len(at)), size), ranges(layout.first[at], size)
     part = np.where(peer == at[question], 1.0, -1.0 / (size[question] - 1))
     single = layout.count[peer] == 1
-    shape = (len(at), layout.records.shape[0])
-    linear = csr_array((part[single], (question[single], layout.record[peer[single]])), shape=shape)
-    out = _bilinear(shares, linear @ layout.records, layout.answers[among], weights)
+    used = layout.record[peer[single]]
+    linear = csr_array((part[single], (question[single], np.arange(len(used)))), shape=(len(at), len(used)))
+    out = _bilinear(shares, linear @ layout.records[used].astype(float), layout.answers[among].astype(float), weights)
     left = np.flatnonzero(~single)
     for block in np.array_split(left, len(left) * len(among) // _CELLS + 1) if len(left) else ():
         similar = weights @ _similarity(layout, peer[block], among).T
@@ -246,7 +251,7 @@ def _gain_sums(answers: Answers, draws: Draws, view: str, sim: str, within: str)
         layout, (_, gains) = _layout(answers, view, sim), _in_place(answers, view, sim)
         found = np.zeros((2, len(draws), len(answers.annotators)))
         for own in _by_annotator(layout):
-            weights = draws.weights[:, layout.rows[own]]
+            weights = draws.of(layout.rows[own])
             found[:, :, layout.columns[own[0]]] = _annotator_gains(layout, gains, own, weights, within)
         return draws, (found[0], found[1])
 
@@ -301,7 +306,7 @@ def _matches(answers: Answers, draws: Draws, view: str, sim: str, skill: bool) -
     )  # fmt: skip
 
 
-@metric(better="higher", floor="chance", variants=_EACH)
+@metric(better="higher", floor="chance", variants=_each)
 def own_match(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", embed: str = EMBED
 ) -> Estimate:
@@ -316,7 +321,7 @@ def own_match(
     return _matches(answers, draws, view, sim, skill=False)
 
 
-@metric(better="higher", bounds=(-np.inf, 1.0), floor="chance", variants=_EACH)
+@metric(better="higher", bounds=(-np.inf, 1.0), floor="chance", variants=_each)
 def own_match_skill(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", embed: str = EMBED
 ) -> Estimate:
@@ -328,7 +333,7 @@ def own_match_skill(
     return _matches(answers, draws, view, sim, skill=True)
 
 
-@metric(better="higher", bounds=(-np.inf, np.inf), variants=_EACH)
+@metric(better="higher", bounds=(-np.inf, np.inf), variants=_each)
 def own_gain(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", within: Within = "label",
     embed: str = EMBED,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -13,13 +14,15 @@ from .answers import Answers
 from .reduce import people, residuals, usable
 
 GROUPS = 200
+MOST_GROUPS, LEAST_GROUPS = 2000, 20
+"""With candidates: groups of all annotators together, about, and of one."""
 MOST_ON_DEV = 10
 """The largest m when dev scores itself: its halves hold too few records for larger groups."""
 
 
-@lru_cache(maxsize=4096)
-def groups_of(count: int, m: int, column: int) -> np.ndarray:
-    """(200, m) positions in a list of `count`, each row drawn without replacement; (count, 1) where m is 1.
+@lru_cache(maxsize=1024)
+def groups_of(count: int, m: int, column: int, groups: int = GROUPS) -> np.ndarray:
+    """(groups, m) positions in a list of `count`, each row drawn without replacement; (count, 1) where m is 1.
 
     A group is the first m of a random order of all positions, less those beyond the list: lists of one
     length share their groups, whatever they hold. A list shorter than m is one group. Seed: (0, m, annotator).
@@ -28,69 +31,135 @@ def groups_of(count: int, m: int, column: int) -> np.ndarray:
         return np.arange(count)[:, None]
     if count <= m:
         return np.arange(count)[None]
-    order = _keys(m, column, 1 << (count - 1).bit_length())[:count].T
-    return np.argpartition(order, m - 1, axis=1)[:, :m]
+    size = 1 << (count - 1).bit_length()
+    for most in (4 * m + 20, size):  # at least half of the order lies within the list, so its beginning will do
+        first = _first(m, column, size, min(size, most))[:groups]
+        inside = first < count
+        if (inside.sum(axis=1) >= m).all():
+            break
+    return first[inside & (inside.cumsum(axis=1) <= m)].reshape(groups, m)
 
 
-@lru_cache(maxsize=256)
-def _keys(m: int, column: int, size: int) -> np.ndarray:
-    """(size, 200): drawn position by position, so that a longer table begins with the shorter one."""
-    return seeded("groups", 0, m, column).random((size, GROUPS))
+@lru_cache(maxsize=1024)
+def _first(m: int, column: int, size: int, most: int) -> np.ndarray:
+    """(200, most): the first positions of the random orders. Their keys are drawn position by position, so that a
+    longer table begins with the shorter one."""
+    keys = seeded("groups", 0, m, column).random((size, GROUPS)).T
+    first = np.argpartition(keys, most - 1, axis=1)[:, :most]
+    order = np.argsort(np.take_along_axis(keys, first, axis=1), axis=1)
+    return np.take_along_axis(first, order, axis=1).astype(np.int32)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Who is scored in groups of m, and the P logits of each of their answers.
+    """Who is scored in groups of m, and the logits of each of their answers.
 
-    members: columns of the P annotators with enough answers and reference records; the probe knows these
-    alone, so chance is 1/P. logits: (N, P, P), item × writer × class, NaN where nothing is scored.
-    folds: (N,) which probe scored the item; a group stays within one. counts: answers per annotator (K).
+    members: columns of the P annotators with enough answers and reference records. classes: per member the columns
+    that its probe tells apart, its own among them, C of them, so chance is 1/C; all members where they are
+    at most `candidates`. rows: per member the items of its answers (n), logits: (n, C). folds: (N,) which probe scored
+    the item; a group stays within one. groups: how many a member has. counts: answers per annotator (K).
     notes: per annotator (K), why it has no value; note: the same for all of them.
     """
 
     members: tuple[int, ...]
-    logits: np.ndarray
+    classes: tuple[tuple[int, ...], ...]
+    rows: tuple[np.ndarray, ...]
+    logits: tuple[np.ndarray, ...]
     folds: np.ndarray
+    groups: int
     counts: tuple[int, ...]
     notes: tuple[str, ...]
     note: str
 
+    @property
+    def chance(self) -> np.ndarray:
+        """(P,)"""
+        return np.array([1.0 / len(own) for own in self.classes])
 
-def panel(answers: Answers, view: str, reduce: str, m: int, fit: str) -> Panel:
-    """The panel of a system; computed once per (answers, view, reduction, m, fit)."""
+
+def panel(answers: Answers, view: str, reduce: str, m: int, fit: str, candidates: int = 0) -> Panel:
+    """The panel of a system; computed once per (answers, view, reduction, m, fit, candidates)."""
     if m < 1:
         raise MetricError(f"groups hold at least one answer; m={m} was asked for")
-    return answers.once(("panel", view, reduce, m, fit), lambda: _panel(answers, view, reduce, m, fit))
+    if candidates < 0 or candidates == 1:
+        raise MetricError(f"candidates={candidates}: a target is told from at least one other; 0 takes all annotators")
+    key = ("panel", view, reduce, m, fit, candidates)
+    return answers.once(key, lambda: _panel(answers, view, reduce, m, fit, candidates))
 
 
-def _panel(answers: Answers, view: str, reduce: str, m: int, fit: str) -> Panel:
-    rows, columns = answers.cells
+def _panel(answers: Answers, view: str, reduce: str, m: int, fit: str, candidates: int) -> Panel:
+    rows = answers.cells[0]
     source, halves = _reference(answers, fit)
     folds = np.array([halves.get(item.id, 0) for item in answers.items], dtype=int)
     fold_of_source = np.array([1 - halves[i.id] if halves else 0 for i in source.items], dtype=int)
     kept, kept_source = usable(answers, reduce), usable(source, reduce)
     counts, notes = [], []
-    for k in range(len(answers.annotators)):
-        own, ours = kept & (columns == k), kept_source & (source.cells[1] == k)
-        counts.append(int(own.sum()))
-        notes.append(_shortage(m, rows[own], folds, source.cells[0][ours], fold_of_source, bool(halves)))
+    for own, theirs in zip(answers.own, source.own, strict=True):
+        own, theirs = own[kept[own]], theirs[kept_source[theirs]]
+        counts.append(len(own))
+        notes.append(_shortage(m, rows[own], folds, source.cells[0][theirs], fold_of_source, bool(halves)))
         if answers.split == "dev" and m > MOST_ON_DEV:
             notes[-1] = f"dev scores itself in groups of at most {MOST_ON_DEV}"
-    members = tuple(k for k, note in enumerate(notes) if not note)
+    classes = _classes(answers, tuple(k for k, note in enumerate(notes) if not note), candidates)
+    members = tuple(k for k, own in classes.items() if len(own) > 1)
     if len(members) < 2:
         notes = [note or "needs a second annotator to tell apart" for note in notes]
         members = ()
-    logits = np.full((len(answers.items), len(members), len(members)), np.nan)
+    else:
+        alone = "shares no item with another annotator"
+        notes = [note or ("" if k in members else alone) for k, note in enumerate(notes)]
+    many = len(set(classes.values())) > 1
+    scored = [answers.own[k][kept[answers.own[k]]] for k in members]
+    logits = [np.empty((len(q), len(classes[k]))) for k, q in zip(members, scored, strict=True)]
     if members:
-        vectors = residuals(answers, view, reduce)
-        place = np.full(len(answers.annotators), -1)
-        place[list(members)] = range(len(members))
-        for fold in sorted(set(folds)):
-            slope, intercept = _fitted(source, view, reduce, m, members, fold_of_source == fold)
-            chosen = kept & (place[columns] >= 0) & (folds[rows] == fold)
-            logits[rows[chosen], place[columns[chosen]]] = vectors[chosen] @ slope + intercept
+        vectors, reference = residuals(answers, view, reduce), cache(lambda: residuals(source, view, reduce))
+        for place, k in enumerate(members):
+            for fold in sorted(set(folds)):
+                slope, intercept = _fitted(source, reference, view, reduce, m, classes[k], fold_of_source == fold)
+                here = folds[rows[scored[place]]] == fold
+                logits[place][here] = vectors[scored[place][here]] @ slope + intercept
     note = _summary(answers.annotators, notes, counts, m, bool(members))
-    return Panel(members, logits, folds, tuple(counts), tuple(notes), note)
+    return Panel(
+        members, tuple(classes[k] for k in members), tuple(rows[q] for q in scored), tuple(logits), folds,
+        max(LEAST_GROUPS, min(GROUPS, MOST_GROUPS // len(members))) if many else GROUPS,
+        tuple(counts), tuple(notes), note,
+    )  # fmt: skip
+
+
+def _classes(answers: Answers, members: tuple[int, ...], candidates: int) -> dict[int, tuple[int, ...]]:
+    """Whom each member is told from, itself included: everybody, or at most `candidates` who share items.
+
+    Circles of annotators who all share an item of the split with each other are drawn by seed, so that one probe
+    serves a whole circle: those who have none yet come first, and a circle that is too small is filled up with
+    others who share an item with its first one. A member belongs to the first circle all of which share an item with
+    it.
+    """
+    if not candidates or len(members) <= candidates:
+        return dict.fromkeys(members, members)
+    from scipy.sparse import csr_array
+
+    rows, columns = answers.cells
+    asked = csr_array((np.ones(len(rows)), (columns, rows)), shape=(len(answers.annotators), len(answers.items)))
+    shared = asked @ asked.T
+    near = {k: set(shared.indices[shared.indptr[k] : shared.indptr[k + 1]].tolist()) for k in members}
+    order = seeded("candidates", answers.task.name, answers.split).permutation(len(answers.annotators)).tolist()
+    order = [k for k in order if k in near]
+    found: dict[int, tuple[int, ...]] = {}
+    for first in order:
+        if first in found:
+            continue
+        others = [k for k in order if k in near[first] and k != first]
+        circle, common = [first], near[first]
+        # only `others` who are in `common` share items with all of the circle so far
+        for k in [k for k in others if k not in found] + [k for k in others if k in found]:
+            if len(circle) < candidates and k in common:
+                circle.append(k)
+                common = common & near[k]
+        belong = [k for k in circle if k not in found]
+        circle += [k for k in others if k not in circle][: candidates - len(circle)]
+        chosen = tuple(sorted(circle))
+        found |= {k: chosen for k in belong if k == first or near[k].issuperset(chosen)}
+    return {k: found[k] for k in members}
 
 
 def _summary(annotators: tuple[str, ...], notes: list[str], counts: list[int], m: int, some: bool) -> str:
@@ -135,17 +204,17 @@ def _shortage(
 
 
 def _fitted(
-    source: Answers, view: str, reduce: str, m: int, members: tuple[int, ...], items: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Slope (d, P) and intercept (P,) of the probe: standardise + multinomial logistic regression (C=1) on the
-    groups of the members' records of `items` (bool per item of the source)."""
+    source: Answers, vectors: Callable[[], np.ndarray], view: str, reduce: str, m: int, members: tuple[int, ...],
+    items: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Slope (d, C) and intercept (C,) of the probe: standardise + multinomial logistic regression (C=1) on the
+    groups of the members' records of `items` (bool per item of the source). vectors: residuals of the source."""
 
     def fit() -> tuple[np.ndarray, np.ndarray]:
-        vectors, (rows, columns) = residuals(source, view, reduce), source.cells
-        kept = usable(source, reduce) & items[rows]
+        kept = usable(source, reduce) & items[source.cells[0]]
         means = []
         for k in members:
-            own = vectors[kept & (columns == k)]
+            own = vectors()[source.own[k][kept[source.own[k]]]]
             means.append(own[groups_of(len(own), m, k)].mean(axis=1))
         writers = np.repeat(np.arange(len(members)), [len(x) for x in means])
         return _logistic(np.concatenate(means), writers)

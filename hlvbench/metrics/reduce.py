@@ -53,7 +53,12 @@ def ceiling(answers: Answers) -> Answers:
 
 def embeddings(answers: Answers, view: str) -> np.ndarray:
     """(Q, d) float64: e(x) of every answer; a zero row where the answer is missing or empty."""
-    return answers.once(("embeddings", view), lambda: answers.embedder.encode(answers.texts(view)).astype(float))
+    return encoded(answers, view).astype(float)
+
+
+def encoded(answers: Answers, view: str) -> np.ndarray:
+    """`embeddings` as the encoder gave them, which takes half the memory: kept."""
+    return answers.once(("embeddings", view), lambda: answers.embedder.encode(answers.texts(view)))
 
 
 def usable(answers: Answers, reduce: str) -> np.ndarray:
@@ -75,7 +80,8 @@ def residuals(answers: Answers, view: str, reduce: str) -> np.ndarray:
     people's train records (alpha by leave-one-out).
     """
     centre = {"none": _nothing, "self": _own_mean, "item": _human_mean, "input": _predicted}[reduce]
-    out = embeddings(answers, view) - centre(answers, view)
+    out = embeddings(answers, view)
+    out -= centre(answers, view)
     out[~usable(answers, reduce)] = np.nan
     return out
 
@@ -85,10 +91,11 @@ def _nothing(answers: Answers, view: str) -> np.ndarray:
 
 
 def _mean_per_item(vectors: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """(n, d) vectors of items `rows` -> (count, d) means."""
-    sums = np.zeros((count, vectors.shape[1]))
-    np.add.at(sums, rows, vectors)
-    return sums / np.maximum(1, np.bincount(rows, minlength=count))[:, None]
+    """(n, d) vectors of items `rows` -> (count, d) means, 0 for an item without any."""
+    from scipy.sparse import csr_array
+
+    ones = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(count, len(rows)))
+    return np.asarray(ones @ vectors) / np.maximum(1, np.bincount(rows, minlength=count))[:, None]
 
 
 def _own_mean(answers: Answers, view: str) -> np.ndarray:

@@ -73,6 +73,7 @@ class Spec:
     variants: Variants
     resamples: bool = True
     texts: bool = True
+    large: Callable[[Task], Mapping[str, Value]] | None = None
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         return _parameters(self.function)
@@ -82,7 +83,9 @@ class Spec:
 
     def variants_for(self, task: Task) -> tuple[Mapping[str, Value], ...]:
         """The parameter settings that a scorecard of `task` prints."""
-        return self.variants(task) if callable(self.variants) else self.variants
+        found = self.variants(task) if callable(self.variants) else self.variants
+        limits = self.large(task) if self.large else {}
+        return tuple({**variant, **limits} for variant in found) if limits else found
 
 
 @cache
@@ -109,6 +112,7 @@ def metric(
     variants: Variants = ({},),
     resamples: bool = True,
     texts: bool = True,
+    large: Callable[[Task], Mapping[str, Value]] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Register a metric.
 
@@ -119,13 +123,14 @@ def metric(
     resamples: False for a metric that brings its own intervals and is computed on the items as they are.
     texts: False for a metric of labels alone, which counts questions whose annotator wrote no explanation, too; the
     others see `answers.explained`.
+    large: parameters that keep the cost linear on a large task, empty for a small one; see `bind_for`.
     """
 
     def register(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
         name = function.__name__
         if name in REGISTRY:
             raise MetricError(f"metric {name!r} is registered twice")
-        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples, texts)
+        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples, texts, large)
         return function
 
     return register
@@ -153,7 +158,7 @@ class Metric:
         inner = ",".join(
             f"{k}={quote(str(v), safe='-._/@:+')}"
             for k, v in self.arguments
-            if k != "m" and (v != "" or known[k].default != "")  # an empty default says that nothing is set
+            if k != "m" and (v or known[k].default)  # an empty default, or 0, says that nothing is set
         )
         m = dict(self.arguments).get("m")
         return self.name + (f"({inner})" if inner else "") + ("" if m is None else f"@{m}")
@@ -218,6 +223,12 @@ def bind(name: str, **arguments: Value) -> Metric:
             raise MetricError(f"{name} needs {'@m' if key == 'm' else key}")
         bound.append((key, _coerce(spec, key, arguments.get(key, parameter.default))))
     return Metric(name, tuple(bound))
+
+
+def bind_for(task: Task, name: str, **arguments: Value) -> Metric:
+    """`bind` with the parameters that the size of the task asks for, as in its scorecard."""
+    limits = REGISTRY[name].large
+    return bind(name, **{**(limits(task) if limits else {}), **arguments})
 
 
 _FORM = re.compile(r"(?P<name>[a-z0-9_]+)(?:\((?P<inner>[^()]*)\))?(?:@(?P<m>\d+))?")

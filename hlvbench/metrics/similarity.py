@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
 
-from ..stats import Draws, weighted_means
+from ..stats import Draws
 from ..text import UNSPACED, mostly_latin, norm
 from .answers import Answers
 from .registry import Estimate, metric, over_annotators
@@ -73,7 +73,7 @@ def rouge_l(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     another script has the words of its norm view as tokens, or its characters where the script puts no space between
     words (ours; rouge_score itself gives such a text no token).
     """
-    return over_annotators(weighted_means(answers.grid(rouge_l_values(answers, view)), draws), answers.counts)
+    return over_annotators(answers.means(rouge_l_values(answers, view), draws), answers.counts)
 
 
 @metric(better="higher", bounds=(-1.0, 1.0))
@@ -85,23 +85,25 @@ def bertscore(
     model: minilm-l6 is the verified all-MiniLM-L6-v2, or any model that transformers can load; layer: from 1.
     """
     values = bertscore_values(answers, view, model, layer)
-    return over_annotators(weighted_means(answers.grid(values), draws), answers.counts)
+    return over_annotators(answers.means(values, draws), answers.counts)
 
 
 @metric(better="higher", bounds=(-1.0, 1.0), variants=({"view": "raw"}, {"view": "norm"}))
 def embedding_cosine(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     """Cosine of the sentence embeddings of the answer and the annotator's own explanation, -1 to 1."""
     values = embedding_cosine_values(answers, view)
-    return over_annotators(weighted_means(answers.grid(values), draws), answers.counts)
+    return over_annotators(answers.means(values, draws), answers.counts)
 
 
 class _CachedTokens:
-    """The tokenizer of rouge_score with its stemmer, which is most of the cost, run once per text."""
+    """The tokenizer of rouge_score with its stemmer, which is most of the cost, run once per word."""
 
     def __init__(self) -> None:
+        from rouge_score import tokenize
         from rouge_score.tokenizers import DefaultTokenizer
 
-        self._latin = DefaultTokenizer(use_stemmer=True).tokenize
+        self.stem = lru_cache(maxsize=1 << 17)(DefaultTokenizer(use_stemmer=True)._stemmer.stem)
+        self._latin = partial(tokenize.tokenize, stemmer=self)
         self.tokenize = lru_cache(maxsize=1 << 17)(self._tokens)
 
     def _tokens(self, text: str) -> list[str]:
@@ -126,4 +128,6 @@ def _scorer() -> Any:
 
 @lru_cache(maxsize=1 << 17)
 def _rouge_l(candidate: str, reference: str) -> float:
+    if candidate == reference:
+        return float(bool(_scorer()._tokenizer.tokenize(candidate)))
     return float(_scorer().score(reference, candidate)["rougeL"].fmeasure)

@@ -20,6 +20,7 @@ from .registry import Estimate, Value, metric, over_annotators
 
 View = Literal["raw", "norm"]
 _MEANS = ({"view": "raw", "feature": "mean"}, {"view": "norm", "feature": "mean"})
+_FEW_POINTS = 200
 _NO_ANSWERS = "no answers"
 _NO_TRAIN = "no train records to take the bins from"
 
@@ -47,7 +48,9 @@ def swapped_terms(shared: np.ndarray, free: np.ndarray) -> np.ndarray:
     out = np.zeros(len(pairs))
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, base + 1)))])
     for count in np.unique(changing):
-        k = np.arange(count + 1)
+        # what lies beyond ten standard deviations, √count / 2 each, weighs less than 10⁻²⁰
+        width = min(count / 2, 5 * np.sqrt(count))
+        k = np.arange(np.ceil(count / 2 - width), np.floor(count / 2 + width) + 1, dtype=int)
         chance = np.exp(log_factorial[count] - log_factorial[k] - log_factorial[count - k] - count * np.log(2.0))
         same = changing == count
         c = both[same, None] + k
@@ -55,18 +58,10 @@ def swapped_terms(shared: np.ndarray, free: np.ndarray) -> np.ndarray:
     return out[where].reshape(shared.shape)
 
 
-def _one_hot(answers: Answers, view: str) -> list[np.ndarray]:
-    """One array (Q, B) of 0 and 1 per feature: the bin of each answer."""
-
-    def make() -> list[np.ndarray]:
-        values = answer_features(answers, view)
-        found = []
-        for column, cuts in zip(values.T, train_cuts(answers.task, view), strict=True):
-            bins = np.searchsorted(cuts, column, side="right")
-            found.append((bins[:, None] == np.arange(len(cuts) + 1)).astype(float))
-        return found
-
-    return answers.once(f"one_hot {view}", make)
+def _bins(answers: Answers, view: str, wanted: list[int]) -> np.ndarray:
+    """(Q, F): the bin of each answer in each of these features."""
+    values, cuts = answer_features(answers, view), train_cuts(answers.task, view)
+    return np.stack([np.searchsorted(cuts[f], values[:, f], side="right") for f in wanted], axis=1)
 
 
 def _divergence(answers: Answers, draws: Draws, view: str, feature: str, excess: bool) -> Estimate:
@@ -82,15 +77,15 @@ def _divergence(answers: Answers, draws: Draws, view: str, feature: str, excess:
         return over_annotators(out, answers.counts, _NO_ANSWERS if cuts else _NO_TRAIN)
     sizes = np.array([len(cuts[f]) + 1 for f in wanted])
     starts = np.cumsum(sizes) - sizes
-    people, system = (np.concatenate([_one_hot(a, view)[f] for f in wanted], axis=1) for a in (answers.human, answers))
-    rows, column = answers.cells
-    for annotator in range(out.shape[1]):
-        own = column == annotator
-        weights = draws.weights[:, rows[own]]
-        p, q = weights @ people[own], weights @ system[own]
+    every = np.concatenate([np.arange(size) for size in sizes])
+    bins = [np.repeat(_bins(a, view, wanted).astype(np.int8), sizes, axis=1) for a in (answers.human, answers)]
+    for annotator, own in enumerate(answers.own):
+        weights = draws.of(answers.cells[0][own])
+        people, system = ((b[own] == every).astype(float) for b in bins)
+        p, q = weights @ people, weights @ system
         terms = divergence_terms(p, q)
         if excess:
-            shared = weights @ (people[own] * system[own])
+            shared = weights @ (people * system)
             terms -= swapped_terms(shared, p + q - 2 * shared)
         total = weights.sum(axis=1, keepdims=True)
         found = (np.add.reduceat(terms, starts, axis=1) / (total + sizes / 2)).mean(axis=1)
@@ -136,11 +131,9 @@ def feature_wasserstein(answers: Answers, draws: Draws, *, view: View = "norm", 
     varied = scale > 1e-12
     note = "" if varied.any() else "people's features are all constant"
     people, system = people[:, varied] / scale[varied], system[:, varied] / scale[varied]
-    rows, column = answers.cells
     out = np.full(shape, np.nan)
-    for annotator in range(shape[1]):
-        own = column == annotator
-        weights = draws.weights[:, rows[own]]
+    for annotator, own in enumerate(answers.own):
+        weights = draws.of(answers.cells[0][own])
         total = weights.sum(axis=1)
         distance = np.zeros(len(draws))
         for h, s in zip(people[own].T, system[own].T, strict=True):
@@ -154,5 +147,11 @@ def wasserstein(weights: np.ndarray, people: np.ndarray, system: np.ndarray) -> 
     points = np.unique(np.concatenate([people, system]))
     if len(points) < 2:
         return np.zeros(len(weights))
-    ahead = (people[:, None] <= points[:-1]).astype(float) - (system[:, None] <= points[:-1])
-    return np.abs(weights @ ahead) @ np.diff(points)
+    if len(points) <= _FEW_POINTS:
+        ahead = (people[:, None] <= points[:-1]).astype(float) - (system[:, None] <= points[:-1])
+        return np.abs(weights @ ahead) @ np.diff(points)
+    # a table of values × points would grow with their product
+    values = np.concatenate([people, system])
+    order = np.argsort(values, kind="stable")
+    ahead = np.concatenate([weights, -weights], axis=1)[:, order].cumsum(axis=1)[:, :-1]
+    return np.abs(ahead) @ np.diff(values[order])

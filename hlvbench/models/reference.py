@@ -22,6 +22,7 @@ from ..types import Annotation, Label, Pair, Task
 from . import Completion, Query
 
 Answer = tuple[Label, str]
+_NEARLY = 1e-5
 
 
 class Reference:
@@ -39,6 +40,7 @@ class Reference:
             raise UsageError(f"no reference system {name!r}; there are {', '.join(SYSTEMS)}")
         self.name, self.task, self.split, self.embedder, self.seed = name, task, split, embedder, seed
         self._answer = SYSTEMS[name]
+        self._fitting: dict[tuple[str, Label | None], tuple[list[Annotation], np.ndarray]] = {}
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "reference", "name": self.name, "seed": self.seed}
@@ -104,15 +106,29 @@ class Reference:
         """A per-annotator classifier's label for every question of the split."""
         return {p: y for a in self.task.annotators for p, y in self._guess(a).items()}
 
+    @cached_property
+    def _asked(self) -> dict[str, list[Pair]]:
+        out: dict[str, list[Pair]] = {}
+        for pair in self.task.questions(self.split):
+            out.setdefault(pair[1], []).append(pair)
+        return out
+
     def nearest(self, pair: Pair, label: Label | None = None) -> Annotation:
         """The annotator's train record (with that label, if any has it) of the nearest input; ties: the first."""
-        own = self.own(pair[1])
-        fitting = [r for r in own if r.label == label] or list(own)
+        key = pair[1], label
+        if key not in self._fitting:
+            own = self.own(pair[1])
+            fitting = [r for r in own if r.label == label] or list(own)
+            self._fitting[key] = fitting, np.array([self.inputs[r.item] for r in fitting])
+        fitting, inputs = self._fitting[key]
         target = self.inputs[pair[0]]
-        return fitting[int(np.argmax([target @ self.inputs[r.item] for r in fitting]))]
+        near = inputs @ target
+        # one by one, so that equal inputs tie whatever the matrix product rounds
+        best = np.flatnonzero(near >= near.max() - _NEARLY)
+        return fitting[int(best[np.argmax([inputs[i] @ target for i in best])])]
 
     def _guess(self, annotator: str) -> dict[Pair, Label]:
-        pairs = [p for p in self.task.questions(self.split) if p[1] == annotator]
+        pairs = self._asked.get(annotator, [])
         own = self.own(annotator)
         if not pairs:
             return {}
@@ -188,7 +204,7 @@ def _majority(system: Reference, pair: Pair, sample: int) -> Answer:
 
 def _other(system: Reference, pair: Pair, sample: int) -> Answer:
     """Another annotator's record of the item; where there is none, his own train mode and no text."""
-    others = [a for a in system.task.annotators if a != pair[1] and (pair[0], a) in system.task.by_pair]
+    others = [a for a in system.task.by_item[pair[0]] if a != pair[1]]
     if not others:
         return system.modes[pair[1]], ""
     chosen = others[int(system.rng(pair, sample).integers(len(others)))]

@@ -9,6 +9,8 @@ from typing import Any
 from .rows import (
     JUDGE_COLUMNS,
     MOST_COLUMNS,
+    MOST_LISTED,
+    SPREAD_COLUMNS,
     VIEWS,
     Document,
     ItemScore,
@@ -29,6 +31,7 @@ from .rows import (
     pooled,
     short,
     shown,
+    spreads,
     swap_present,
     swaps,
     tally,
@@ -204,5 +207,9 @@ def _all_scores(document: Document) -> list[str]:
             _code(metric_text(s)), plain(shown(s)), number(s["floor"]), number(s["ceiling"]), str(s["n"]), *own
         ])  # fmt: skip
     ends = " or ".join(_code(f"|{c}") for c in conditions(document))
-    return ["### All scores", "", f"A number's signature is its metric followed by {ends}.", "",
+    spread = []
+    if len(annotators(document)) > MOST_LISTED:
+        found = [[_code(name), *map(plain, values)] for name, *values in spreads(document)]
+        spread = ["### Annotators", "", *_table(SPREAD_COLUMNS, found)]
+    return [*spread, "### All scores", "", f"A number's signature is its metric followed by {ends}.", "",
             *_table(["metric", "value [95 % interval]", "floor", "human", "n", *map(plain, people)], rows)]  # fmt: skip

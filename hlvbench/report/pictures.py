@@ -8,6 +8,7 @@ from typing import Any
 from .markup import Html, Part, code, fold, join, name_of, note, table, tag, titled
 from .rows import (
     MOST_COLUMNS,
+    MOST_LISTED,
     VIEWS,
     Document,
     Score,
@@ -158,7 +159,7 @@ def feature_section(document: Document) -> Html:
     few = _features(document, found, people if len(people) <= MOST_COLUMNS else [])
     folded = (
         fold(f"of each of {len(people)} annotators", _features(document, found, people))
-        if len(people) > MOST_COLUMNS
+        if MOST_COLUMNS < len(people) <= MOST_LISTED
         else None
     )
     return titled("How the explanations look", how, few, folded)

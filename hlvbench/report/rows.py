@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import MetricError
 from ..files import read_json, read_jsonl
 from ..metrics import REGISTRY, Metric, parse_metric
@@ -20,6 +22,8 @@ Score = Mapping[str, Any]
 
 MOST_COLUMNS = 8
 """Annotators that still fit beside each other; more are folded away."""
+MOST_LISTED, ENDS = 40, 10
+"""Annotators beyond which a report lists the spread of a metric, its lowest and its highest alone; how many of each."""
 HEADLINE: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("label_accuracy", {"multi": "any"}),
     ("label_accuracy", {"multi": "priority"}),
@@ -112,6 +116,24 @@ def annotators(document: Document) -> list[str]:
     """The scored annotators, in the task's order."""
     kept = (document.get("details") or {}).get("annotators")
     return list(kept or dict.fromkeys(s["annotator"] for s in document["scores"] if s["annotator"] is not None))
+
+
+SPREAD_COLUMNS = ("metric", "least", "25 %", "median", "75 %", "largest", f"{ENDS} lowest", f"{ENDS} highest")
+
+
+def spreads(document: Document) -> list[tuple[str, ...]]:
+    """One row of `SPREAD_COLUMNS` per metric that has values of single annotators."""
+    by: dict[str, list[tuple[float, str]]] = {}
+    for score in document["scores"]:
+        if score["annotator"] is not None and score["value"] is not None:
+            by.setdefault(metric_text(score), []).append((score["value"], str(score["annotator"])))
+    rows = []
+    for name, found in by.items():
+        found.sort()
+        quartiles = np.quantile([value for value, _ in found], [0, 0.25, 0.5, 0.75, 1]).tolist()
+        ends = (", ".join(f"{who} {number(v)}" for v, who in end) for end in (found[:ENDS], found[::-1][:ENDS]))
+        rows.append((name, *map(number, quartiles), *ends))
+    return rows
 
 
 def find(document: Document, name: str, **parameters: Any) -> list[Score]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from .markup import Html, Part, code, fold, join, name_of, note, table, tag, titled
 from .rows import (
     JUDGE_COLUMNS,
+    MOST_LISTED,
+    SPREAD_COLUMNS,
     Document,
     ItemScore,
     Score,
@@ -25,6 +27,7 @@ from .rows import (
     overall,
     short,
     shown,
+    spreads,
     unused,
     withheld,
 )
@@ -140,13 +143,18 @@ def score_section(document: Document) -> Html:
         [code(metric_text(s)), *(_own(by.get((s["signature"], a))) for a in people)]
         for s in rows if any((s["signature"], a) in by for a in people)
     ]  # fmt: skip
+    columns: Sequence[Part] = ["metric", *map(name_of, people)]
+    if len(people) > MOST_LISTED:
+        columns = SPREAD_COLUMNS
+        each = [[code(name), *(tag("td", v, class_="num") for v in values[:5]), *map(name_of, values[5:])]
+                for name, *values in spreads(document)]  # fmt: skip
     ends = join([[code(f"|{c}"), " "] for c in conditions(document)])
     head, sorts = ["metric", "value", "low", "high", "floor", "human", "n", "note"], "sortable scores"
     return titled(
         "All scores", note("The signature of a number is its metric followed by ", ends),
         fold(f"over all annotators ({len(whole)})", table(head, whole, caption="All scores", class_=sorts)),
         fold(f"of each annotator ({len(each)})",
-             table(["metric", *map(name_of, people)], each, caption="Scores of each annotator", class_=sorts)),
+             table(columns, each, caption="Scores of each annotator", class_=sorts)),
     )  # fmt: skip
 
 

@@ -199,9 +199,10 @@ def by_metric(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
 
 
 def _whole(row: Mapping[str, Any]) -> Metric:
-    """The metric of a row; of an index that leaves factors out, the index."""
+    """The metric of a row, without what its task leaves out of the index or limits because it is large."""
     metric = parse_metric(row["signature"].partition("|")[0])
-    return bind(INDEX, **{**dict(metric.arguments), "without": ""}) if metric.name == INDEX else metric
+    unset: dict[str, str | int] = {"without": "", "candidates": 0, "inputs": 0, "most": 0}
+    return bind(metric.name, **{key: unset.get(key, value) for key, value in metric.arguments})
 
 
 def _index(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -76,7 +76,7 @@ class Selector:
         return {name: None if math.isnan(value) else round(value, 6) for name, value in found.items()}
 
     def _metrics(self) -> dict[str, Metric]:
-        metrics = {**factor_metrics(self.embedder.name), "label_accuracy": bind("label_accuracy")}
+        metrics = {**factor_metrics(self.embedder.name, task=self.task), "label_accuracy": bind("label_accuracy")}
         if self.select != PRODUCT:
             metrics[self.select] = selecting_metric(self.select, self.embedder.name)
         return metrics
