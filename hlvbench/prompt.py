@@ -152,11 +152,11 @@ class Prompter:
 
     def _examples(self, item: str, annotator: str) -> list[Annotation]:
         own = self._own[annotator]
-        count = min(self.shots, len(own))
+        # a train item is no example of itself
         if self.nearest:
-            return self.nearest.records(item, annotator)[:count][::-1]
-        order = seeded("shots", self.task.name, self.seed, annotator).permutation(len(own))[:count]
-        return [own[i] for i in order]
+            return [r for r in self.nearest.records(item, annotator) if r.item != item][: self.shots][::-1]
+        order = seeded("shots", self.task.name, self.seed, annotator).permutation(len(own))
+        return [own[i] for i in order if own[i].item != item][: self.shots]
 
     def _compose(self, item: str, annotator: str, examples: list[Annotation]) -> str:
         task = self.task

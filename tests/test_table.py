@@ -162,7 +162,7 @@ def test_every_problem_of_every_file_is_told_at_once_by_line(tmp_path: Path) -> 
         record("a", "w/1"),
         record("a", "w10", "rud"),
         {**record("a", "w10"), "explanation": 5},
-        record("a", "w10", explanation="\ud800"),
+        json.dumps(record("a", "w10", explanation="\ud800")),
         ragged()[0],
         '{"item": "a", ',
         {"item": "a", "annotator": "w10", "label": "rude", "explination": "x"},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..settings import PROMPTS, SHOTS
 from ..share import share_of
 from ..train.config import Config, check_method, named_config
 from .options import Collect, Merge, add_verb, base_matches_option, names_of, pairs, places_of
@@ -27,6 +28,10 @@ def add(verbs: Any) -> None:
     base_matches_option(parser)
     add("--annotator", action=Collect, default=[], metavar="A", help="only this one; may stand several times")
     add("--shared", action="store_true", help="one adapter for all annotators, who are named in the prompt")
+    add("--leave-out", action=Collect, default=[], metavar="A",
+        help="--shared: learn nothing from this annotator, who is new when asked; may stand several times")  # fmt: skip
+    add("--prompt", choices=PROMPTS, help="sft: how the questions are asked (default: base)")
+    add("--shots", type=int, metavar="K", help=f"sft: worked examples of icl, at most (default: {SHOTS})")
     add("--skip-missing", action="store_true", help="leave out annotators without records or pairs")
     add("--dry-run", action="store_true", help="counts and ten examples of what would be learned from; no training")
     add("--revision", help="of the model on the hub")
@@ -90,6 +95,7 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         check_method(named_config(arguments.config), arguments.method)
     given = {f.name: getattr(arguments, f.name) for f in fields(Config)}
     given |= {"task": names_of(arguments), "annotator": tuple(arguments.annotator)}
+    given |= {"leave_out": tuple(arguments.leave_out)}
     config = Config(**given)
     if arguments.dry_run:
         found = dry_run(config, **places_of(arguments), skip_missing=arguments.skip_missing)

@@ -80,7 +80,7 @@ def _layout(answers: Answers, view: str, sim: str) -> _Layout:
 
 
 def _vectors(answers: Answers, view: str, sim: str, flat: Sequence[str]) -> tuple[Any, Any]:
-    """One row per question's answer, and one per text of `flat`, the records (a meaningless one where there is none)."""
+    """One row per question's answer, and one per text of `flat`, the records (a void one where there is none)."""
     flat = flat or [""]
     if sim == "embed":
         name = ("record embeddings", answers.split, answers.limit, answers.only, view, answers.embedder.name)

@@ -30,11 +30,12 @@ class Encoder:
     """Turns records into examples: the prompt is the one that `hlvbench run` shows, the answer ends as a model's does.
 
     longest: the most tokens an example may have; longer ones are left out and counted in `too_long`.
+    prompter: how the questions are asked; the prompt base by default.
     """
 
-    def __init__(self, task: Task, decoder: Decoder, longest: int | None) -> None:
+    def __init__(self, task: Task, decoder: Decoder, longest: int | None, prompter: Prompter | None = None) -> None:
         self.task, self.decoder, self.longest = task, decoder, longest
-        self.prompter, self.too_long = Prompter(task), 0
+        self.prompter, self.too_long = prompter or Prompter(task), 0
         end = decoder.tokenizer.eos_token_id
         if end is None:
             raise ModelError(f"{decoder.settings.model}: its tokenizer has no end token, so answers could not end")

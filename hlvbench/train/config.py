@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import UsageError, all_problems
 from ..files import read_text
+from ..settings import PROMPTS
 
 METHODS = ("sft", "capo")
 POLICIES = ("near", "equal", "all")
@@ -68,6 +69,7 @@ class Config:
     start: str | None = None
     base_matches: bool | None = None
     shared: bool = False
+    leave_out: tuple[str, ...] = ()
     revision: str | None = None
     rank: int = 16
     alpha: int = 32
@@ -81,6 +83,8 @@ class Config:
     clip: float = 1.0
     train_items: int | None = None
     history: int | None = None
+    prompt: str | None = None
+    shots: int | None = None
     pairs: str = "near"
     tau: int = 1
     per_item: int | None = None
@@ -120,6 +124,8 @@ class Config:
             ("clip", not 0 < self.clip < math.inf, "above 0"),
             ("train_items", self.train_items is not None and self.train_items < 1, "1 or more"),
             ("history", self.history is not None and self.history < 1, "1 or more"),
+            ("prompt", self.prompt not in (None, *PROMPTS), f"one of {', '.join(PROMPTS)}"),
+            ("shots", self.shots is not None and self.shots < 1, "1 or more"),
             ("targets", "lm_head" in self.targets, "the output layer is not adapted: it is shared with the input's"),
             ("pairs", self.pairs not in POLICIES, f"one of {', '.join(POLICIES)}"),
             ("tau", self.tau < 0, "0 or more"),
@@ -140,6 +146,8 @@ class Config:
         problems += [f"{flag(name)} is an option of {'sft' if capo else 'capo'}" for name in changed]
         if self.shared and len(self.task) > 1:
             problems.append("--shared makes one adapter of one task; name it by --task")
+        if self.leave_out and not self.shared:
+            problems.append("--leave-out is for one adapter that is --shared; --annotator names whose adapters to make")
         if self.shared and self.annotator:
             problems.append("--shared speaks for all annotators; leave --annotator out")
         if problems:
@@ -152,7 +160,7 @@ _CAPO_ONLY = (
     "start", "base_matches", "pairs", "tau", "per_item", "rejected", "neighbours", "beta", "sft_weight", "checkpoints",
     "select",
 )  # fmt: skip
-_SFT_ONLY = ("rank", "alpha", "targets")
+_SFT_ONLY = ("rank", "alpha", "targets", "prompt", "shots", "leave_out")
 _FLAGS = {"rate": "--lr", "start": "--from"}
 _FREE = ("method", "task", "annotator", "shared")
 

@@ -28,12 +28,11 @@ from ..settings import PROMPT_VERSION
 from ..share import ALONE, Share
 from ..task import cut_history, load_tasks
 from ..types import Task
-from .batch import Encoder
 from .bench import Bench, Speakers
 from .config import LAST, Config, config_differences, read_train_toml, to_toml
 from .jobs import Crew, lessons_of, make_crew, say
 from .loop import steps_of
-from .methods import Job, lesson_of, train_items, train_job
+from .methods import Job, encoder_of, lesson_of, train_items, train_job
 from .select import Selector, check_selecting, dev_answers, only
 
 TOML, MANIFEST, IDENTITY, START = "train.toml", "manifest.json", "identity.json", "start"
@@ -259,7 +258,7 @@ def dry_run(
     positions = described.get("text_config", described).get("max_position_embeddings")
     found = {}
     for job in jobs:
-        lesson = lesson_of(job, Encoder(job.task, decoder, positions), config, embedder)
+        lesson = lesson_of(job, encoder_of(job, decoder, positions, config), config, embedder)
         found["/".join(job.names)] = {
             **lesson.facts(config.method),
             "too_long": lesson.too_long,

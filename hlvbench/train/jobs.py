@@ -13,10 +13,9 @@ from ..metrics.answers import Embedder
 from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, file_problems, find_adapters, local_folder, others_of
 from ..models.load import identified
 from ..types import Task
-from .batch import Encoder
 from .bench import Bench
 from .config import LAST, Config
-from .methods import Job, Lesson, lesson_of, preferences_of, records_of
+from .methods import Job, Lesson, encoder_of, lesson_of, preferences_of, records_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,10 @@ def _left(jobs: Sequence[Job], lacking: Mapping[tuple[str, str], str], skip_miss
 
 def _asked(tasks: Sequence[Task], config: Config, out: Path) -> list[Job]:
     """The jobs that the settings name; RunError where the folder holds adapters of the other shape."""
+    for option, names in (("--annotator", config.annotator), ("--leave-out", config.leave_out)):
+        if unknown := [a for a in names if not any(a in t.annotators for t in tasks)]:
+            known = "; ".join(f"{t.name}: {', '.join(t.annotators)}" for t in tasks)
+            raise UsageError(f"{option} {', '.join(unknown)}: no such annotator; there are {known}")
     if config.shared:
         place = out if out.name not in ("", "..") else out.resolve()
         inside = [a for a in tasks[0].annotators if (out / tasks[0].name / a / WEIGHTS).exists()]
@@ -69,10 +72,6 @@ def _asked(tasks: Sequence[Task], config: Config, out: Path) -> list[Job]:
         return [Job(tasks[0], None, place)]
     if (out / WEIGHTS).exists():
         raise RunError(f"{out} is itself a shared adapter; choose another --out for an adapter per annotator")
-    unknown = [a for a in config.annotator if not any(a in t.annotators for t in tasks)]
-    if unknown:
-        known = "; ".join(f"{t.name}: {', '.join(t.annotators)}" for t in tasks)
-        raise UsageError(f"--annotator {', '.join(unknown)}: no such annotator; there are {known}")
     return [
         Job(task, annotator, out / task.name / annotator)
         for task in tasks for annotator in task.annotators
@@ -126,7 +125,8 @@ def lessons_of(
 ) -> list[tuple[Job, Lesson]]:
     """The jobs with what they learn from; how many examples are too long for the model is said of each."""
     lessons = {
-        job.names: lesson_of(job, Encoder(job.task, bench.decoder, bench.context), config, embedder) for job in jobs
+        job.names: lesson_of(job, encoder_of(job, bench.decoder, bench.context, config), config, embedder)
+        for job in jobs
     }
     positions = f"the {bench.context} positions of {config.model}"
     lacking = {names: f"has no example that fits {positions}" for names, one in lessons.items() if not one.rows}

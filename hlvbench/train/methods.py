@@ -11,8 +11,12 @@ from typing import Any
 
 from ..files import write_atomic
 from ..metrics.answers import Embedder
+from ..models.decode import Decoder
 from ..models.load import free_memory, is_out_of_memory
 from ..models.logprobs import forward
+from ..profile import counted_profile
+from ..prompt import Prompter
+from ..settings import SHOTS
 from ..stats import seeded
 from ..types import Annotation, Task
 from .batch import Encoder, Pair, micro_batches
@@ -60,7 +64,8 @@ def train_items(task: Task, config: Config) -> tuple[str, ...]:
 def records_of(job: Job, config: Config) -> list[Annotation]:
     """The train records that SFT learns from."""
     kept = set(train_items(job.task, config))
-    return [r for a in job.annotators for r in job.task.records_of("train", a) if r.item in kept]
+    learned = [a for a in job.annotators if a not in config.leave_out]
+    return [r for a in learned for r in job.task.records_of("train", a) if r.item in kept]
 
 
 def preferences_of(job: Job, config: Config, embedder: Embedder | None = None) -> list[Preference]:
@@ -82,6 +87,14 @@ class Lesson:
         if method == "sft":
             return {"examples": len(self.rows)}
         return {"pairs": len(self.rows), "rejected_by": pair_counts(self.read)}
+
+
+def encoder_of(job: Job, decoder: Decoder, longest: int | None, config: Config) -> Encoder:
+    """What makes the job's examples, with the prompt of the settings."""
+    kind = config.prompt or "base"
+    profiles = {a: counted_profile(job.task, a) for a in job.annotators} if "vp" in kind else None
+    prompter = Prompter(job.task, kind, shots=config.shots or SHOTS, seed=config.seed, profiles=profiles)
+    return Encoder(job.task, decoder, longest, prompter)
 
 
 def lesson_of(job: Job, encoder: Encoder, config: Config, embedder: Embedder | None) -> Lesson:
