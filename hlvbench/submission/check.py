@@ -11,7 +11,7 @@ from typing import Any
 from .. import __version__
 from ..embed import load_embedder
 from ..errors import DataError, HlvbenchError, UsageError
-from ..files import dump_json, generation_lines, sha256_bytes, sha256_text, write_atomic
+from ..files import dump_json, generation_lines, read_json, sha256_bytes, sha256_text, write_atomic
 from ..metrics.answers import Embedder
 from ..score import score_task
 from ..settings import asked_by
@@ -24,7 +24,7 @@ from .copies import STRETCH, Originals, Overlap
 from .document import EQUAL, version_of
 from .findings import Findings
 from .folder import Submission, read_submission
-from .intake import CARD, GENERATIONS, README, SCORES, SETTINGS
+from .intake import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS
 from .judged import check_judges
 from .recipe import regenerate
 from .rescore import compare_documents
@@ -125,7 +125,7 @@ def check(
     for task, rows in answers.items():
         check_judges(submission, task, desk.task(task), rows, findings)
     if write:
-        _record(submission, done, findings)
+        _record(submission, answers, done, findings)
     elif "verified" not in submission.card and not any("[verified]" in f.text for f in findings):
         findings.warn(CARD, "not verified yet: hlvbench check --write records it")
     return findings
@@ -279,7 +279,9 @@ def _rescore(
     return Rescored(largest, tuple(done), renewed)
 
 
-def _record(submission: Submission, done: Rescored, findings: Findings) -> None:
+def _record(
+    submission: Submission, answers: Mapping[str, Sequence[Generation]], done: Rescored, findings: Findings
+) -> None:
     """Write [verified], and the scores of this version where an older one scored."""
     if findings.errors():
         findings.error(CARD, "not verified, because of the errors above")
@@ -290,13 +292,24 @@ def _record(submission: Submission, done: Rescored, findings: Findings) -> None:
         return
     card = dict(submission.card)
     files = dict(card["files"])
+    generations = dict(card["generations"])
     for task, document in done.renewed.items():
+        if "recipe" in card:
+            generations[task] = sha256_text(generation_lines(answers[task]))
         text = dump_json(document)
         write_atomic(submission.folder / task / SCORES, text)
         files[f"{task}/{SCORES}"] = sha256_bytes(text.encode())
+    if generations != card["generations"]:
+        # prompts' hashes are part of what a recipe makes, so that a new wording makes another file
+        manifest = read_json(submission.folder / MANIFEST)
+        for task, digest in generations.items():
+            manifest["tasks"][task]["generations_sha256"] = digest
+        text = dump_json(manifest)
+        write_atomic(submission.folder / MANIFEST, text)
+        files[MANIFEST] = sha256_bytes(text.encode())
     # of a date that is a day ahead of Greenwich the verification is not before it
     today = max(datetime.datetime.now(datetime.UTC).date(), card["date"])
-    card = {**card, "files": files}
+    card = {**card, "files": files, "generations": generations}
     verified = {"date": today, "hlvbench": __version__, "largest_difference": round(done.largest, 6),
                 "card_sha256": card_digest(card)}  # fmt: skip
     write_atomic(submission.folder / CARD, to_toml({**card, "verified": verified}))
