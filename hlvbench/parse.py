@@ -23,11 +23,14 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from .reasoning import first_turn, without_reasoning
+from .text import raw
 from .types import Annotation, Label, Task
 
 LABEL_KEYS = ("label", "score", "answer", "rating")
 EXPLANATION_KEYS = ("explanation", "reason", "reasoning", "rationale", "justification")
 PROMPT_OPENING = "You are annotator"
+EXAMPLES_OPENING = "Examples of how this annotator answered:"
+"""Stands above the worked examples of a prompt."""
 
 _DROPPED = re.compile(
     rf"</(?:{'|'.join((*LABEL_KEYS, *EXPLANATION_KEYS))}|response|output|solution)>|^[ \t]*(?:```|~~~)[\w-]*[ \t]*$",
@@ -40,6 +43,7 @@ _QUALIFIED = r'(?P<quoted>")?[ \t]*(?:\([^()\n]{0,60}\)|\[[^\[\]\n]{0,60}\])?[ \
 _GIVEN = r"[:=][*_`]*|[>\])]"
 _BECAUSE = r"\s+(?:because|since|as|due|given)\b"
 _ALTERNATIVE = re.compile(r"(?:or|and|to|of|out of|vs)\b")
+_REPEATED = re.compile(rf"\W*(?:(?:user|human|system)\b\W*)?{PROMPT_OPENING}\b", re.I)
 _SEPARATED, _EXPLAINED = re.compile(_SEPARATORS), re.compile(_BECAUSE)
 
 
@@ -61,12 +65,24 @@ def parse(text: str, task: Task) -> Parsed:
     said, thought = without_reasoning(text)
     if said is None:
         return Parsed(None, "", "unfinished reasoning", True)
-    body = first_turn(_DROPPED.sub("\n", said))
+    body = _without_examples(first_turn(_DROPPED.sub("\n", said)), task)
     if not body:
         return Parsed(None, "", "empty", thought)
     answer = _Answer(body, task)
     label, explanation = answer.read()
     return Parsed(label, explanation, "" if label is not None else answer.reason, thought)
+
+
+def _without_examples(body: str, task: Task) -> str:
+    """A reply that repeats a prompt with worked examples, from the question on: its first text is no train input."""
+    if EXAMPLES_OPENING not in body or not _REPEATED.match(body):
+        return body
+    name, shown = next(iter(task.fields.items()))
+    train = set(task.splits.get("train", ()))
+    asked = {f"{shown}: {raw(i.text[name])}".partition("\n")[0] for i in task.items.values() if i.id not in train}
+    lines = body[body.index(EXAMPLES_OPENING) :].splitlines(keepends=True)
+    start = next((n for n, line in enumerate(lines) if line.strip() in asked), len(lines))
+    return "".join(lines[start:]).strip()
 
 
 def to_annotation(item: str, annotator: str, parsed: Parsed) -> Annotation | None:

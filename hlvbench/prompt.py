@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import ModelError, UsageError
 from .metrics.answers import Embedder
+from .parse import EXAMPLES_OPENING
 from .settings import PROMPTS, SHOTS
 from .stats import seeded
 from .text import raw
@@ -164,7 +165,7 @@ class Prompter:
         if "vp" in self.kind:
             parts.append(f"Annotator profile:\n{self.profiles[annotator]}")
         if examples:
-            parts.append("Examples of how this annotator answered:")
+            parts.append(EXAMPLES_OPENING)
             parts += [
                 f"{render_item(task, task.items[r.item])}\n{render_answer(task, r.label, r.explanation)}"
                 for r in examples

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import datetime
 import json
+import re
 import shutil
 import tomllib
 
@@ -57,7 +58,10 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     assert "re-scored: all" in "\n".join(map(str, check(folder, desk=ToyDesk())))
 
 
-@pytest.mark.parametrize("version", ["99.0.0", "0.1.2", "next"])
+NEXT = re.sub(r"\d+$", lambda digits: str(int(digits[0]) + 1), __version__)
+
+
+@pytest.mark.parametrize("version", ["99.0.0", NEXT, "next"])
 def test_scores_of_a_release_to_come_are_refused(tmp_path, version):
     newest = score_task(toy_task(), _own_words(), NamedEmbedder(), per_answer=False).document
     forged = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", f"|hlvbench:{version}"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hlvbench.parse import parse
+from hlvbench.parse import EXAMPLES_OPENING, Parsed, parse
 from hlvbench.prompt import render_answer
 
 from .toy import toy_task
@@ -250,6 +250,20 @@ def test_an_echo_of_the_question_before_the_answer_is_passed_over():
     assert parse(thinking.format(**asked), NOMINAL).label == "neutral"
     # an example of the prompt, copied
     assert parse(thinking.format(**shown), NOMINAL).label is None
+
+
+def test_a_repeated_prompt_with_examples_is_read_from_its_question_on():
+    from hlvbench.prompt import Prompter
+
+    prompt = Prompter(NOMINAL, "icl", shots=3).content("test3", "Ann1")
+    assert "Label: " in prompt.partition(EXAMPLES_OPENING)[2]
+    for before in ("", "user\n"):
+        for label in NOMINAL.labels:
+            found = parse(f"{before}{prompt}\n\nLabel: {label}\nExplanation: a\n\n{INVENTED}", NOMINAL)
+            assert (found.label, found.explanation) == (label, "a")
+        assert parse(f"{before}{prompt}\n\nEntailed.", NOMINAL).label is None
+    # the next prompt, invented after the answer, is none of it
+    assert parse(f"Label: neutral\nExplanation: a\n\n{prompt}", NOMINAL) == Parsed("neutral", "a")
 
 
 def test_a_field_of_the_task_may_be_named_like_one_of_the_answer():
