@@ -161,17 +161,20 @@ def test_too_few_answers_give_no_index_and_a_reason():
 
 
 @pytest.mark.slow
-def test_the_rules_hold_on_the_real_data_and_the_known_breaches_are_seen(data_dir):
-    """Expected values: docs/metrics.md §6b, §9; the largest listed attack there is label-guess on R2, .233."""
+def test_on_the_real_data_one_attack_breaks_its_rule(data_dir):
+    """Expected values: docs/attacks.md; those of label-guess, expected and nearest+gold were first computed by a
+    prototype of the definition."""
     from hlvbench.embed import load_embedder
     from hlvbench.task import load_task
 
-    task, few = load_task("r2", data_dir=data_dir), ["human", "constant", "label-guess", "nearest+gold", "expected"]
+    task, breach = load_task("r2", data_dir=data_dir), "beyond-label-splice"
+    few = ["human", "constant", "label-guess", "expected", breach, "nearest+gold"]
     result = audit([task], load_embedder(), replicates=50, systems=few, quiet=True)
     rows = {row["name"]: {k: s["value"] for k, s in row["scores"].items()} for row in result["tasks"]["r2"]["systems"]}
-    assert broken_rules(result) == []
-    assert rows["label-guess"]["index"] == pytest.approx(0.233, abs=0.03)
-    assert rows["nearest+gold"]["distinctness"] == pytest.approx(0.155, abs=0.01)
+    assert rows["label-guess"]["index"] == pytest.approx(0.046, abs=0.005)
+    assert rows["expected"]["index"] == pytest.approx(0.169, abs=0.005)
+    assert rows["nearest+gold"]["distinctness"] == pytest.approx(0.024, abs=0.005)
     assert rows["constant"]["own_match"] == pytest.approx(0.58, abs=0.06)
-    # our own attack is above the bound: where it no longer is, the README must say so
-    assert [line.split(":")[1].strip() for line in broken_rules(result, strict=True)] == ["expected"]
+    # where it no longer does, README.md and docs/attacks.md must say so
+    assert [line.split(":")[1].strip() for line in broken_rules(result)] == [breach]
+    assert rows[breach]["index"] == pytest.approx(0.380, abs=0.02)
