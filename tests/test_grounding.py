@@ -108,8 +108,13 @@ def test_people_have_skill_one_and_mute_people_give_no_skill_but_a_note() -> Non
     assert (found.by_annotator == 1.0).all()
     mute = replace(people.task, records=tuple(replace(r, explanation="") for r in people.task.records))
     silent = Answers(mute, "test", {p: mute.by_pair[p][0] for p in mute.questions("test")}, ToyEmbedder())
-    # 20 equal candidates: 1 / 10.5 = .095 is below chance, .180
     none = bind("grounding_skill")(silent, once)
+    assert np.isnan(none.overall[0])
+    assert none.note == "no annotator explains these questions"
+    # texts without a word: 20 equal candidates, and 1 / 10.5 = .095 is below chance, .180
+    wordless = replace(people.task, records=tuple(replace(r, explanation="…") for r in people.task.records))
+    said = Answers(wordless, "test", {p: wordless.by_pair[p][0] for p in wordless.questions("test")}, ToyEmbedder())
+    none = bind("grounding_skill", view="norm")(said, once)
     assert np.isnan(none.overall[0])
     assert "chance" in none.note
 

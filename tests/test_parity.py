@@ -29,7 +29,7 @@ from tests.toy import toy_task
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = ("varierr", "r2")
-QUESTIONS, ITEMS = 10, 3
+QUESTIONS, ITEMS = 42, 12  # more than ten items, or there are no intervals to compare
 pytest.importorskip("lm_eval")
 pytest.importorskip("inspect_ai")
 
