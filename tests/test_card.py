@@ -32,7 +32,8 @@ def test_the_metadata_are_the_headline_numbers_of_the_run(folder, capsys):
         name = row["signature"].partition("|")[0]
         if row["annotator"] is None and name in by_name:
             shown = by_name[name]
-            assert (shown["value"], shown["args"]["low"]) == (row["value"], row["low"])
+            # a test split of few items has no interval
+            assert (shown["value"], shown["args"].get("low")) == (row["value"], row["low"])
             assert f"{name}|{shown['args']['conditions']}" == row["signature"]
     assert by_name["label_accuracy(multi=any)"]["value"] == 1.0
     assert {r["dataset"]["type"] for r in found} == {"hlvbench/mine"}
