@@ -19,7 +19,7 @@ from .metrics.answers import Embedder
 from .metrics.features import ORTHOGRAPHIC, feature_names, features
 from .metrics.group import SIZES
 from .metrics.kappa import kappa
-from .metrics.label import scale_of
+from .metrics.label import LEAST_SHARED, scale_of
 from .metrics.reduce import people
 from .plots import agreement_png, detectability_png, style_png
 from .stats import REPLICATES, Draws, Interval, every_item_once, interval, item_draws
@@ -30,8 +30,8 @@ REDUCTIONS = {"none": "E1", "item": "E3", "input": "E4"}
 GRAMS = 1000
 """How many character n-grams the n-gram space has."""
 LENGTH = ("words", "characters")
-MOST_PAIRED, LEAST_SHARED = 20, 20
-"""Annotators up to which every pair has a κ; items that a pair of more annotators must share."""
+MOST_PAIRED = 20
+"""Annotators up to which every pair has a κ; of more, the pairs that share `LEAST_SHARED` items."""
 KINDS = ("accuracy", "confidence")
 
 

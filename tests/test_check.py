@@ -16,6 +16,7 @@ from hlvbench import __version__
 from hlvbench.cli import main
 from hlvbench.errors import UsageError
 from hlvbench.files import dump_json, generation_lines, sha256_file
+from hlvbench.report import side_by_side
 from hlvbench.run import run
 from hlvbench.score import score_task
 from hlvbench.settings import Settings
@@ -49,7 +50,12 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     # nobody submits scores of another release: what they would be by this one, only a maintainer looks at
     assert "scored by hlvbench 0.0.9, this is" in str(check(folder, desk=ToyDesk(), new=True).errors()[0])
     assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
+    name = tomllib.loads((folder / "submission.toml").read_text())["system"]
+    table, renewed = (side_by_side({name: [document]}) for document in (older, newest))
+    (folder / "README.md").write_text(f"# Mine\n\n{table}\n\nA word of ours.\n")
     assert check(folder, desk=ToyDesk(), write=True).errors() == []
+    assert renewed != table
+    assert (folder / "README.md").read_text() == f"# Mine\n\n{renewed}\n\nA word of ours.\n"
     assert json.loads((folder / "toy" / "scores.json").read_text()) == json.loads(dump_json(newest))
     card = tomllib.loads((folder / "submission.toml").read_text())
     assert card["verified"]["hlvbench"] == __version__

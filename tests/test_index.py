@@ -15,9 +15,9 @@ from hlvbench.embed import load_embedder
 from hlvbench.errors import MetricError
 from hlvbench.metrics import bind, parse_metric, scorecard
 from hlvbench.metrics.answers import Answers, Embedder
-from hlvbench.metrics.index import FACTORS, factor_metrics, harmonic_index, hlv_index, index_factors, index_metric
+from hlvbench.metrics.index import FACTORS, factor_metrics, harmonic_index, hlv_index, index_metric
 from hlvbench.sources.spec import INDEX_FACTORS
-from hlvbench.stats import every_item_once, item_draws, seeded
+from hlvbench.stats import Draws, every_item_once, item_draws, seeded
 from hlvbench.task import load_task
 from hlvbench.text import in_view
 from hlvbench.types import Annotation, Pair, Task
@@ -29,6 +29,10 @@ TOY = ToyEmbedder()
 
 def people(task: Task, limit: int | None = None) -> Answers:
     return Answers(task, "test", {}, TOY, limit).human
+
+
+def index_factors(answers: Answers, draws: Draws) -> dict[str, np.ndarray]:
+    return {factor: bound(answers, draws).overall for factor, bound in factor_metrics("toy").items()}
 
 
 def index_of(answers: Answers) -> float:

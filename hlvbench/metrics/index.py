@@ -47,15 +47,6 @@ def factor_metrics(embed: str = EMBED, within: Within = "label", task: Task | No
     return out
 
 
-def _factor_estimates(answers: Answers, draws: Draws, embed: str, within: Within) -> dict[str, Estimate]:
-    return {factor: bound(answers, draws) for factor, bound in factor_metrics(embed, within, answers.task).items()}
-
-
-def index_factors(answers: Answers, draws: Draws) -> dict[str, np.ndarray]:
-    """decision, grounding, imitation, distinctness: (R,) each, as their metrics give them (not yet clipped)."""
-    return {f: e.overall for f, e in _factor_estimates(answers, draws, answers.embedder.name, "label").items()}
-
-
 def harmonic_index(factors: Mapping[str, np.ndarray]) -> np.ndarray:
     """Harmonic mean of the factors clipped to [0, 1]; 0 where one is 0, NaN where one is NaN. (R,)"""
     table = np.clip(np.stack(list(factors.values())), 0.0, 1.0)
@@ -76,7 +67,8 @@ def hlv_index(
     by "+" (`index_without` in task.toml: those whose human value on dev lies less than .05 above its baseline).
     """
     left = left_out(without)
-    found = {f: e for f, e in _factor_estimates(answers, draws, embed, within).items() if f not in left}
+    bound = factor_metrics(embed, within, answers.task)
+    found = {factor: one(answers, draws) for factor, one in bound.items() if factor not in left}
     values = harmonic_index({factor: estimate.overall for factor, estimate in found.items()})
     lacking = [
         f"no {factor}: {estimate.note or 'not defined on these answers'}"

@@ -11,8 +11,9 @@ from typing import Any
 from .. import __version__
 from ..embed import load_embedder
 from ..errors import DataError, HlvbenchError, UsageError
-from ..files import dump_json, generation_lines, read_json, sha256_bytes, sha256_text, write_atomic
+from ..files import dump_json, generation_lines, read_json, read_text, sha256_bytes, sha256_text, write_atomic
 from ..metrics.answers import Embedder
+from ..report import side_by_side
 from ..score import score_task
 from ..settings import asked_by
 from ..task import describe_tasks, load_spec, load_task
@@ -293,6 +294,8 @@ def _record(
     card = dict(submission.card)
     files = dict(card["files"])
     generations = dict(card["generations"])
+    if done.renewed:
+        _renew_table(submission, {**submission.documents, **done.renewed})
     for task, document in done.renewed.items():
         if "recipe" in card:
             generations[task] = sha256_text(generation_lines(answers[task]))
@@ -314,3 +317,10 @@ def _record(
                 "card_sha256": card_digest(card)}  # fmt: skip
     write_atomic(submission.folder / CARD, to_toml({**card, "verified": verified}))
     findings.ok(CARD, f"verified: within {EQUAL} everywhere, recorded")
+
+
+def _renew_table(submission: Submission, documents: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put the new scores where the README has those that it was made with; what else it says stays."""
+    path, name = submission.folder / README, str(submission.card["system"])
+    old, new = (side_by_side({name: list(found.values())}) for found in (submission.documents, documents))
+    write_atomic(path, read_text(path).replace(old, new))
