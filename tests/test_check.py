@@ -25,7 +25,7 @@ from hlvbench.submission.card import card_problems, to_toml
 from hlvbench.submission.check import judge_counts
 from hlvbench.submission.copies import Overlap
 from hlvbench.submission.rescore import compare_documents
-from tests.boards import NamedEmbedder, ToyDesk, answers, edit, errors, rewritten, scored, sha, submission
+from tests.boards import NamedEmbedder, ToyDesk, answers, edit, errors, reference, rewritten, scored, sha, submission
 from tests.toy import toy_task
 
 
@@ -62,6 +62,17 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     assert card["verified"]["largest_difference"] == 0.0
     assert errors(folder) == []
     assert "re-scored: all" in "\n".join(map(str, check(folder, desk=ToyDesk())))
+
+
+def test_a_recipe_that_answers_otherwise_in_this_release_gets_its_hash_anew(tmp_path):
+    older = json.loads(json.dumps(scored("nearest")).replace(f"|hlvbench:{__version__}", "|hlvbench:0.0.9"))
+    folder = reference(tmp_path, "nearest", document=older)
+    assert "makes other answers here" in "\n".join(map(str, check(folder, desk=ToyDesk())))
+    assert check(folder, desk=ToyDesk(), write=True).errors() == []
+    assert errors(folder) == []
+    again = "\n".join(map(str, check(folder, desk=ToyDesk())))
+    assert "reference:nearest makes the same" in again
+    assert "other answers" not in again
 
 
 NEXT = re.sub(r"\d+$", lambda digits: str(int(digits[0]) + 1), __version__)
