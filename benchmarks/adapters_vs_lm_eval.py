@@ -18,11 +18,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from hlvbench.files import read_generations
+from hlvbench.data.task import load_task
+from hlvbench.io import read_generations
 from hlvbench.models.adapters import local_folder
-from hlvbench.models.embedded import NAME
-from hlvbench.prompt import Prompter
-from hlvbench.task import load_task
+from hlvbench.models.smollm2 import NAME
+from hlvbench.prompting.prompt import Prompter
 from hlvbench.types import Task
 
 TARGET = 3.0

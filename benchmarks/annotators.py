@@ -23,10 +23,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hlvbench.bootstrap import seeded
 from hlvbench.metrics import registry
-from hlvbench.prompt import render_answer
-from hlvbench.score import score_task
-from hlvbench.stats import seeded
+from hlvbench.prompting.prompt import render_answer
+from hlvbench.results.scorecard import score_task
 from hlvbench.types import Annotation, Generation, Item, Task
 
 LABELS = ("neutral", "entailment", "contradiction")

@@ -11,14 +11,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from hlvbench.files import read_generations
-from hlvbench.generate import generate
-from hlvbench.models.embedded import NAME
-from hlvbench.models.open import open_models
-from hlvbench.parse import parse
-from hlvbench.prompt import Prompter
+from hlvbench.data.task import load_task
+from hlvbench.generation.generate import generate
+from hlvbench.generation.open_model import open_models
+from hlvbench.io import read_generations
+from hlvbench.models.smollm2 import NAME
+from hlvbench.prompting.parse import parse
+from hlvbench.prompting.prompt import Prompter
 from hlvbench.settings import Settings
-from hlvbench.task import load_task
 
 
 def main() -> None:

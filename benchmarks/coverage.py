@@ -18,8 +18,8 @@ from functools import cache
 
 import numpy as np
 
+from hlvbench.bootstrap import Draws, interval, seeded
 from hlvbench.metrics import Answers, Metric, bind
-from hlvbench.stats import Draws, interval, seeded
 from hlvbench.types import Annotation, Item, Task
 
 LABELS = ("neutral", "entailment", "contradiction")

@@ -17,14 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hlvbench.files import read_generations
-from hlvbench.generate import generate
+from hlvbench.data.task import load_task
+from hlvbench.generation.generate import generate
+from hlvbench.generation.open_model import open_models
+from hlvbench.io import read_generations
 from hlvbench.models.adapters import local_folder
-from hlvbench.models.embedded import NAME
-from hlvbench.models.open import open_models
-from hlvbench.prompt import Prompter, render
+from hlvbench.models.smollm2 import NAME
+from hlvbench.prompting.prompt import Prompter, render
 from hlvbench.settings import Settings
-from hlvbench.task import load_task
 from hlvbench.types import Task
 
 TARGET = 0.95

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hlvbench.leaderboard import make_board, page, read_all
-from hlvbench.submission import Submission
+from hlvbench.leaderboard import make_board, read_all
+from hlvbench.leaderboard.board_page import page
+from hlvbench.submissions import Submission
 
 LIMIT = 1.0
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hlvbench.embed import load_embedder
+from hlvbench.baselines.references import Reference
+from hlvbench.bootstrap import Draws, item_draws
+from hlvbench.data.task import load_task
+from hlvbench.embeddings import load_embedder
 from hlvbench.metrics import Answers, bind
 from hlvbench.models import Query
-from hlvbench.models.reference import Reference
-from hlvbench.parse import parse, to_annotation
-from hlvbench.score import score_task
-from hlvbench.stats import Draws, item_draws
-from hlvbench.task import load_task
+from hlvbench.prompting.parse import parse, to_annotation
+from hlvbench.results.scorecard import score_task
 from hlvbench.types import Generation, Task
 
 TASKS = ("varierr", "r2")

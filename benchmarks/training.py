@@ -17,19 +17,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hlvbench.bootstrap import seeded
+from hlvbench.data.task import load_task
 from hlvbench.models.adapters import find_adapters, local_folder
-from hlvbench.models.embedded import NAME
-from hlvbench.models.load import identified
+from hlvbench.models.loading import identified
 from hlvbench.models.logprobs import Example, forward
-from hlvbench.stats import seeded
-from hlvbench.task import load_task
-from hlvbench.train.batch import Encoder, Pair, micro_batches
-from hlvbench.train.bench import TRAINED, Bench
-from hlvbench.train.config import Config
-from hlvbench.train.driver import train
-from hlvbench.train.loop import Loop, Objective, rows_of_step
-from hlvbench.train.loss import answer_logps, capo_loss, sft_loss
-from hlvbench.train.pairs import preferences
+from hlvbench.models.smollm2 import NAME
+from hlvbench.training.losses import answer_logps, capo_loss, sft_loss
+from hlvbench.training.pairs import preferences
+from hlvbench.training.train_adapters import train
+from hlvbench.training.trainable_model import TRAINED, Bench
+from hlvbench.training.training_batch import Encoder, Pair, micro_batches
+from hlvbench.training.training_config import Config
+from hlvbench.training.training_loop import Loop, Objective, rows_of_step
 
 SFT_TARGET, CAPO_TARGET = 1.0, 1.0
 ANNOTATOR = "Ann1"

@@ -32,8 +32,8 @@ from imitation import (
     train_command,
 )  # fmt: skip
 
-from hlvbench.compare import compare_values
-from hlvbench.files import write_atomic
+from hlvbench.io import write_atomic
+from hlvbench.results.compare import compare_values
 
 SIZES = (25, 50, 100)
 CROWDS = (4, 16, 64)

@@ -17,8 +17,8 @@ from typing import Any
 
 from commands import Command, run_all
 
-from hlvbench.compare import Run, Value, compare_values, mean_values, read_run
-from hlvbench.files import read_json, write_atomic
+from hlvbench.io import read_json, write_atomic
+from hlvbench.results.compare import Run, Value, compare_values, mean_values, read_run
 
 TASKS = ("varierr", "r2")
 PROMPTS = ("base", "icl", "vp", "vp-icl")

@@ -14,10 +14,10 @@ import json
 from pathlib import Path
 
 from hlvbench.api import load_task, render_answer, score_texts
-from hlvbench.attacker import Attacker
-from hlvbench.embed import load_embedder
+from hlvbench.baselines.attacker import Attacker
+from hlvbench.embeddings import load_embedder
 from hlvbench.metrics.index import factor_metrics, index_metric
-from hlvbench.models.embedded import fetch_embedded
+from hlvbench.models.smollm2 import fetch_embedded
 from hlvbench.text import raw
 from hlvbench.types import Item, Pair, Task
 

@@ -20,19 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from .embed import load_embedder
+from .bootstrap import REPLICATES
+from .data.task import load_task
+from .embeddings import load_embedder
 from .errors import DataError, UsageError, all_problems
-from .files import dump_json, dump_line, write_atomic
+from .generation.method import register_method
+from .generation.open_model import register_model
+from .generation.run import read_scores, run, score
+from .io import dump_json, dump_line, write_atomic
 from .metrics import bind, metric, parse_metric
 from .models import Completion, Model, Query
-from .models.method import register_method
-from .models.open import register_model
-from .prompt import Prompter, render_answer
-from .run import read_scores, run, score
-from .score import score_task
+from .prompting.prompt import Prompter, render_answer
+from .results.scorecard import score_task
 from .settings import Settings
-from .stats import REPLICATES
-from .task import load_task
 from .types import Annotation, Generation, Item, Label, Pair, Score, Task
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import UsageError, all_problems
-from .files import sha256_text
+from .io import sha256_text
 
 PROMPTS = ("base", "icl", "vp", "vp-icl")
 ANSWERS = ("free", "constrained")

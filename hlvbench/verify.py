@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .embed import load_embedder
+from .bootstrap import REPLICATES
+from .data.task import load_tasks
+from .embeddings import load_embedder
 from .errors import RunError, UsageError
-from .files import dump_json, read_generations, read_json, write_atomic
+from .generation.run import SETTINGS
+from .io import dump_json, read_generations, read_json, write_atomic
 from .metrics import bind
 from .metrics.verification import SIZES
-from .report.markdown import aligned
-from .report.rows import number, short, shown
-from .run import SETTINGS
-from .score import score_task
-from .stats import REPLICATES
-from .task import load_tasks
+from .results.markdown import aligned
+from .results.rows import number, short, shown
+from .results.scorecard import score_task
 from .text import VIEWS
 
 MEASURES = ("verification_auc", "verification_c1", "verification_f05u", "verification_brier")

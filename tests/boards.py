@@ -10,13 +10,13 @@ import tomllib
 from dataclasses import asdict
 from functools import cache
 
-from hlvbench.files import dump_json, dump_line
-from hlvbench.metrics.reduce import EMBED
+from hlvbench.baselines.references import Reference
+from hlvbench.io import dump_json, dump_line
+from hlvbench.metrics.projections import EMBED
 from hlvbench.models import Query
-from hlvbench.models.reference import Reference
-from hlvbench.score import score_task
-from hlvbench.submission import Desk, Findings, read_submission
-from hlvbench.submission.card import to_toml
+from hlvbench.results.scorecard import score_task
+from hlvbench.submissions import Desk, Findings, read_submission
+from hlvbench.submissions.card import to_toml
 from hlvbench.types import Generation
 from tests.toy import ToyEmbedder, toy_task
 

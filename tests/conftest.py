@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hlvbench.models.embedded import embedded_folder
+from hlvbench.models.smollm2 import embedded_folder
 
 # before any test module imports a library that reads them
 os.environ["HF_HUB_OFFLINE"] = "1"

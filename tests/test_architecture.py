@@ -1,4 +1,4 @@
-"""The house holds: floors, light imports, no dataset text, no machine's paths."""
+"""The architecture holds: layers, light imports, no dataset text, no machine's paths."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# a module imports only from floors below its own; inside a package, from its fellows without a circle
-FLOORS = {
-    1: "__init__ types errors text",
-    2: "files lock parallel progress provenance reasoning share",
-    3: "parse embed stats settings partial plots agreement",
-    4: "sources metrics",
-    5: "task prompt details",
-    6: "profile models score analysis",
-    7: "generate compare report attacker",
-    8: "attacks",
-    9: "run",
-    10: "judge audit verify train api card",
-    11: "demo human_study integrations submission",
-    12: "leaderboard curve",
-    13: "cli",
-    14: "__main__",
-}
-FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}
+# a module imports only from layers below its own; inside a package, from the others of it without a cycle
+LAYERS = (
+    "__init__ types errors text",
+    "io lock progress provenance processes",
+    "bootstrap embeddings settings",
+    "data metrics",
+    "prompting",
+    "models",
+    "baselines results",
+    "generation",
+    "api analysis training judging verify",
+    "human_study submissions integrations",
+    "leaderboard",
+    "cli",
+    "__main__",
+)
+LAYER = {name: layer for layer, names in enumerate(LAYERS, 1) for name in names.split()}
 
 HEAVY = "torch transformers peft trl lm_eval inspect_ai openai sklearn scipy matplotlib pandas datasets".split()
 HEAVY += "sentence_transformers bert_score".split()
@@ -68,22 +67,22 @@ def imports(name: str, source: str, known: set[str]) -> set[str]:
 
 
 def part(name: str) -> str:
-    """`hlvbench.metrics.label` -> `metrics`: the name that has a floor."""
+    """`hlvbench.metrics.decisions` -> `metrics`: the name that has a layer."""
     return name.split(".")[1]
 
 
 def uphill(graph: dict[str, set[str]]) -> list[str]:
-    """Every import that does not go to a lower floor or a fellow of the same package."""
+    """Every import that does not go to a lower layer or to the same package."""
     return [
-        f"{source} (floor {FLOOR[part(source)]}) imports {target} (floor {FLOOR[part(target)]})"
+        f"{source} (layer {LAYER[part(source)]}) imports {target} (layer {LAYER[part(target)]})"
         for source, targets in sorted(graph.items())
         for target in sorted(targets)
-        if part(target) != part(source) and FLOOR[part(target)] >= FLOOR[part(source)]
+        if part(target) != part(source) and LAYER[part(target)] >= LAYER[part(source)]
     ]
 
 
-def circle(graph: dict[str, set[str]]) -> list[str]:
-    """The modules that lie on a circle of imports or lead to one; empty where there is none."""
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    """The modules that lie on a cycle of imports or lead to one; empty where there is none."""
     left = dict(graph)
     while leaves := [name for name, targets in left.items() if not targets & left.keys() - {name}]:
         for name in leaves:
@@ -92,7 +91,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 
 @cache
-def graph_of_house() -> dict[str, set[str]]:
+def package_graph() -> dict[str, set[str]]:
     files = modules(ROOT / "hlvbench")
     return {name: imports(name, path.read_text("utf-8"), set(files)) for name, path in files.items()}
 
@@ -126,52 +125,52 @@ def text_files() -> dict[str, str]:
     return found
 
 
-def test_every_module_has_a_floor():
-    unknown = {part(name) for name in graph_of_house()} - FLOOR.keys()
-    assert not unknown, f"give {sorted(unknown)} a floor in this file's table"
+def test_every_module_has_a_layer():
+    unknown = {part(name) for name in package_graph()} - LAYER.keys()
+    assert not unknown, f"give {sorted(unknown)} a layer in this file's table"
 
 
 def test_imports_go_down():
-    assert uphill(graph_of_house()) == []
+    assert uphill(package_graph()) == []
 
 
-def test_imports_inside_a_package_make_no_circle():
-    # a package's __init__ that re-exports its parts is imported with each of them: not a circle of ours
-    parts = {n: {t for t in ts if not t.endswith(".__init__")} for n, ts in graph_of_house().items()}
-    assert circle(parts) == []
+def test_imports_inside_a_package_make_no_cycle():
+    # a package's __init__ that re-exports its parts is imported with each of them: not a cycle of ours
+    parts = {n: {t for t in ts if not t.endswith(".__init__")} for n, ts in package_graph().items()}
+    assert cycle(parts) == []
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "from .score import score_run",
-        "from . import score",
-        "import hlvbench.score",
-        "from hlvbench.score import score_run as s",
-        "from hlvbench import score",
-        "def late():\n    from .score import score_run",
-        "if TYPE_CHECKING:\n    from .score import score_run",
+        "from .models import open_model",
+        "from . import models",
+        "import hlvbench.models",
+        "from hlvbench.models import models_run as s",
+        "from hlvbench import models",
+        "def late():\n    from .models import open_model",
+        "if TYPE_CHECKING:\n    from .models import open_model",
     ],
 )
 def test_an_upward_import_is_seen_in_every_spelling(line):
-    known = {"hlvbench.__init__", "hlvbench.types", "hlvbench.score"}
-    assert "hlvbench.score" in imports("hlvbench.types", line, known)
-    (found,) = uphill({"hlvbench.types": {"hlvbench.score"}})
-    assert found.startswith("hlvbench.types (floor 1) imports hlvbench.score")
+    known = {"hlvbench.__init__", "hlvbench.types", "hlvbench.models"}
+    assert "hlvbench.models" in imports("hlvbench.types", line, known)
+    (found,) = uphill({"hlvbench.types": {"hlvbench.models"}})
+    assert found.startswith("hlvbench.types (layer 1) imports hlvbench.models")
 
 
 def test_a_relative_import_in_a_package_is_resolved_from_the_package():
-    known = {"hlvbench.metrics.__init__", "hlvbench.metrics.label", "hlvbench.text", "hlvbench.__init__"}
-    assert imports("hlvbench.metrics.group", "from .label import x", known) == {"hlvbench.metrics.label"}
+    known = {"hlvbench.metrics.__init__", "hlvbench.metrics.decisions", "hlvbench.text", "hlvbench.__init__"}
+    assert imports("hlvbench.metrics.group", "from .decisions import x", known) == {"hlvbench.metrics.decisions"}
     assert imports("hlvbench.metrics.group", "from ..text import x", known) == {"hlvbench.text"}
-    assert imports("hlvbench.metrics.__init__", "from .label import x", known) == {"hlvbench.metrics.label"}
-    assert imports("hlvbench.metrics.group", "from . import label", known) == {"hlvbench.metrics.label"}
+    assert imports("hlvbench.metrics.__init__", "from .decisions import x", known) == {"hlvbench.metrics.decisions"}
+    assert imports("hlvbench.metrics.group", "from . import decisions", known) == {"hlvbench.metrics.decisions"}
     assert imports("hlvbench.metrics.group", "from . import thing", known) == {"hlvbench.metrics.__init__"}
 
 
-def test_a_circle_is_seen():
-    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()}) == ["a", "b", "c"]
-    assert circle({"a": {"b"}, "b": set()}) == []
+def test_a_cycle_is_seen():
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()}) == ["a", "b", "c"]
+    assert cycle({"a": {"b"}, "b": set()}) == []
 
 
 @pytest.mark.parametrize("arguments", [["-c", "import hlvbench"], ["-m", "hlvbench", "--help"]])

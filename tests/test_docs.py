@@ -32,7 +32,12 @@ def test_the_site_builds_without_a_warning(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     reference = (tmp_path / "site" / "api" / "index.html").read_text("utf-8")
-    for name in ("hlvbench.api.score_texts", "hlvbench.types.Task", "hlvbench.models.Model", "hlvbench.card.card"):
+    for name in (
+        "hlvbench.api.score_texts",
+        "hlvbench.types.Task",
+        "hlvbench.models.Model",
+        "hlvbench.integrations.model_card.card",
+    ):
         assert f'id="{name}"' in reference
 
 

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from hlvbench.cli import main
-from hlvbench.files import dump_json, read_json, sha256_file
-from hlvbench.run import run
+from hlvbench.generation.run import run
+from hlvbench.io import dump_json, read_json, sha256_file
 from hlvbench.settings import Settings
-from hlvbench.submission.card import to_toml
+from hlvbench.submissions.card import to_toml
 
 WORKFLOWS = Path(__file__).parents[1] / ".github" / "workflows"
 pytestmark = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hlvbench.stats import seeded
+from hlvbench.bootstrap import seeded
 from hlvbench.types import Annotation, Item, Task
 
 NLI = ("neutral", "entailment", "contradiction")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hlvbench.train.config import Config
-from hlvbench.train.driver import train
+from hlvbench.training.train_adapters import train
+from hlvbench.training.training_config import Config
 from tests.tiny import tiny_model
 from tests.toy import save_table, toy_task
 

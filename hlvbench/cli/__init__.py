@@ -12,7 +12,13 @@ from typing import Any
 
 from .. import __version__
 from ..errors import HlvbenchError, UsageError, all_problems
-from . import doors, judging, main_job, science, sharing, study, train
+from . import analysis_commands as science
+from . import integration_commands as doors
+from . import judge_commands as judging
+from . import run_commands as main_job
+from . import study_commands as study
+from . import submission_commands as sharing
+from . import train_commands as train
 from .options import from_toml
 
 VERBS = (main_job, science, judging, study, train, sharing, doors)
@@ -99,7 +105,7 @@ def _choices(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentP
 def _read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
-    from ..files import read_text
+    from ..io import read_text
 
     try:
         found = tomllib.loads(read_text(path))

@@ -170,6 +170,6 @@ def places_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def tasks_of(arguments: argparse.Namespace) -> Sequence[Any]:
-    from ..task import load_tasks
+    from ..data.task import load_tasks
 
     return load_tasks(names_of(arguments), **places_of(arguments))

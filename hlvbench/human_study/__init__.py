@@ -5,7 +5,7 @@ is named), how good is it (coherence, grounding, style fidelity), and which of t
 """
 
 from .export import export_study, export_text
-from .result import study_markdown, study_text
 from .scoring import score_study
+from .study_result import study_markdown, study_text
 
 __all__ = ["export_study", "export_text", "score_study", "study_markdown", "study_text"]

@@ -8,8 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
+from ..bootstrap import seeded
 from ..errors import UsageError
-from ..stats import seeded
 from .wording import PARTS
 
 Cell = tuple[str, str]

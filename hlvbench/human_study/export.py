@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..bootstrap import clusters
 from ..errors import RunError, UsageError, all_problems
-from ..files import dump_json, read_json, sha256_text, write_atomic
-from ..judge.questions import LONGEST, SHOTS, Question, attribution_questions
-from ..stats import clusters
+from ..io import dump_json, read_json, sha256_text, write_atomic
+from ..judging.questions import LONGEST, SHOTS, Question, attribution_questions
 from ..types import Task
 from .design import Cell, Sample, Unit, choose, sheet_units
-from .page import sheet_page
-from .runs import Answered, read_runs
 from .sheet import Material, Sheet, letters_of, make_sheet
-from .table import sheet_csv
+from .study_page import sheet_page
+from .study_runs import Answered, read_runs
+from .study_table import sheet_csv
 from .wording import NOT_PUBLIC, PART, instructions
 
 KEY = "key.json"

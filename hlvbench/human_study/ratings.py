@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, HlvbenchError, UsageError, all_problems
-from ..files import read_json, read_text, strict_json
+from ..io import read_json, read_text, strict_json
 from .export import KEY, KEY_FORMAT, RATINGS
 from .sheet import asked_of
-from .table import table_answers
+from .study_table import table_answers
 from .wording import allowed
 
 FORMAT = "hlvbench ratings 1"

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..agreement import krippendorff_alpha, raw_agreement
-from ..files import dump_json, write_atomic
+from ..bootstrap import REPLICATES, Draws, holm, interval, seeded
+from ..io import dump_json, write_atomic
 from ..metrics.kappa import kappa
-from ..stats import REPLICATES, Draws, holm, interval, seeded
-from .judges import judge_rows
+from ..metrics.krippendorff import krippendorff_alpha, raw_agreement
+from .raters_file import judge_rows
 from .ratings import Given, read_key, read_ratings
 from .wording import QUESTIONS, RATED
 
@@ -75,7 +75,7 @@ def score_study(folder: Path, *, replicates: int = REPLICATES) -> dict[str, Any]
 
     {"study", "conditions", "raters", "means", "attribution", "preference", "agreement", "consistency"}; see README.
     """
-    from .result import study_markdown
+    from .study_result import study_markdown
 
     key = read_key(folder)
     study = _study(key, read_ratings(folder, key), replicates)

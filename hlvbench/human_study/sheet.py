@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..files import sha256_text
-from ..judge.questions import Question
-from ..prompt import label_word
-from ..report.rows import legible
+from ..io import sha256_text
+from ..judging.questions import Question
+from ..prompting.prompt import label_word
+from ..results.rows import legible
 from ..text import raw
 from ..types import Annotation, Item, Task
 from .design import Sample, Unit

@@ -15,17 +15,17 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Metric, SampleScore, Score, Sc
 from inspect_ai.solver import TaskState
 
 # absolute: inspect also loads this file by its path, outside the package
-from hlvbench.integrations.attribution import (
+from hlvbench.integrations.attribution_tasks import (
     WRONG,
     attribution_numbers,
     people_questions,
     question_about,
     rendered,
 )
-from hlvbench.integrations.doors import numbers, questions, task_of
-from hlvbench.judge.reply import read_letter
-from hlvbench.judge.settings import JudgeSettings
-from hlvbench.parse import parse, to_annotation
+from hlvbench.integrations.harness import numbers, questions, task_of
+from hlvbench.judging.judge_settings import JudgeSettings
+from hlvbench.judging.reply import read_letter
+from hlvbench.prompting.parse import parse, to_annotation
 from hlvbench.settings import SHOTS, Settings
 
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..settings import SHOTS
-from .attribution import NUMBERS, attribution_numbers, people_questions, rendered
-from .doors import names, numbers, questions, task_of
+from .attribution_tasks import NUMBERS, attribution_numbers, people_questions, rendered
+from .harness import names, numbers, questions, task_of
 
 
 def documents(

@@ -16,12 +16,12 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from ..errors import AdapterError, ModelError, UsageError
+from ..models.adapter_validation import PROBE, load_adapters
 from ..models.adapters import AdapterPlan, file_problems, find_adapters, local_folder, others_of, seat
-from ..models.gate import PROBE, load_adapters
-from ..models.load import identified
-from ..prompt import render
+from ..models.loading import identified
+from ..prompting.prompt import render
 from ..types import Pair
-from .doors import task_of
+from .harness import task_of
 
 
 @register_model("hlvbench")

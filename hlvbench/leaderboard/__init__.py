@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..files import dump_json, write_atomic
+from ..io import dump_json, write_atomic
 from .board import make_board, read_all
-from .page import page
-from .readme import readme
+from .board_page import page
+from .board_readme import readme
 
 __all__ = ["build", "make_board", "page", "read_all", "render", "stale"]
 

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..compare import INDEX, OVERALL, Part, part_of
 from ..errors import RunError, all_problems
 from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
-from ..submission import Findings, Submission, read_submission
-from ..submission.card import role
-from ..submission.document import version_of
+from ..results.compare import INDEX, OVERALL, Part, part_of
+from ..submissions import Findings, Submission, read_submission
+from ..submissions.card import role
+from ..submissions.score_document import version_of
+from .board_rows import row_of
 from .ranks import AGAINST, against, overall_parts, rank_groups
 from .reported import REPORTED
-from .rows import row_of
 
 FORMAT = 1
 TITLES = {"varierr": "VariErr NLI", "r2": "R2 paraphrase"}

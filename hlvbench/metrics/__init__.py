@@ -2,7 +2,8 @@
 
 # in the order of docs/metrics.md, which is the order of a scorecard
 # isort: off
-from . import label, lewidi
+from . import decisions as label
+from . import soft_labels as lewidi
 from . import similarity
 from .grounding import grounding, grounding_skill
 from . import group, own_match
@@ -11,7 +12,7 @@ from . import index
 from . import attribution
 
 # isort: on
-from .answers import Answers, blind_answers
+from .predictions import Answers, blind_answers
 from .registry import (
     REGISTRY,
     Estimate,

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws, weighted_means
+from ..bootstrap import Draws, weighted_means
 from ..types import Item
 from .registry import Estimate, metric
 
@@ -56,7 +56,7 @@ def attribution(
     """Share of questions in which the judge names the annotator whose answer it is asked to be.
 
     Over all annotators the share of all questions, so that a judge who always says one letter is at chance. The
-    parameters are the conditions under which the judge was asked (see `hlvbench.judge`).
+    parameters are the conditions under which the judge was asked (see `hlvbench.judging`).
     """
     by_annotator = weighted_means(verdicts.right, draws)
     given = ~np.isnan(verdicts.right)

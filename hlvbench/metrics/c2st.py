@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..stats import Draws, clusters, mean_over_annotators, seeded
+from ..bootstrap import Draws, clusters, mean_over_annotators, seeded
 from ..types import Task
-from .answers import Answers
+from .predictions import Answers
 from .registry import Estimate, Value, metric
 
 if TYPE_CHECKING:

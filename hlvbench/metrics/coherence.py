@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..stats import Draws, clusters, seeded
+from ..bootstrap import Draws, clusters, seeded
 from ..text import norm
 from ..types import Annotation, Label, Task
-from .answers import Answers, once_per_task
+from .predictions import Answers, once_per_task
 from .registry import Estimate, metric, over_annotators
 
 BANDS = 3

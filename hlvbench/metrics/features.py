@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import MetricError
 from ..text import in_view, norm
 from ..types import Item, Task
-from .answers import Answers, once_per_task
+from .predictions import Answers, once_per_task
 
 WORD_FEATURES = (
     "words", "characters", "mean_word_length", "type_token_ratio",

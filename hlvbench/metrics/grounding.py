@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws, mean_over_annotators, seeded
+from ..bootstrap import Draws, mean_over_annotators, seeded
 from ..text import in_view
 from ..types import Task
-from .answers import Answers
-from .reduce import encoded
+from .predictions import Answers
+from .projections import encoded
 from .registry import Estimate, Value, metric
 
 View = Literal["raw", "norm"]

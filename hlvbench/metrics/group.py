@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws, every_item_once, mean_over_annotators, ranges
+from ..bootstrap import Draws, every_item_once, mean_over_annotators, ranges
 from ..types import Task
-from .answers import Answers
+from .predictions import Answers
 from .probe import Panel, groups_of, panel
-from .reduce import EMBED, Reduce, View, ceiling, check_embedder, usable
+from .projections import EMBED, Reduce, View, ceiling, check_embedder, usable
 from .registry import Estimate, Value, metric
 
 Fit = Literal["dev", "folds"]

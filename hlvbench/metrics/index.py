@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..bootstrap import Draws
 from ..errors import MetricError
-from ..stats import Draws
 from ..types import Task
-from .answers import Answers
 from .own_match import Within
-from .reduce import EMBED
+from .predictions import Answers
+from .projections import EMBED
 from .registry import REGISTRY, Estimate, Metric, Value, bind, bind_for, metric
 
 _ZERO = 1e-9

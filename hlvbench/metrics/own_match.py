@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..stats import Draws, every_item_once, ranges
+from ..bootstrap import Draws, every_item_once, ranges
 from ..types import Task
-from .answers import Answers, once_per_task
-from .reduce import EMBED, View, ceiling, check_embedder, encoded, people, usable
+from .predictions import Answers, once_per_task
+from .projections import EMBED, View, ceiling, check_embedder, encoded, people, usable
 from .registry import Estimate, Value, metric
 
 Sim = Literal["embed", "chargram"]

@@ -8,10 +8,10 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+from ..bootstrap import clusters, seeded
 from ..errors import MetricError
-from ..stats import clusters, seeded
-from .answers import Answers
-from .reduce import people, residuals, usable
+from .predictions import Answers
+from .projections import people, residuals, usable
 
 GROUPS = 200
 MOST_GROUPS, LEAST_GROUPS = 2000, 20

@@ -20,12 +20,12 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from ..bootstrap import Draws, mean_over_annotators
 from ..errors import MetricError
-from ..stats import Draws, mean_over_annotators
 
 if TYPE_CHECKING:
     from ..types import Task
-    from .answers import Answers
+    from .predictions import Answers
 
 Value = str | int | float
 Variants = tuple[Mapping[str, Value], ...] | Callable[["Task"], tuple[Mapping[str, Value], ...]]

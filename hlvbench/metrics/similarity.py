@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..stats import Draws
+from ..bootstrap import Draws
 from ..text import UNSPACED, mostly_latin, norm
-from .answers import Answers
+from .predictions import Answers
 from .registry import Estimate, metric, over_annotators
 
 View = Literal["raw", "norm"]

@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from ..stats import Draws
+from ..bootstrap import Draws
 from ..types import Task
-from .answers import Answers
 from .features import answer_features, columns, feature_names, train_cuts
+from .predictions import Answers
 from .registry import Estimate, Value, metric, over_annotators
 
 View = Literal["raw", "norm"]

@@ -19,11 +19,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..bootstrap import Draws, clusters, every_item_once, seeded
 from ..errors import MetricError
-from ..stats import Draws, clusters, every_item_once, seeded
-from .answers import Answers, once_per_task
 from .group import only_annotator, same_length
-from .reduce import View, people, usable
+from .predictions import Answers, once_per_task
+from .projections import View, people, usable
 from .registry import Estimate, metric
 
 Reduced = Literal["self", "none"]

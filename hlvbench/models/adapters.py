@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems
-from ..files import dump_json, read_json, sha256_file, sha256_text, write_atomic
+from ..io import dump_json, read_json, sha256_file, sha256_text, write_atomic
 from ..types import Pair, Task
-from .embedded import NAME as EMBEDDED
-from .embedded import fetch_embedded
+from .smollm2 import NAME as EMBEDDED
+from .smollm2 import fetch_embedded
 
 CONFIG, WEIGHTS, RECORD = "adapter_config.json", "adapter_model.safetensors", "hlvbench.json"
 PICKLES = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "adapter_model.pkl")

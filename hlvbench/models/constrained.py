@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from ..prompt import answer_heads
+from ..prompting.prompt import answer_heads
 from ..types import Task
+from .gumbel import gumbel
 from .logprobs import Example, forward
-from .noise import gumbel
-from .prefix import empty_cache, prefill, shared_prefix, shares_prefixes, taken_by
+from .prefix_cache import empty_cache, prefill, shared_prefix, shares_prefixes, taken_by
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ..errors import ModelError
-from ..prompt import render
-from ..reasoning import closed_reasoning, opened_reasoning
+from ..prompting.prompt import render
+from ..prompting.reasoning import closed_reasoning, opened_reasoning
 from ..settings import Settings
 from ..types import Task
 from . import Completion, OutOfMemory, Query
 from .constrained import Choice, Heads, choose, heads_of, line_ends
-from .load import free_memory, is_out_of_memory
-from .noise import GumbelNoise, seed_of
-from .prefix import prefill, shared_prefix, shares_prefixes
+from .gumbel import GumbelNoise, seed_of
+from .loading import free_memory, is_out_of_memory
+from .prefix_cache import prefill, shared_prefix, shares_prefixes
 
 T = TypeVar("T")
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
-from ..prompt import answer_schema
+from ..prompting.prompt import answer_schema
 from ..settings import Service, Settings
 from ..types import Task
 from . import Completion, Query, Refused
 from .adapters import parse_model_map
-from .noise import seed_of
+from .gumbel import seed_of
 
 LONGEST_MESSAGE = 400
 LONGEST_PAUSE = 8.0

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ModelError, all_problems
-from ..files import read_json, sha256_file
+from ..io import read_json, sha256_file
 from ..settings import Settings
 from ..types import Pair, Task
 from . import Completion, Query
+from .adapter_validation import PROBE, load_adapters
 from .adapters import (
     CONFIG,
     WEIGHTS,
@@ -31,9 +32,7 @@ from .adapters import (
     seat,
 )
 from .decode import Decoder
-from .embedded import source_of
-from .gate import PROBE, load_adapters
-from .load import (
+from .loading import (
     check_kind,
     fitting_batch,
     free_memory,
@@ -42,6 +41,7 @@ from .load import (
     load_tokenizer,
     pick_device,
 )
+from .smollm2 import source_of
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .prefix import prefill, shared_prefix, shares_prefixes, taken_by
+from .prefix_cache import prefill, shared_prefix, shares_prefixes, taken_by
 
 if TYPE_CHECKING:
     from torch import Tensor

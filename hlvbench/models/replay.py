@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, all_problems
-from ..files import read_generations, sha256_file
+from ..io import read_generations, sha256_file
 from ..types import Generation, Task
 from . import Completion, Query
 

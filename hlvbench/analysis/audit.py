@@ -1,0 +1,233 @@
+"""People, floors and attacks through every metric; the rules that keep the index from being bought (docs/metrics.md
+section 9)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..baselines.attacker import Attacker
+from ..baselines.attacks import KINDS, SYSTEMS, System, generations
+from ..bootstrap import REPLICATES
+from ..errors import UsageError
+from ..io import dump_json, write_atomic
+from ..metrics import Metric, bind_for
+from ..metrics.index import factor_metrics, index_metric
+from ..metrics.predictions import Embedder
+from ..results.scorecard import score_task
+from ..types import Task
+
+LIMIT = 0.3
+"""What the index of an attack without gold labels stays below."""
+_EXACT = 1e-6
+_SIZES = (1, 10, 50)
+FACTORS = ("decision", "grounding", "imitation", "distinctness")
+
+Row = Mapping[str, Any]
+Result = Mapping[str, Any]
+
+COLUMNS: Mapping[str, str] = {
+    "index": "index", "decision": "label kappa", "grounding": "grounding skill", "imitation": "NIS@10 norm",
+    "distinctness": "own_gain", "imitation_1_raw": "NIS@1 raw", "imitation_10_raw": "NIS@10 raw",
+    "imitation_50_raw": "NIS@50 raw", "imitation_1_norm": "NIS@1 norm", "imitation_50_norm": "NIS@50 norm",
+    "grounding_mrr": "grounding MRR", "own_match": "own_match skill", "c2st": "c2st", "copy": "copy rate",
+    "support": "label support", "accuracy": "label accuracy",
+}  # fmt: skip
+"""Key of a score -> its head in tables. `imitation` is NIS@10 norm, which the index holds."""
+_SHORT = ("index", *FACTORS, "imitation_1_norm", "imitation_50_norm", "own_match", "copy", "accuracy")
+
+
+def audit_metrics(task: Task, embed: str) -> dict[str, Metric]:
+    """The metrics of an audit by their keys in COLUMNS, as the task's scorecard binds them."""
+    bound = partial(bind_for, task)
+    found = {"index": index_metric(task, embed), **factor_metrics(embed, task=task)}
+    for view in ("raw", "norm"):
+        for m in _SIZES:
+            key = "imitation" if (view, m) == ("norm", 10) else f"imitation_{m}_{view}"
+            found[key] = bound("imitation_score", view=view, m=m, embed=embed)
+    return {
+        **found,
+        "grounding_mrr": bound("grounding", view="raw"),
+        "own_match": bound("own_match_skill", view="norm", embed=embed),
+        "c2st": bound("c2st", view="norm"),
+        "copy": bound("copy_rate"),
+        "support": bound("label_support"),
+        "accuracy": bound("label_accuracy"),
+    }
+
+
+def audit(
+    tasks: Sequence[Task],
+    embedder: Embedder,
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    split: str = "test",
+    systems: Sequence[str] | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Score people, floors and attacks on each task and hold them against the rules.
+
+    {"hlvbench", "seed", "replicates", "limit", "tasks": {name: {"task", "split", "systems": [row], "largest"}}}. A row:
+    name, kind, labels (where they come from), missing, scores {key of COLUMNS: value, low, high, floor, note,
+    signature}, rule, broken (what breaks the rule, empty where it holds). largest: the tested attack with the largest
+    index. systems: names of SYSTEMS, all of them by default. UsageError for an unknown name.
+    """
+    unknown = sorted(set(systems or ()) - set(SYSTEMS))
+    if unknown:
+        raise UsageError(f"no audit system {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
+    chosen = [SYSTEMS[name] for name in systems or SYSTEMS]
+    return {
+        "hlvbench": __version__,
+        "seed": seed,
+        "replicates": replicates,
+        "limit": LIMIT,
+        "tasks": {task.name: _of_task(task, embedder, chosen, seed, replicates, split, quiet) for task in tasks},
+    }
+
+
+def _of_task(
+    task: Task, embedder: Embedder, systems: Sequence[System], seed: int, replicates: int, split: str, quiet: bool
+) -> dict[str, Any]:
+    attacker = Attacker(task, split, embedder, seed)
+    rows = []
+    for number, system in enumerate(systems, start=1):
+        if not quiet:
+            print(f"audit {task.name}: {system.name} ({number}/{len(systems)})", file=sys.stderr, flush=True)
+        rows.append(_row(task, attacker, system, seed, replicates, split))
+    return {"task": f"{task.name}@{task.version}", "split": split, "systems": rows, "largest": _largest(rows)}
+
+
+def _row(task: Task, attacker: Attacker, system: System, seed: int, replicates: int, split: str) -> dict[str, Any]:
+    metrics = audit_metrics(task, attacker.embedder.name)
+    document = score_task(
+        task, generations(system, attacker), attacker.embedder, system=system.name, split=split, seed=seed,
+        replicates=replicates, metrics=list(metrics.values()), per_answer=False,
+    ).document  # fmt: skip
+    overall = {s["signature"].split("|", 1)[0]: s for s in document["scores"] if s["annotator"] is None}
+    kept = ("value", "low", "high", "floor", "note", "signature")
+    scores = {key: {k: overall[str(metric)][k] for k in kept} for key, metric in metrics.items()}
+    row = {"name": system.name, "kind": system.kind, "labels": system.labels, "missing": document["missing"]}
+    broken = _broken(system.kind, scores, task.index_without)
+    return {**row, "scores": scores, "rule": KINDS[system.kind], "broken": broken}
+
+
+def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -> str:
+    """What breaks the kind's rule; empty where it holds, or where the index cannot be given."""
+    value = scores["index"]["value"]
+    if kind == "people":
+        wrong = {k: scores[k]["value"] for k in ("index", *FACTORS)}
+        off = [f"{COLUMNS[k]} {_number(v)}" for k, v in wrong.items() if v is not None and abs(v - 1) > _EXACT]
+        return f"{', '.join(off)}: must be 1" if off else ""
+    if value is None or kind not in ("zero", "attack"):
+        return ""
+    if value >= LIMIT:
+        return f"index {_number(value)}: must be below {LIMIT}"
+    # the index is 0 where a factor is, so a factor that may be 0 is an index that may be
+    reaching = [scores[k]["low"] for k in ("index", *FACTORS) if k not in without]
+    if kind == "zero" and value > 0 and all(low is not None and low > 0 for low in reaching):
+        return f"index {_shown(scores['index'])}: 0 must be within its interval"
+    return ""
+
+
+def _largest(rows: Sequence[Row]) -> dict[str, Any] | None:
+    judged = [r for r in rows if r["kind"] in ("zero", "attack") and r["scores"]["index"]["value"] is not None]
+    if not judged:
+        return None
+    best = max(judged, key=lambda r: r["scores"]["index"]["value"])
+    return {"name": best["name"], "index": best["scores"]["index"]["value"]}
+
+
+def broken_rules(result: Result) -> list[str]:
+    """One line per broken rule: task, system, what was got and what must be. Empty: the audit holds."""
+    return [
+        f"{name}: {row['name']}: {row['broken']}"
+        for name, task in result["tasks"].items()
+        for row in task["systems"]
+        if row["broken"]
+    ]
+
+
+def audit_text(result: Result) -> str:
+    """A plain-text table per task for the terminal, and the verdict."""
+    parts = []
+    for task in result["tasks"].values():
+        head = ["system", "kind", "labels", *(COLUMNS[k] for k in _SHORT), "rule"]
+        lines = [head, *([r["name"], r["kind"], r["labels"], *_values(r), _verdict(r)] for r in task["systems"])]
+        widths = [max(len(line[c]) for line in lines) for c in range(len(head))]
+        table = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+        parts.append("\n".join([f"{task['task']} {task['split']}", *table, *_summary(task)]))
+    broken = broken_rules(result)
+    verdict = "\n".join(["rules broken:", *(f"  {line}" for line in broken)]) if broken else "every rule holds"
+    return "\n\n".join([*parts, verdict])
+
+
+def audit_markdown(task: Row) -> str:
+    """One task of an audit as Markdown: verdicts, every score with its interval, signatures."""
+    head = ["system", "kind", "labels", *COLUMNS.values(), "own_match shuffle floor", "rule"]
+    lines = [f"# Audit of {task['task']}, {task['split']}", ""]
+    lines += [f"- {kind}: {rule}" for kind, rule in KINDS.items()]
+    lines += ["", "Values with their 95 % intervals. " + " ".join(_summary(task)), ""]
+    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in task["systems"]:
+        scores = row["scores"]
+        cells = [row["name"], row["kind"], row["labels"], *(_shown(scores[k]) for k in COLUMNS)]
+        cells += [_number(scores["own_match"]["floor"]), row["broken"] or _verdict(row)]
+        lines.append("| " + " | ".join(cells) + " |")
+    if task["systems"]:
+        lines += ["", "Signatures:", ""]
+        lines += [f"- {COLUMNS[k]}: `{task['systems'][0]['scores'][k]['signature']}`" for k in COLUMNS]
+    return "\n".join(lines) + "\n"
+
+
+def write_audit(result: Result, out: Path) -> list[Path]:
+    """Write OUT/<task>/audit.json and audit.md; returns the paths."""
+    written = []
+    shared = {k: v for k, v in result.items() if k != "tasks"}
+    for name, task in result["tasks"].items():
+        for path, text in (
+            (out / name / "audit.json", dump_json({**shared, **task})),
+            (out / name / "audit.md", audit_markdown(task)),
+        ):
+            write_atomic(path, text)
+            written.append(path)
+    return written
+
+
+def _summary(task: Row) -> list[str]:
+    lines = []
+    if task["largest"]:
+        lines.append(f"Largest tested attack: {task['largest']['name']}, index {_number(task['largest']['index'])}.")
+    above = [
+        f"{r['name']} {_number(r['scores']['index']['value'])}"
+        for r in task["systems"]
+        if r["kind"] == "gold" and (r["scores"]["index"]["value"] or 0) >= LIMIT
+    ]
+    return [*lines, f"Reported, not tested, and not below {LIMIT}: {', '.join(above)}."] if above else lines
+
+
+def _verdict(row: Row) -> str:
+    if row["broken"]:
+        return "BROKEN"
+    if row["scores"]["index"]["value"] is None:
+        return f"no index: {row['scores']['index']['note']}"
+    return "not tested" if row["kind"] == "gold" else "holds"
+
+
+def _values(row: Row) -> list[str]:
+    return [_number(row["scores"][key]["value"]) for key in _SHORT]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _shown(score: Row) -> str:
+    """Value and interval."""
+    if score["value"] is None or score["low"] is None:
+        return _number(score["value"])
+    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

@@ -1,0 +1,90 @@
+"""The learning curve of a method: its scores against how many train items of an annotator it was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..generation.run import SETTINGS, read_scores
+from ..io import dump_json, read_json, write_atomic
+from ..metrics.index import FACTORS
+from ..results.rows import INDEX, by_metric
+from .plots import curve_png
+
+Curve = dict[str, Any]
+
+
+def curve(runs: Sequence[Path]) -> Curve:
+    """The index and its factors of runs that differ in `--history`.
+
+    Args:
+        runs: Run folders, of any methods; several of one method (model, adapters, prompt, answers) make a line.
+
+    Returns:
+        {"tasks": {task@version: {method: [point]}}}; a point: history (None: all records), the run, and
+        {index and factors: {value, low, high, note}}. Points of a method are ordered by history, all records last.
+
+    Raises:
+        RunError: A folder holds no scores, or two runs of a method have the same history.
+    """
+    tasks: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for folder in runs:
+        documents = read_scores(folder)
+        settings = read_json(folder / SETTINGS)
+        method = _method(settings)
+        for document in documents:
+            found = by_metric(document["scores"])
+            scores = {name: {k: found[name][k] for k in ("value", "low", "high", "note")} for name in found}
+            point = {"history": settings.get("history"), "run": str(folder), "scores": scores}
+            points = tasks.setdefault(document["task"], {}).setdefault(method, [])
+            if twin := next((p for p in points if p["history"] == point["history"]), None):
+                raise RunError(f"{twin['run']} and {folder} are both {method} with a history of {_shown(point)}")
+            points.append(point)
+    for methods in tasks.values():
+        for points in methods.values():
+            points.sort(key=lambda p: float("inf") if p["history"] is None else p["history"])
+    return {"tasks": tasks}
+
+
+def curve_markdown(result: Curve) -> str:
+    """A table per task: a row per method and history."""
+    lines = []
+    for task, methods in result["tasks"].items():
+        lines += [f"## {task}", "", f"| method | history | {' | '.join((INDEX, *FACTORS))} |",
+                  "|---|---:|" + "---:|" * (1 + len(FACTORS))]  # fmt: skip
+        for method, points in methods.items():
+            for point in points:
+                cells = [method, _shown(point), *(_cell(point["scores"].get(name)) for name in (INDEX, *FACTORS))]
+                lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def write_curve(result: Curve, out: Path) -> list[Path]:
+    """Write curve.json, curve.md and a curve-<task>.png per task below `out`; returns the paths."""
+    files: dict[str, str | bytes] = {"curve.json": dump_json(result), "curve.md": curve_markdown(result)}
+    for task, methods in result["tasks"].items():
+        files[f"curve-{task.partition('@')[0].replace('/', '-')}.png"] = curve_png(task, methods, (INDEX, *FACTORS))
+    for name, content in files.items():
+        write_atomic(out / name, content)
+    return [out / name for name in files]
+
+
+def _method(settings: Mapping[str, Any]) -> str:
+    constrained = settings.get("answers") == "constrained"
+    parts = [str(settings["model"]), str(settings["prompt"]), "adapters" if settings.get("adapter_dir") else "",
+             "constrained" if constrained else ""]  # fmt: skip
+    return ", ".join(filter(None, parts))
+
+
+def _cell(score: Mapping[str, Any] | None) -> str:
+    if score is None or score["value"] is None:
+        return "–"
+    ends = "" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]"
+    return f"{score['value']:.3f}{ends}"
+
+
+def _shown(point: Mapping[str, Any]) -> str:
+    return "all" if point["history"] is None else str(point["history"])

@@ -1,0 +1,136 @@
+"""Results for others: submit, check, leaderboard."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .options import Merge, add_verb, out_option, pairs
+
+
+def add(verbs: Any) -> None:
+    _submit_options(add_verb(verbs, "submit", _submit, "write submissions/<date>_<name>/ from a run", task=False))
+    text = "OK / WARN / ERROR lines of submissions; re-scores from the raw text"
+    checked = add_verb(verbs, "check", _check, text, task=False)
+    checked.add_argument("places", nargs="+", type=Path, metavar="DIR", help="submission folders")
+    checked.add_argument("--write", action="store_true", help="record [verified] in submission.toml if all is well")
+    checked.add_argument("--new", action="store_true", help="of a submitter: a [verified] of one's own is an error")
+    checked.add_argument("--no-rescore", action="store_true", help="leave out scoring again, which takes a while")
+    board = add_verb(verbs, "leaderboard", _leaderboard, "submissions/ -> leaderboard/", task=False)
+    board.add_argument("--check", action="store_true", help="write nothing; 1 if leaderboard/ is not up to date")
+    board.add_argument(
+        "--submissions", type=Path, default=Path("submissions"), metavar="DIR", help="(default: %(default)s)"
+    )
+    out_option(board)
+
+
+def _submit_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a finished, scored run folder")
+    add("--name", required=True, help="of the folder: small letters, digits, - and .")
+    add("--authors", type=words, default=(), metavar="NAME,...", help="who stands behind the system")
+    add("--system", help="its name on the page (default: from the run)")
+    add("--method", help="base, icl, vp, vp-icl, sft, capo, adapter or other (default: from the run)")
+    add("--description", default="")
+    add("--link", type=pairs, default={}, action=Merge, metavar="KIND=URL", help="paper, code, model or homepage")
+    add("--trained-on", type=words, metavar="SPLIT,...", help="splits that training read: train, dev, test, or none")
+    add("--annotators", help="whose records training read (default: each adapter its annotator's own)")
+    add("--lewidi", action="store_true", help="training read LeWiDi data")
+    add("--contaminated", action="store_true", help="the model may have seen test material: the row is marked")
+    add("--training-note", default="", help="anything else that training read")
+    add("--not-distributed", action="store_true", help="others cannot get the model")
+    add("--hardware", help="(default: the run's device)")
+    add("--hours", type=float, help="of work of that hardware (default: the run's wall time)")
+    add("--usd", type=float, help="what it cost")
+    add("--date", type=_day, metavar="YYYY-MM-DD", help="(default: today)")
+    out_option(parser)
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+    from ..submissions import About, Desk, submit
+
+    _whole_only(arguments)
+    about = About(
+        authors=arguments.authors, system=arguments.system, method=arguments.method, description=arguments.description,
+        links=arguments.link, trained_on=arguments.trained_on, annotators=arguments.annotators,
+        lewidi=arguments.lewidi, contaminated=arguments.contaminated, training_note=arguments.training_note,
+        distributed=False if arguments.not_distributed else None, hardware=arguments.hardware, hours=arguments.hours,
+        usd=arguments.usd, date=arguments.date,
+    )  # fmt: skip
+    folder, findings = submit(
+        arguments.run, name=arguments.name, about=about, root=arguments.out or Path("submissions"),
+        desk=Desk(arguments.data_dir, arguments.tasks_dir),
+    )  # fmt: skip
+    for finding in findings:
+        if finding.level != "OK" and not arguments.quiet:
+            print(finding, file=sys.stderr)
+    print(json.dumps({"submission": str(folder)}) if arguments.json else folder)
+
+
+def _whole_only(arguments: argparse.Namespace) -> None:
+    """These verbs share the common options, but rows are the whole test split under seed 0."""
+    given = [f"--{name} {getattr(arguments, name)}" for name in ("limit", "seed") if getattr(arguments, name)]
+    if given:
+        raise UsageError(f"{', '.join(given)}: a submission is the whole test split, seed 0; leave it out")
+
+
+def _each(places: Sequence[Path]) -> list[Path]:
+    """The places, a folder of submissions replaced by what it holds."""
+    found = []
+    for place in places:
+        inside = sorted(p.parent for p in place.glob("*/submission.toml"))
+        found += inside if inside and not (place / "submission.toml").exists() else [place]
+    return found
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a date like 2026-05-27 was expected, got {text!r}") from None
+
+
+def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    from ..submissions import Desk, check
+
+    _whole_only(arguments)
+    desk, failed, told = Desk(arguments.data_dir, arguments.tasks_dir), False, []
+    for place in _each(arguments.places):
+        if not arguments.quiet:
+            print(f"checking {place}", file=sys.stderr, flush=True)
+        findings = check(place, desk=desk, write=arguments.write, rescore=not arguments.no_rescore, new=arguments.new)
+        failed |= bool(findings.errors())
+        told.append({"submission": str(place), "findings": [vars(f) for f in findings]})
+        if not arguments.json:
+            counts = [f"{sum(f.level == level for f in findings)} {level}" for level in ("OK", "WARN", "ERROR")]
+            print("\n".join([f"{place}", *map(str, findings), f"{', '.join(counts)}\n"]), flush=True)
+    if arguments.json:
+        print(json.dumps(told, indent=1))
+    return 1 if failed else 0
+
+
+def _leaderboard(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    from ..leaderboard import build, stale
+
+    _whole_only(arguments)
+    out = arguments.out or Path("leaderboard")
+    if arguments.check:
+        differing = stale(arguments.submissions, out)
+        for name in differing:
+            print(f"{out / name} is not what {arguments.submissions}/ makes; {differing[name]}", file=sys.stderr)
+        if arguments.json:
+            print(json.dumps({"stale": list(differing)}))
+        return 1 if differing else 0
+    files = build(arguments.submissions, out)
+    print(json.dumps([str(f) for f in files]) if arguments.json else "\n".join(map(str, files)))
+    return 0

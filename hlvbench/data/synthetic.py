@@ -1,0 +1,327 @@
+"""A task of our own making whose annotators differ by known amounts, for the demo, tests and experiments.
+
+An item is a context with three facts (how many, who, where) and a statement that agrees with each fact,
+leaves it open or conflicts with it. `support` in [0, 1] is the mean of the three (1, 1/2, 0). An annotator
+decides by two thresholds on the support and writes by habits: see `Habit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import permutations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bootstrap import seeded
+from ..errors import TaskError, all_problems
+from ..io import dump_line, sha256_text
+from ..types import Annotation, Item, Label, Task
+from . import Source, TaskSpec
+
+OPTIONS = ("annotators", "sizes", "style_distance", "content_distance", "thresholds", "per_item", "seed")
+
+LEVELS = 7
+"""Supports are 0/6, 1/6 … 6/6; every split holds them in equal numbers."""
+LABELS = ("neutral", "entailment", "contradiction")
+SCORES = tuple(range(-5, 6))
+FIELDS = {"context": "Context", "statement": "Statement"}
+INSTRUCTION = "Decide the label (entailment, neutral, contradiction) and explain your decision."
+SCORE_INSTRUCTION = "Decide an integer score between -5 and 5 and explain your decision."
+
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+NUMBERS = "two three four five six seven eight nine".split()
+AGENTS = "nurses farmers painters students sailors bakers teachers drummers clowns gardeners".split()
+VERBS = "painted cleaned carried sold moved found measured covered hid repaired".split()
+OBJECTS = (
+    "boat door table lamp piano wagon tent clock statue fence bench drum kite basket mirror ladder carpet "
+    "bicycle cupboard kettle globe mask sledge barrel"
+).split()
+PLACES = tuple(
+    f"{where} the {name}"
+    for where, names in {
+        "in": "harbour garden library",
+        "at": "station market museum",
+        "near": "bridge castle river",
+    }.items()
+    for name in names.split()
+)
+FACTS = {"number": NUMBERS, "agent": AGENTS, "place": PLACES}
+OPEN = {"number": "some", "agent": "people", "place": "somewhere"}
+
+OPENINGS = ("I see that", "Clearly,", "To me", "Note that", "As I read it,", "Well,", "Here", "My reason is that")
+SPEAKS = {"number": "counts", "agent": "names", "place": "is set"}
+BOTH = {"number": "count", "agent": "name", "place": "are set"}
+VERDICTS = {
+    "entailment": ("so it follows", "so it is true"),
+    "neutral": ("so it may be", "so it stays open"),
+    "contradiction": ("so it cannot be", "so it is false"),
+}
+
+
+@dataclass(frozen=True)
+class Habit:
+    """How one annotator decides and writes.
+
+    low, high: contradiction if support < low, entailment if support ≥ high, neutral between.
+    facts: the facts of an item in the order in which this annotator speaks of them (what is said).
+    The rest is style (how it is said): `length` 1 = one fact, 2 = a fact and a verdict, 3 = two facts and a verdict.
+    """
+
+    low: float
+    high: float
+    facts: tuple[str, ...]
+    opening: str
+    length: int
+    quotes: bool
+    hedges: bool
+    period: bool
+    lower: bool
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What an item says: the facts of context and statement by name, and what is equal in both."""
+
+    day: str
+    verb: str
+    thing: str
+    context: Mapping[str, str]
+    statement: Mapping[str, str]
+
+    def state(self, fact: str) -> int:
+        """2 = the statement agrees with the context, 1 = it leaves the fact open, 0 = it conflicts."""
+        said = self.statement[fact]
+        return 2 if said == self.context[fact] else int(said == OPEN[fact])
+
+    @property
+    def level(self) -> int:
+        """Support in sixths: 0 … 6."""
+        return sum(self.state(fact) for fact in FACTS)
+
+    @property
+    def text(self) -> dict[str, str]:
+        """The two input texts."""
+        c, s = self.context, self.statement
+        place = s["place"][0].upper() + s["place"][1:]
+        return {
+            "context": f"On {self.day} {c['number']} {c['agent']} {self.verb} the {self.thing} {c['place']}.",
+            "statement": f"{place} {s['number']} {s['agent']} {self.verb} the {self.thing}.",
+        }
+
+
+def annotator_habits(count: int, thresholds: Sequence[tuple[float, float]] | None = None) -> tuple[Habit, ...]:
+    """The habits of annotators 1 … count; annotator k is the same person however many there are.
+
+    The first 64 write differently from each other, and the first 3 differ in every threshold. `thresholds`
+    (low, high per annotator, repeated in turn where there are fewer pairs than annotators) replaces the defaults.
+    """
+    orders = tuple(permutations(FACTS))
+    # halves of sixths, so that no support lies on a threshold
+    lows, highs = (1.5 / 6, 0.5 / 6, 2.5 / 6), (3.5 / 6, 5.5 / 6, 4.5 / 6)
+    habits = []
+    for k in range(count):
+        turn = k // len(OPENINGS)
+        low, high = thresholds[k % len(thresholds)] if thresholds else (lows[k % 3], highs[(k + k // 3) % 3])
+        habits.append(
+            Habit(
+                low=low, high=high, facts=orders[(2 * k + k // 3) % len(orders)],
+                opening=OPENINGS[k % len(OPENINGS)],
+                length=(2, 2, 1, 3)[(k + turn) % 4],
+                quotes=(k + turn) % 4 in (1, 2),
+                hedges=(k % 4 == 2) != (turn % 8 >= 4),
+                period=(k + turn) % 2 == 0,
+                lower=(k + turn // 2) % 4 == 3,
+            )
+        )  # fmt: skip
+    return tuple(habits)
+
+
+def decide(level: int, habit: Habit, kind: str = "nominal") -> Label:
+    """The label of an item of this level; for an ordinal task the thresholds lie at scores -2 and 2."""
+    support = level / (LEVELS - 1)
+    if kind == "nominal":
+        return "contradiction" if support < habit.low else "entailment" if support >= habit.high else "neutral"
+    middle, gap = (habit.low + habit.high) / 2, habit.high - habit.low
+    return int(np.clip(np.rint(4 * (support - middle) / gap), SCORES[0], SCORES[-1]))
+
+
+def disagreement(first: Habit, second: Habit) -> float:
+    """The share of items to which two annotators give different labels."""
+    return sum(decide(level, first) != decide(level, second) for level in range(LEVELS)) / LEVELS
+
+
+def explain(scene: Scene, label: Label, style: Habit, facts: Sequence[str], rng: np.random.Generator) -> str:
+    """An explanation in a style, of the first of `facts`; synonyms are drawn, so that nobody is a constant."""
+    clauses = [_clause(scene, fact, style.quotes, rng) for fact in facts[: 2 if style.length == 3 else 1]]
+    said = f"{style.opening} for the {scene.thing} {' and '.join(clauses)}"
+    if style.length > 1:
+        said += f", {VERDICTS[_verdict(label)][rng.integers(2)]}"
+    if style.hedges:
+        said += ", I suppose"
+    if style.period:
+        said += "."
+    return said.lower() if style.lower else said
+
+
+def _clause(scene: Scene, fact: str, quotes: bool, rng: np.random.Generator) -> str:
+    here, there, second = scene.context[fact], scene.statement[fact], bool(rng.integers(2))
+    if quotes:
+        same, unsaid, other = f'"{here}" is said twice', f'"{here}" is left out', f'"{here}" is not "{there}"'
+        if second:
+            same, unsaid, other = f'"{here}" is repeated', f'"{here}" is missing', f'"{here}" became "{there}"'
+    else:
+        same = f"{'the two' if second else 'both'} texts {BOTH[fact]} {here}"
+        unsaid = f"{'just' if second else 'only'} the context {SPEAKS[fact]} {here}"
+        other = f"the context {SPEAKS[fact]} {here} {'but' if second else 'while'} the statement {SPEAKS[fact]} {there}"
+    return (other, unsaid, same)[scene.state(fact)]
+
+
+def _verdict(label: Label) -> str:
+    if isinstance(label, str):
+        return label
+    return "contradiction" if label < -1 else "entailment" if label > 1 else "neutral"
+
+
+def draw_scene(level: int, rng: np.random.Generator) -> Scene:
+    """A scene of this level: facts drawn evenly, and the ways to reach the level, too."""
+    ways = [states for states in product(range(3), repeat=len(FACTS)) if sum(states) == level]
+    states = ways[rng.integers(len(ways))]
+    context, statement = {}, {}
+    for (fact, words), state in zip(FACTS.items(), states, strict=True):
+        true, false = rng.choice(len(words), 2, replace=False)
+        context[fact] = words[true]
+        statement[fact] = (words[false], OPEN[fact], words[true])[state]
+    day, verb, thing = (words[rng.integers(len(words))] for words in (DAYS, VERBS, OBJECTS))
+    return Scene(day, verb, thing, context, statement)
+
+
+def draw_scenes(count: int, rng: np.random.Generator, used: set[str]) -> list[Scene]:
+    """Scenes with the levels in equal numbers, in random order; no text of `used` (which grows) comes again."""
+    scenes: list[Scene] = []
+    for level in rng.permutation(np.arange(count) % LEVELS):
+        for _ in range(1000):
+            scene = draw_scene(int(level), rng)
+            if used.isdisjoint(scene.text.values()):
+                break
+        else:
+            raise TaskError(f"synthetic task: no new text after {len(scenes)} items; ask for fewer items")
+        used.update(scene.text.values())
+        scenes.append(scene)
+    return scenes
+
+
+def synthetic_task(
+    annotators: int = 4,
+    items: tuple[int, int, int] = (300, 60, 100),
+    style_distance: float = 1.0,
+    content_distance: float | None = None,
+    thresholds: Sequence[tuple[float, float]] | None = None,
+    per_item: int | None = None,
+    kind: str = "nominal",
+    seed: int = 0,
+    habits: Sequence[Habit] | None = None,
+    name: str = "synthetic",
+) -> Task:
+    """A task made from its arguments alone; no text stands in two items.
+
+    items: sizes of train, dev and test. style_distance d in [0, 1]: an explanation is written in the annotator's
+    own style with probability d, else in the style of an annotator drawn evenly, so the distributions of two
+    annotators' texts lie d times as far apart (total variation) as at d = 1. content_distance: the same for
+    which facts are spoken of (default: as style_distance; 0 and 0: nothing but the label tells annotators apart).
+    per_item: annotators drawn for each item (default: all). habits: other annotators than `annotator_habits` gives.
+    """
+    content = style_distance if content_distance is None else content_distance
+    everyone = tuple(habits) if habits is not None else annotator_habits(annotators, thresholds)
+    _check(everyone, items, style_distance, content, per_item, kind)
+    names = tuple(f"Ann{k + 1}" for k in range(len(everyone)))
+    rng, used = seeded("synthetic items", seed, items), set[str]()
+    scenes: dict[str, Scene] = {}
+    splits = {}
+    for split, size in zip(("train", "dev", "test"), items, strict=True):
+        ids = [str(len(scenes) + i + 1) for i in range(size)]
+        scenes |= zip(ids, draw_scenes(size, rng, used), strict=True)
+        splits[split] = tuple(ids)
+    records = []
+    for item, scene in scenes.items():
+        rota = seeded("synthetic annotators", seed, item).permutation(len(names))
+        for k in sorted(rota[:per_item].tolist()):
+            label = decide(scene.level, everyone[k], kind)
+            text = _written(scene, label, k, everyone, (style_distance, content), seeded("record", seed, item, k))
+            records.append(Annotation(item, names[k], label, text))
+    labels: tuple[Label, ...] = LABELS if kind == "nominal" else SCORES
+    return Task(
+        name=name, version="1", kind=kind, labels=labels, priority=labels,
+        instruction=INSTRUCTION if kind == "nominal" else SCORE_INSTRUCTION,
+        fields=FIELDS, annotators=names,
+        items={item: Item(item, scene.text) for item, scene in scenes.items()},
+        records=tuple(records), splits=splits,
+    )  # fmt: skip
+
+
+def load(spec: TaskSpec, data_dir: Path | None) -> Source:
+    """The task that the options of a task.toml describe (see `synthetic_task`); nothing is read from `data_dir`."""
+    options = dict(spec.options)
+    problems = [*spec.problems, *_type_problems(options)]
+    expected = LABELS if spec.kind == "nominal" else SCORES
+    if set(spec.labels) != set(expected):
+        problems.append(f"labels: a synthetic {spec.kind} task has {', '.join(map(str, expected))}")
+    if set(spec.fields) != set(FIELDS):
+        problems.append(f"fields: a synthetic task has {', '.join(FIELDS)}, got {', '.join(spec.fields)}")
+    if problems:
+        raise TaskError(all_problems(f"{spec.folder / 'task.toml'}:", problems))
+    items = tuple(options.pop("sizes", (300, 60, 100)))
+    task = synthetic_task(**options, items=items, kind=spec.kind, name=spec.name)
+    made = "".join(map(dump_line, [*map(asdict, task.items.values()), *map(asdict, task.records)]))
+    return Source(tuple(task.items.values()), task.records, sha256={"made": sha256_text(made)}, splits=task.splits)
+
+
+def _type_problems(options: Mapping[str, Any]) -> list[str]:
+    number = (int, float)
+
+    def is_list(value: object, of: tuple[type, ...]) -> bool:
+        return isinstance(value, list | tuple) and all(isinstance(v, of) and type(v) is not bool for v in value)
+
+    def fits(key: str, value: object) -> bool:
+        if key == "sizes":
+            return is_list(value, (int,))
+        if key == "thresholds":
+            return isinstance(value, list) and all(is_list(pair, number) and len(pair) == 2 for pair in value)
+        return isinstance(value, number if "distance" in key else int) and type(value) is not bool
+
+    wanted = dict.fromkeys(OPTIONS, "a whole number") | {
+        "sizes": "three whole numbers",
+        "thresholds": "pairs of numbers [low, high]",
+        "style_distance": "a number in [0, 1]",
+        "content_distance": "a number in [0, 1]",
+    }
+    return [f"{key} = {value!r}: expected {wanted[key]}" for key, value in options.items() if not fits(key, value)]
+
+
+def _written(
+    scene: Scene, label: Label, own: int, habits: Sequence[Habit], distances: tuple[float, float],
+    rng: np.random.Generator,
+) -> str:  # fmt: skip
+    """The explanation of annotator `own`: his style and his facts, each with the probability of its distance."""
+    style, facts = (habits[own if rng.random() < d else int(rng.integers(len(habits)))] for d in distances)
+    return explain(scene, label, style, facts.facts, rng)
+
+
+def _check(
+    habits: Sequence[Habit], items: Sequence[int], style: float, content: float, per_item: int | None, kind: str
+) -> None:
+    checks = {
+        f"annotators = {len(habits)}: at least 2 are needed": len(habits) >= 2,
+        f"sizes = {list(items)}: three sizes, none negative, are needed": len(items) == 3 and min(items) >= 0,
+        f"style_distance = {style}: a number in [0, 1] is needed": 0 <= style <= 1,
+        f"content_distance = {content}: a number in [0, 1] is needed": 0 <= content <= 1,
+        f"per_item = {per_item}: 1 to {len(habits)} is needed": per_item is None or 1 <= per_item <= len(habits),
+        f"kind = {kind!r}: nominal or ordinal is needed": kind in ("nominal", "ordinal"),
+        "thresholds: pairs 0 ≤ low < high ≤ 1 are needed": all(0 <= h.low < h.high <= 1 for h in habits),
+    }
+    if not all(checks.values()):
+        raise TaskError(
+            all_problems("synthetic task: wrong options", [text for text, good in checks.items() if not good])
+        )

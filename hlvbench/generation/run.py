@@ -1,0 +1,368 @@
+"""The main job as Python functions: generate, score, run. The command line adds nothing but words."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..baselines.attacks import SYSTEMS as ATTACKS
+from ..baselines.attacks import AttackModel
+from ..bootstrap import REPLICATES
+from ..data.task import cut_history, load_tasks
+from ..embeddings import load_embedder
+from ..errors import RunError, UsageError, all_problems
+from ..io import dump_json, dump_line, read_generations, read_json, sha256_text, write_atomic
+from ..lock import locked
+from ..models import Model, Query
+from ..processes import ALONE, Share
+from ..prompting.prompt import Prompter
+from ..prompting.value_profile import counted_profile, profile_request
+from ..provenance import provenance
+from ..results import write_report
+from ..results.scorecard import Scored, score_task
+from ..settings import Service, Settings, asked_by
+from ..types import Task
+from .generate import finished_facts, plan_summary
+from .generate import generate as generate_task
+from .open_model import open_models
+
+SETTINGS = "settings.json"
+
+
+def generate(
+    settings: Settings,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    batch_size: int | str = "auto",
+    resume: bool = True,
+    quiet: bool = False,
+    command: Sequence[str] = (),
+    service: Service | None = None,
+    share: Share = ALONE,
+) -> Path:
+    """Write the raw text of every question below the run folder, which is returned; resumes by itself.
+
+    share: of several processes with the same arguments each takes its part of the batches; the files are those of
+    one process, and are there when the last one has ended (`complete`).
+    """
+    settings.check()
+    if not (resume or share.alone):
+        raise UsageError("--no-resume by several processes would delete what the others made; remove the run folder")
+    folder = out or Path("runs") / settings.folder()
+    started = time.time()
+    tasks = _load(settings, data_dir, tasks_dir)
+    claim(folder, settings)
+    models = _open(settings, tasks, service)
+    write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
+    facts: dict[str, Any] = {}
+    for task in tasks:
+        model = models[task.name]
+        if not (quiet or share.rank):
+            _warn_of_format(task, model, settings)
+        prompter = make_prompter(task, model, settings, folder / task.name)
+        generate_task(
+            task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
+            annotators=settings.annotator, samples=settings.samples, batch_size=batch_size, settings=asdict(settings),
+            resume=resume, quiet=quiet or share.rank > 0, rank=share.rank, world=share.world,
+        )  # fmt: skip
+        facts[task.name] = {
+            "version": task.version,
+            "data_sha256": dict(task.data_sha256),
+            "shots_fewest": min(prompter.shots_given, default=None),
+            "model": model.describe(),
+        }
+    with locked(folder / ".lock.last", wait=True):
+        if complete(folder):
+            facts = {name: known | _of_answers(folder / name) for name, known in facts.items()}
+            if share.alone or not _recorded(folder, facts):
+                write_manifest(folder, settings, facts, command, time.time() - started)
+    return folder
+
+
+def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
+    """Say once what to use where a base model is asked without an example of the format."""
+    # `prompt.render` ends a prompt so where there is no chat template
+    bare = model.prompt_text("?") == "?\n"
+    if bare and settings.prompt == "base" and settings.answers == "free":
+        print(
+            f"{task.name}: {settings.model} has no chat template: under --prompt base it will hardly answer in the "
+            "format; use --answers constrained, or --prompt icl",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+
+
+def complete(folder: Path) -> bool:
+    """Whether every answer of a run is there; of several processes, the last one to end makes it so."""
+    return all(finished_facts(folder / name) for name in read_json(folder / SETTINGS)["task"])
+
+
+def _recorded(folder: Path, facts: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the manifest is that of these answers: several processes may see the last one come."""
+    path, key = folder / "manifest.json", "generations_sha256"
+    there = read_json(path)["tasks"] if path.exists() else {}
+    return {name: known.get(key) for name, known in there.items()} == {n: known[key] for n, known in facts.items()}
+
+
+def _of_answers(folder: Path) -> dict[str, Any]:
+    rows = read_generations(folder / "generations.jsonl")
+    return {
+        "prompts_sha256": sha256_text("".join(r.prompt_sha256 for r in rows)),
+        "new_tokens": sum(r.new_tokens for r in rows),
+        "cut_at_token_limit": sum(r.finish == "length" for r in rows),
+        "ended_in_error": sum(r.finish == "error" for r in rows),
+        **(finished_facts(folder) or {}),
+    }
+
+
+def _open(settings: Settings, tasks: Sequence[Task], service: Service | None) -> Mapping[str, Model]:
+    """One model per task name; attacks stand on a floor above the other models."""
+    name = settings.model.removeprefix("attack:")
+    if name == settings.model:
+        return open_models(settings, tasks, service)
+    if name not in ATTACKS:
+        raise UsageError(f"--model {settings.model}: no such attack; there are {', '.join(ATTACKS)}")
+    embedder = load_embedder()
+    return {t.name: AttackModel(name, t, settings.split, embedder, settings.seed) for t in tasks}
+
+
+def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) -> Prompter:
+    """The prompts of a run; profiles are saved in the run and read back by a resumed one."""
+    profiles = _profiles(task, model, settings, folder) if "vp" in settings.prompt else None
+    nearest = "icl" in settings.prompt and settings.shot_pick == "nearest"
+    room = None if model.context is None else model.context - settings.max_new_tokens
+    return Prompter(
+        task, settings.prompt, shots=settings.shots, pick=settings.shot_pick, seed=settings.seed,
+        profiles=profiles, embedder=load_embedder() if nearest else None,
+        fits=lambda content: room is None or model.count_tokens(content) <= room,
+    )  # fmt: skip
+
+
+def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dict[str, str]:
+    path = folder / "profiles.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    # of several processes one writes the profiles, and the others read the same
+    with locked(folder / ".lock.profiles", wait=True):
+        if path.exists():
+            return dict(read_json(path))
+        if settings.profile == "counted":
+            found = {a: counted_profile(task, a) for a in task.asked(settings.annotator)}
+        else:
+            found = {a: _written_profile(task, a, model, settings) for a in task.asked(settings.annotator)}
+        write_atomic(path, dump_json(found))
+        return found
+
+
+def _written_profile(task: Task, annotator: str, model: Model, settings: Settings) -> str:
+    """Ask the model; as many records as fit its context stand in the request."""
+    room = None if model.context is None else model.context - settings.max_new_tokens
+    for records in range(settings.shots, 0, -1):
+        request = profile_request(task, annotator, settings.seed, records)
+        if room is None or model.count_tokens(request) <= room:
+            text = model.answer([Query("profile", annotator, 0, request)])[0].text.strip()
+            if not text:
+                raise RunError(f"{task.name}: the model wrote an empty profile for {annotator}; use --profile counted")
+            return text
+    raise RunError(f"{task.name}: no record of {annotator} fits the model's context; use --profile counted")
+
+
+def claim(folder: Path, settings: Settings) -> None:
+    """Refuse a folder that holds anything but a run with these settings, naming every difference."""
+    path = folder / SETTINGS
+    if path.exists():
+        there, mine = read_json(path), json.loads(json.dumps(asdict(settings)))
+        differing = sorted(k for k in {*mine, *there} if mine.get(k) != there.get(k))
+        if differing:
+            raise RunError(all_problems(
+                f"{folder} holds a run with other settings; choose another --out, or remove it:",
+                [f"{k}: there {there.get(k)!r}, now {mine.get(k)!r}" for k in differing],
+            ))  # fmt: skip
+    elif folder.exists() and any(not p.name.startswith(f".{SETTINGS}") for p in folder.iterdir()):
+        # such a file is what another process of the same run is about to put in place
+        raise RunError(f"{folder} exists and is not a run of hlvbench; choose another --out")
+
+
+def _load(settings: Settings, data_dir: Path | None, tasks_dir: Path | None) -> tuple[Task, ...]:
+    tasks = load_tasks(settings.task, data_dir, tasks_dir)
+    without = [t.name for t in tasks if not t.splits.get(settings.split)]
+    if without:
+        raise UsageError(f"no items in split {settings.split!r} of {', '.join(without)}")
+    for task in tasks:
+        strange = [a for a in settings.annotator or () if not any(a in t.annotators for t in tasks)]
+        if strange or (settings.annotator and not task.asked(settings.annotator)):
+            names = ", ".join(strange or settings.annotator or ())
+            raise UsageError(f"--annotator {names}: not of task {task.name}; there are {', '.join(task.annotators)}")
+    return tuple(cut_history(task.asking(settings.annotator), settings.history, settings.seed) for task in tasks)
+
+
+def dry_run(
+    settings: Settings,
+    *,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    batch_size: int | str = "auto",
+    service: Service | None = None,
+) -> dict[str, Any]:
+    """What a run would ask and about how long it would take, per task; nothing is kept."""
+    settings.check()
+    tasks = _load(settings, data_dir, tasks_dir)
+    models = _open(settings, tasks, service)
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for task in tasks:
+            model = models[task.name]
+            prompter = make_prompter(task, model, settings, Path(scratch) / task.name)
+            found[task.name] = plan_summary(
+                task, model, prompter.content, split=settings.split, limit=settings.limit,
+                annotators=settings.annotator, samples=settings.samples, batch_size=batch_size,
+                max_new_tokens=settings.max_new_tokens,
+                # a server may ask a price for an answer that nobody keeps
+                time_one=not settings.model.startswith("endpoint:"),
+            )  # fmt: skip
+    return found
+
+
+def score(
+    place: Path,
+    *,
+    task: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    only_answered: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """(Re-)score a run folder in place, or a bare generations.jsonl into `out`; returns the folder of the scores.
+
+    only_answered: questions without a row are left out of every number instead of counted as missing; the
+    signatures say `only:`.
+    """
+    if not place.exists():
+        raise UsageError(f"{place}: no such run folder or file")
+    if place.is_dir():
+        if not (place / SETTINGS).exists():
+            raise RunError(f"{place} is no run folder: it has no {SETTINGS}; a bare file needs --task")
+        recorded = read_json(place / SETTINGS)
+        names = [task] if task else list(recorded["task"])
+        asked = (split or recorded["split"], limit or recorded["limit"])
+        if out is None and (only_answered or asked != (recorded["split"], recorded["limit"])):
+            others = f"split {asked[0]}, limit {asked[1]}{', only answered questions' if only_answered else ''}"
+            raise RunError(
+                f"{place} holds scores of split {recorded['split']}, limit {recorded['limit']}, which others would "
+                f"overwrite ({others}); give --out DIR"
+            )
+        (split, limit), seed = asked, recorded["seed"]
+        target, system, asked_so = out or place, recorded["model"], asked_by(recorded)
+        files = {name: place / name / "generations.jsonl" for name in names}
+        unfinished = [name for name, path in files.items() if not path.exists()]
+        if unfinished:
+            raise RunError(f"{place}: {', '.join(unfinished)} has no generations.jsonl; finish it by the same command")
+    else:
+        if task is None or "," in task:
+            raise UsageError(f"{place}: a bare generations file needs the name of its one task: --task NAME")
+        target, system, asked_so, files = out or place.parent, place.stem, {}, {task: place}
+    embedder = load_embedder()
+    documents = []
+    named = recorded.get("annotator") if place.is_dir() else None
+    loaded = load_tasks(list(files), data_dir, tasks_dir)
+    for (name, path), one in zip(files.items(), loaded, strict=True):
+        if not quiet:
+            # the first scoring of new texts embeds them, which takes a while
+            print(f"scoring {name}", file=sys.stderr, flush=True)
+        rows = read_generations(path)
+        if named:
+            one = one.asking(named)
+        only = set(one.questions(split or "test", limit, named)) if named else None
+        scored = score_task(
+            one, rows, embedder, system=system, split=split or "test", limit=limit,
+            only={(r.item, r.annotator) for r in rows} if only_answered else only, seed=seed, replicates=replicates,
+            asked=asked_so,
+        )  # fmt: skip
+        _write_scores(target / name, scored)
+        documents.append(scored.document)
+    # of a run the report shows every task, one that was not scored this time, too
+    write_report(target, read_scores(target) if target == place else documents)
+    return target
+
+
+def _write_scores(folder: Path, scored: Scored) -> None:
+    write_atomic(folder / "answers.jsonl", "".join(map(dump_line, scored.answers)))
+    write_atomic(folder / "scores.json", dump_json(scored.document))
+
+
+def run(
+    settings: Settings,
+    *,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    batch_size: int | str = "auto",
+    resume: bool = True,
+    quiet: bool = False,
+    command: Sequence[str] = (),
+    service: Service | None = None,
+) -> Path:
+    """Generate, score, report; returns the run folder."""
+    folder = generate(
+        settings, out=out, data_dir=data_dir, tasks_dir=tasks_dir, batch_size=batch_size, resume=resume,
+        quiet=quiet, command=command, service=service,
+    )  # fmt: skip
+    return score(folder, data_dir=data_dir, tasks_dir=tasks_dir, quiet=quiet)
+
+
+def run_share(settings: Settings, share: Share, **options: Any) -> Path | None:
+    """`run` as one of several processes with the same arguments (its options are those of `run`).
+
+    One process scores, the last one to end, and gets the run folder; the others get None.
+    """
+    if share.alone:
+        return run(settings, **options)
+    folder = generate(settings, **options, share=share)
+    with locked(folder / ".lock.last", wait=True):
+        if not complete(folder) or _scored(folder):
+            return None
+        return score(folder, **{key: options[key] for key in ("data_dir", "tasks_dir", "quiet") if key in options})
+
+
+def _scored(folder: Path) -> bool:
+    """Whether every task's scores are younger than its answers."""
+    pairs = [
+        (folder / t / "scores.json", folder / t / "generations.jsonl") for t in read_json(folder / SETTINGS)["task"]
+    ]
+    return all(s.exists() and s.stat().st_mtime_ns > g.stat().st_mtime_ns for s, g in pairs)
+
+
+def read_scores(folder: Path) -> list[dict[str, Any]]:
+    """The scores.json documents of a run, in the order of its tasks."""
+    names = [path.parent.name for path in sorted(folder.glob("*/scores.json"))]
+    if (folder / SETTINGS).exists():
+        names = [name for name in read_json(folder / SETTINGS)["task"] if name in names]
+    if not names:
+        raise RunError(f"{folder}: no scored run here; score it first: hlvbench score {folder}")
+    return [read_json(folder / name / "scores.json") for name in names]
+
+
+def write_manifest(
+    folder: Path, settings: Settings, facts: Mapping[str, Any], command: Sequence[str], seconds: float
+) -> None:
+    """The run's history: a resumed run adds its wall time to what was there."""
+    path = folder / "manifest.json"
+    before = read_json(path)["wall_seconds"] if path.exists() else 0.0
+    write_atomic(path, dump_json({
+        "command": list(command),
+        "settings": asdict(settings),
+        **provenance(),
+        "wall_seconds": round(before + seconds, 1),
+        "tasks": dict(facts),
+    }))  # fmt: skip

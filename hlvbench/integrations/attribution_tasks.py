@@ -1,0 +1,57 @@
+"""Who wrote it? The attribution questions (docs/metrics.md section 8) for the doors, and their numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+from ..bootstrap import REPLICATES, item_draws
+from ..judging.judge_prompt import render_question
+from ..judging.questions import Question, Questionnaire, attribution_questions
+from ..judging.verdict import Judged, lines
+from ..metrics import bind
+from ..types import Annotation, Pair
+from .harness import task_of
+
+NUMBERS = ("attribution", "attribution_low", "attribution_high", "chance", "unreadable")
+WRONG = ""
+"""Named in place of a person where there is no answer to judge."""
+Named = tuple[tuple[str, str, int, str | None], ...]
+"""(item, annotator, sample, the annotator that the judge named; None where its reply is unreadable)."""
+
+
+@lru_cache(maxsize=8)
+def people_questions(place: str, split: str) -> dict[Pair, Question]:
+    """The questions about people's own answers (the priority records), in question order."""
+    task = task_of(place)
+    people = {pair: task.human(pair) for pair in task.questions(split)}
+    return {question.pair: question for question in attribution_questions(task, split, people).asked}
+
+
+def question_about(place: str, split: str, answer: Annotation) -> Question | None:
+    """The question about one answer of a system; None for a pair that cannot be asked of any system."""
+    found = attribution_questions(task_of(place), split, {(answer.item, answer.annotator): answer}).asked
+    return found[0] if found else None
+
+
+def rendered(place: str, question: Question) -> str:
+    """The message that a judge reads."""
+    return render_question(task_of(place), question)
+
+
+@lru_cache(maxsize=8)
+def attribution_numbers(place: str, split: str, named: Named, blame: bool) -> dict[str, float | None]:
+    """Accuracy with its interval, chance, and the number of unreadable replies, on the questions that are named.
+
+    blame: whether an unreadable reply is wrong (where judges are ranked) or left out (where systems are).
+    """
+    task, asked = task_of(place), people_questions(place, split)
+    # the same layout for every system: people's questions stand for those about a system's answers
+    questions = {(i, a, s): replace(asked[i, a], sample=s) for i, a, s, _ in named}
+    names = {questions[i, a, s].key: name for i, a, s, name in named}
+    found = Judged(task, Questionnaire(tuple(questions.values()), (), (), 0), names, blame)
+    draws = item_draws(found.verdicts.items, f"{task.name}@{task.version}", split, 0, REPLICATES)
+    overall, _ = lines(found, bind("attribution"), draws)
+    return dict(zip(
+        NUMBERS, (overall.value, overall.low, overall.high, found.chance, float(found.unreadable)), strict=True
+    ))  # fmt: skip

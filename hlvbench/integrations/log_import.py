@@ -1,0 +1,170 @@
+"""Other harnesses' logs -> our raw text, so that everything here (score, compare, submit) works on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from ..errors import DataError, HlvbenchError, RunError, UsageError, all_problems
+from ..io import generation_lines, read_jsonl, sha256_text, write_atomic
+from ..models.endpoint import finish_of, joined_parts
+from ..types import Generation, Pair
+from .harness import in_question_order, task_of
+
+Found = tuple[tuple[str, str], Generation]
+"""((task, split), answer)."""
+
+
+def import_logs(kind: str, files: Sequence[Path], out: Path) -> dict[str, Path]:
+    """Write `out`/<task>/generations.jsonl from logs of the tasks hlv_* or hlvbench/*; task -> its file.
+
+    kind: "lm-eval" (samples_*.jsonl, or folders of them) or "inspect" (.eval or .json, or folders of .eval). Logs of
+    one task are joined, so four runs of one annotator each make one file. Answers in question order; a question
+    answered twice, an answer to no question and a file that is there with other content are errors, all at once.
+    """
+    readers = {"lm-eval": (_lm_eval, ("samples_*.jsonl",)), "inspect": (_inspect, ("*.eval",))}
+    if kind not in readers:
+        raise UsageError(f"logs of {kind!r} are not known; there are {' and '.join(readers)}")
+    reader, patterns = readers[kind]
+    rows, problems = list[Found](), list[str]()
+    for path in _spread(files, patterns):
+        try:
+            rows += reader(path)
+        except HlvbenchError as error:
+            problems.append(str(error))
+    problems += _doubled(rows)
+    if problems:
+        raise DataError(all_problems("these logs cannot be imported:", problems))
+    return _write(rows, out)
+
+
+def _spread(files: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
+    found, problems = list[Path](), list[str]()
+    for path in files:
+        inner = sorted(p for pattern in patterns for p in path.rglob(pattern)) if path.is_dir() else [path]
+        if not inner or not path.exists():
+            problems.append(f"{path}: {'no ' + ' or '.join(patterns) + ' in it' if path.is_dir() else 'no such file'}")
+        found += inner
+    if problems:
+        raise DataError(all_problems("these logs cannot be imported:", problems))
+    return list(dict.fromkeys(found))
+
+
+def _lm_eval(path: Path) -> Iterator[Found]:
+    """lm-eval tells no end and no token count; the hash of its prompt is that of a run, also through an endpoint.
+
+    A backend that gave no text left null, or nothing, or (API models) the word "None".
+    """
+    problems = []
+    number = 0
+    for number, row in read_jsonl(path):
+        doc, text, asked = row.get("doc"), _dig(row, "resps", 0, 0), _dig(row, "arguments", "gen_args_0", "arg_0")
+        prompt, chat = _prompt(asked)
+        if not _is_ours(doc) or not isinstance(text, str | None) or prompt is None:
+            problems.append(f"line {number}: no answer to a task hlv_*")
+            continue
+        null = text is None or (chat and text == "None" and "None" not in map(str, task_of(doc["task"]).labels))
+        answer = Generation(
+            doc["item"], doc["annotator"], 0, "" if null else str(text), "error" if null else "stop", 0,
+            sha256_text(prompt),
+        )  # fmt: skip
+        yield (doc["task"], doc["split"]), answer
+    if not number:
+        raise DataError(f"{path}: no samples in it; was lm-eval stopped, or run without --log_samples?")
+    if problems:
+        raise DataError(all_problems(f"{path}: {len(problems)} lines cannot be read:", problems, most=5))
+
+
+def _prompt(asked: Any) -> tuple[str | None, bool]:
+    """The text that was asked, None if there is none, and whether it was put as a chat.
+
+    Chats are a list of messages (older logs) or their JSON, bare or in a list of its own. A lone message is
+    what runs of `--model endpoint:` hash; several are joined by a blank line.
+    """
+    if isinstance(asked, list) and len(asked) == 1 and isinstance(asked[0], str):
+        asked = asked[0]
+    if isinstance(asked, str):
+        try:
+            messages = json.loads(asked)
+        except (ValueError, RecursionError):
+            return asked, False
+    else:
+        messages = asked
+    if not (isinstance(messages, list) and messages and all(isinstance(m, dict) and "content" in m for m in messages)):
+        return (asked, False) if isinstance(asked, str) else (None, False)
+    try:
+        texts = [joined_parts(message["content"]) for message in messages]
+    except (AttributeError, TypeError):
+        return None, False
+    return "\n\n".join(texts), True
+
+
+def _inspect(path: Path) -> Iterator[Found]:
+    """inspect keeps messages and not what a template made of them: the hash is that of the user message."""
+    from inspect_ai.log import read_eval_log
+
+    try:
+        log = read_eval_log(str(path), resolve_attachments=True)
+    except Exception as error:  # zip, JSON and schema errors share no base class
+        raise DataError(f"{path}: not a log that inspect can read: {str(error).splitlines()[0]}") from None
+    if not log.samples:
+        raise DataError(f"{path}: no samples in it; the eval of {log.eval.task} ended as {log.status!r}")
+    if not all(_is_ours(sample.metadata) for sample in log.samples):
+        raise DataError(
+            f"{path}: {log.eval.task} holds no answers of annotators "
+            "(hlvbench/varierr, /r2, /convarg, /own, /attribution)"
+        )
+    for sample in log.samples:
+        about, output = sample.metadata, sample.output
+        asked = sample.input if isinstance(sample.input, str) else "\n".join(
+            message.text for message in sample.input if message.role == "user"
+        )  # fmt: skip
+        stopped = output.choices[0].stop_reason if output.choices else "error"
+        yield (about["task"], about["split"]), Generation(
+            about["item"], about["annotator"], sample.epoch - 1, output.completion,
+            "error" if sample.error else finish_of(stopped), output.usage.output_tokens if output.usage else 0,
+            sha256_text(asked),
+        )  # fmt: skip
+
+
+def _is_ours(about: Any) -> TypeGuard[Mapping[str, str]]:
+    keys = ("task", "split", "item", "annotator")
+    return isinstance(about, Mapping) and "asks" not in about and all(isinstance(about.get(k), str) for k in keys)
+
+
+def _dig(value: Any, *keys: str | int) -> Any:
+    """The value under nested keys; None where there is none."""
+    for key in keys:
+        inside = isinstance(value, list) and isinstance(key, int) and key < len(value)
+        if not inside and not (isinstance(value, Mapping) and key in value):
+            return None
+        value = value[key]
+    return value
+
+
+def _doubled(rows: Iterable[Found]) -> Iterator[str]:
+    seen = set[tuple[str, Pair, int]]()
+    splits: dict[str, set[str]] = {}
+    for (place, split), row in rows:
+        splits.setdefault(place, set()).add(split)
+        key = (place, (row.item, row.annotator), row.sample)
+        if key in seen:
+            yield f"{place}: item {row.item}, annotator {row.annotator}, sample {row.sample} is answered twice"
+        seen.add(key)
+    yield from (f"{place}: answers of the splits {', '.join(sorted(s))}" for place, s in splits.items() if len(s) > 1)
+
+
+def _write(rows: Sequence[Found], out: Path) -> dict[str, Path]:
+    files = {}
+    for place, split in dict.fromkeys(key for key, _ in rows):
+        task = task_of(place)
+        ordered = in_question_order(task, split, [row for key, row in rows if key == (place, split)])
+        files[task.name] = out / task.name / "generations.jsonl", generation_lines(ordered)
+    other = [str(path) for path, text in files.values() if path.exists() and path.read_text("utf-8") != text]
+    if other:
+        raise RunError(all_problems("other answers are there already; choose another --out:", other))
+    for path, text in files.values():
+        write_atomic(path, text)
+    return {name: path for name, (path, _) in files.items()}

@@ -1,0 +1,106 @@
+"""The default judge: character n-grams and naive Bayes, offline and exact (docs/metrics.md section 8).
+
+Fitted on people's *dev* records: on train texts it would recognise the very sentences that a system copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..bootstrap import clusters, seeded
+from ..errors import UsageError
+from ..models import Completion, Query
+from ..text import in_view
+from ..types import Annotation, Task
+from .questions import Question
+
+GRAMS = (1, 4)
+SMOOTHING = 0.1
+"""With the weights below the best of four by ten-fold cross-validation within dev, on both tasks."""
+
+
+class Stylometric:
+    """A judge of one task; a Model that reads the question itself, not its prompt.
+
+    It names the candidate under whom the answer is likeliest; equally likely ones are drawn by seed.
+    """
+
+    name = "stylometric"
+    context: int | None = None
+    batch_size = 1_000_000
+
+    def __init__(self, task: Task, split: str, view: str, seed: int, questions: Mapping[Any, Question]) -> None:
+        self.task, self.split, self.view, self.seed, self.questions = task, split, view, seed, questions
+
+    @property
+    def fit(self) -> str:
+        return fitted_on(self.task, self.split)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "stylometric", "grams": list(GRAMS), "smoothing": SMOOTHING, "fit": self.fit}
+
+    def group(self, annotator: str) -> str:
+        return ""
+
+    def prompt_text(self, content: str) -> str:
+        return content
+
+    def count_tokens(self, content: str) -> int:
+        return 0
+
+    def answer(self, batch: Sequence[Query]) -> list[Completion]:
+        return [Completion(self._choose(self.questions[q.item, q.annotator, q.sample]), "stop", 0) for q in batch]
+
+    def _choose(self, question: Question) -> str:
+        grams, classes = self._models[self._half.get(question.item.id, 0)]
+        found = classes.predict_joint_log_proba(grams.transform([question.answer.explanation]))[0]
+        known = dict(zip(classes.classes_, found, strict=True))
+        scores = [float(known.get(a, -np.inf)) for a in question.candidates]
+        best = [letter for letter, s in zip(question.letters, scores, strict=True) if s >= max(scores) - 1e-9]
+        return best[int(seeded("tie", self.seed, *question.key).integers(len(best)))]
+
+    @cached_property
+    def _half(self) -> dict[str, int]:
+        """The half of each item of a split that judges itself; empty where dev judges another split."""
+        if self.fit == "dev":
+            return {}
+        ids = self.task.splits[self.split]
+        sizes, half = [0, 0], dict[str, int]()
+        for group in clusters([self.task.items[i] for i in ids]):
+            smaller = int(sizes[1] < sizes[0])
+            sizes[smaller] += len(group)
+            half |= {ids[i]: smaller for i in group}
+        return half
+
+    @cached_property
+    def _models(self) -> dict[int, tuple[Any, Any]]:
+        """Per half the vocabulary and the classifier that judge it: fitted on dev, or on the other half."""
+        kept = set(self.task.scored_annotators)
+        records = [r for r in self.task.records_of("dev" if self.fit == "dev" else self.split) if r.annotator in kept]
+        if self.fit == "dev":
+            return {0: self._fitted(records)}
+        return {h: self._fitted([r for r in records if self._half[r.item] != h]) for h in (0, 1)}
+
+    def _fitted(self, records: Sequence[Annotation]) -> tuple[Any, Any]:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.naive_bayes import MultinomialNB
+
+        texts = [in_view(r.explanation, self.view) for r in records]
+        if not any(texts):
+            raise UsageError(
+                f"task {self.task.name}: the stylometric judge learns from people's explanations in dev (or the other "
+                f"half of {self.split}), and there are none"
+            )
+        grams = TfidfVectorizer(analyzer="char", ngram_range=GRAMS, lowercase=False, sublinear_tf=True)
+        # everybody is equally likely before a word is read, however much they wrote
+        classes = MultinomialNB(alpha=SMOOTHING, fit_prior=False)
+        return grams, classes.fit(grams.fit_transform(texts), [r.annotator for r in records])
+
+
+def fitted_on(task: Task, split: str) -> str:
+    """ "dev", or "halves" where the judged split is dev itself or there is no dev: each half judges the other."""
+    return "dev" if split != "dev" and task.records_of("dev") else "halves"

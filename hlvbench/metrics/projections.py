@@ -1,0 +1,132 @@
+"""Explanations as vectors with the content taken out (docs/metrics.md section 6). "Ours."
+
+People and systems pass through the same functions: `people` is one more system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from ..embeddings import MiniLM
+from ..errors import MetricError
+from ..types import Task
+from .predictions import Answers, Embedder, once_per_task
+
+T = TypeVar("T")
+View = Literal["raw", "norm"]
+Reduce = Literal["none", "self", "item", "input"]
+EMBED = MiniLM.name
+"""The default `embed` parameter: signatures name the encoder that made the vectors."""
+
+_ALPHAS = np.logspace(-3, 3, 13)
+
+
+def memo(owner: Task | Answers) -> dict[Hashable, Any]:
+    """A store for derived values that lives as long as its owner (as a cached_property's does)."""
+    if isinstance(owner, Answers):
+        return owner.memo
+    found: dict[Hashable, Any] = owner.__dict__.setdefault("_memo", {})
+    return found
+
+
+def check_embedder(answers: Answers, embed: str) -> None:
+    """A number must carry the name of the encoder that made it."""
+    if embed != answers.embedder.name:
+        raise MetricError(
+            f"embed={embed} was asked for, but the encoder at hand is {answers.embedder.name}; "
+            f"load that encoder or bind the metric with embed={answers.embedder.name}"
+        )
+
+
+def people(task: Task, split: str, embedder: Embedder, limit: int | None = None) -> Answers:
+    """The priority records of a split as a system's answers: laid out once per task, shared by all systems."""
+    return Answers(task, split, {}, embedder, limit).explained.human
+
+
+def ceiling(answers: Answers) -> Answers:
+    """The people that a system is measured against."""
+    return answers.human
+
+
+def embeddings(answers: Answers, view: str) -> np.ndarray:
+    """(Q, d) float64: e(x) of every answer; a zero row where the answer is missing or empty."""
+    return encoded(answers, view).astype(float)
+
+
+def encoded(answers: Answers, view: str) -> np.ndarray:
+    """`embeddings` as the encoder gave them, which takes half the memory: kept."""
+    return answers.once(("embeddings", view), lambda: answers.embedder.encode(answers.texts(view)))
+
+
+def usable(answers: Answers, reduce: str) -> np.ndarray:
+    """(Q,) bool: False for questions that a reduction leaves out.
+
+    `self` and `item` leave out items with fewer than two questions: a lone text is its item's mean.
+    """
+    rows, _ = answers.cells
+    if reduce not in ("self", "item"):
+        return np.ones(len(rows), dtype=bool)
+    return np.bincount(rows, minlength=len(answers.items))[rows] >= 2
+
+
+def residuals(answers: Answers, view: str, reduce: str) -> np.ndarray:
+    """(Q, d) float64: embeddings less the content, NaN rows where `usable` is False.
+
+    none: e(x). self: less the mean over the same system's answers to the item. item: less the mean over
+    all human records of the item. input: less a ridge prediction from the input's embedding, fitted on
+    people's train records (alpha by leave-one-out).
+    """
+    centre = {"none": _nothing, "self": _own_mean, "item": _human_mean, "input": _predicted}[reduce]
+    out = embeddings(answers, view)
+    out -= centre(answers, view)
+    out[~usable(answers, reduce)] = np.nan
+    return out
+
+
+def _nothing(answers: Answers, view: str) -> np.ndarray:
+    return np.zeros_like(embeddings(answers, view))
+
+
+def _mean_per_item(vectors: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """(n, d) vectors of items `rows` -> (count, d) means, 0 for an item without any."""
+    from scipy.sparse import csr_array
+
+    ones = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(count, len(rows)))
+    return np.asarray(ones @ vectors) / np.maximum(1, np.bincount(rows, minlength=count))[:, None]
+
+
+def _own_mean(answers: Answers, view: str) -> np.ndarray:
+    rows, _ = answers.cells
+    return _mean_per_item(embeddings(answers, view), rows, len(answers.items))[rows]
+
+
+def _human_mean(answers: Answers, view: str) -> np.ndarray:
+    rows, _ = answers.cells
+    references = answers.references(view)
+    vectors = answers.embedder.encode([text for texts in references for text in texts]).astype(float)
+    owners = np.repeat(rows, [len(texts) for texts in references])
+    return _mean_per_item(vectors, owners, len(answers.items))[rows]
+
+
+def _predicted(answers: Answers, view: str) -> np.ndarray:
+    task, embedder, (rows, _) = answers.task, answers.embedder, answers.cells
+    slope, intercept = once_per_task(task, ("ridge", view, embedder.name), lambda: _ridge(task, embedder, view))
+    inputs = embedder.encode([item.joined for item in answers.items]).astype(float)
+    predicted: np.ndarray = (inputs @ slope + intercept)[rows]
+    return predicted
+
+
+def _ridge(task: Task, embedder: Embedder, view: str) -> tuple[np.ndarray, np.ndarray]:
+    """Slope (d, d) and intercept (d,) of people's train embeddings on their inputs' embeddings."""
+    from sklearn.linear_model import RidgeCV
+
+    train = people(task, "train", embedder)
+    if not train.questions:
+        raise MetricError(f"task {task.name}: reduce=input is fitted on train records, and there are none")
+    rows, _ = train.cells
+    inputs = embedder.encode([item.joined for item in train.items]).astype(float)[rows]
+    model = RidgeCV(alphas=_ALPHAS).fit(inputs, embeddings(train, view))
+    return model.coef_.T, model.intercept_

@@ -1,0 +1,392 @@
+"""Runs side by side: paired differences on shared replicates, rank groups (docs/metrics.md section 10).
+
+Works from the runs' own files: neither data nor model is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bootstrap import FEWEST_CLUSTERS, decode, difference_p, holm, interval
+from ..errors import HlvbenchError, RunError, UsageError, all_problems
+from ..io import read_json
+from ..metrics import REGISTRY
+
+INDEX = "hlv_index"
+OVERALL = ("varierr", "r2")
+"""The tasks whose mean is the overall value."""
+LEVEL = 0.05
+_CONDITIONS = ("split", "limit", "only", "seed", "boot", "hlvbench")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric of one system on one task. metric: its bound form. interval: None where there is none."""
+
+    metric: str
+    estimate: float
+    replicates: np.ndarray
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One task of one run: what it was computed under, and the values that comparisons need.
+
+    items: the clusters of items, or the fewest items that the number of questions allows. notes: metric -> why it has
+    no value.
+    """
+
+    task: str
+    conditions: Mapping[str, str]
+    questions: int
+    items: int
+    samples: int
+    data: Mapping[str, str] | None
+    values: Mapping[str, Value]
+    notes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    system: str
+    parts: Mapping[str, Part] = field(default_factory=dict)
+
+
+def compare(runs: Sequence[Path]) -> dict[str, Any]:
+    """Compare two or more scored run folders, pair by pair, per task and overall.
+
+    {"systems": [{"name", "run", "system"}], "tasks": {task: comparison}, "overall": comparison or None, "notes"};
+    a comparison is that of `compare_values`, a task's with its conditions. Overall is the mean over varierr and r2
+    of the systems that have both. RunError for runs whose numbers were not computed alike: all differences at once.
+    """
+    _check_choice(runs)
+    problems: list[str] = []
+    read = [run for run in (read_run(folder, problems) for folder in runs) if run is not None]
+    names = distinct_names(read)
+    problems += differences(dict(zip(names, read, strict=True)))
+    if problems:
+        raise RunError(all_problems("these runs cannot be compared:", problems))
+    systems = dict(zip(names, read, strict=True))
+    tasks = {t: {n: r.parts[t] for n, r in systems.items() if t in r.parts} for r in read for t in r.parts}
+    shared = {task: parts for task, parts in tasks.items() if len(parts) > 1}
+    notes = [f"{task}: only {next(iter(parts))} has it" for task, parts in tasks.items() if len(parts) == 1]
+    if not shared:
+        raise RunError(all_problems("these runs have no task in common:", notes))
+    notes += _unchecked(shared) + _without_index(shared)
+    counts = {task: min(part.items for part in parts.values()) for task, parts in shared.items()}
+    notes += [
+        f"{task}: {count} clusters of items; an interval and a p need {FEWEST_CLUSTERS}"
+        for task, count in counts.items()
+        if count < FEWEST_CLUSTERS
+    ]
+    return {
+        "systems": [{"name": n, "run": str(r.folder), "system": r.system} for n, r in systems.items()],
+        "tasks": {task: _of_task(parts) for task, parts in shared.items()},
+        "overall": _overall(tasks, names, notes),
+        "notes": notes,
+    }
+
+
+def _check_choice(runs: Sequence[Path]) -> None:
+    if len(runs) < 2:
+        raise UsageError(f"a comparison needs two runs or more, got {len(runs)}: hlvbench compare RUN RUN [RUN ...]")
+    places = [folder.resolve() for folder in runs]
+    twice = sorted({str(folder) for folder, place in zip(runs, places, strict=True) if places.count(place) > 1})
+    if twice:
+        raise UsageError(f"the same run is named more than once: {', '.join(twice)}")
+
+
+def read_run(folder: Path, problems: list[str]) -> Run | None:
+    """A scored run; what is wrong with its files is added to `problems`, and it is None then."""
+    before = len(problems)
+    files = sorted(folder.glob("*/scores.json"))
+    try:
+        if (folder / "settings.json").exists():
+            files = [folder / str(task) / "scores.json" for task in read_json(folder / "settings.json")["task"]]
+        manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
+        facts = {name: task["data_sha256"] for name, task in manifest.get("tasks", {}).items()}
+    except HlvbenchError as error:
+        problems.append(str(error))
+        return None
+    except (KeyError, TypeError, AttributeError) as error:
+        problems.append(f"{folder}: settings.json or manifest.json is not a run's: {error!r}")
+        return None
+    if not files:
+        problems.append(f"{folder}: no scored run here (no settings.json, no */scores.json)")
+    parts, system = dict[str, Part](), ""
+    for path in files:
+        if not path.exists():
+            problems.append(f"{path}: no such file; score the run first: hlvbench score {folder}")
+            continue
+        try:
+            document = read_json(path)
+            name = str(document["task"]).partition("@")[0]
+            parts[name], system = part_of(document, facts.get(name)), _short(str(document["system"]))
+        except HlvbenchError as error:
+            problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            problems.append(f"{path}: not a scores.json of this version ({error!r}); re-score: hlvbench score {folder}")
+    return Run(folder, system, parts) if len(problems) == before else None
+
+
+def _short(system: str) -> str:
+    """A model's name; of a local path the last part."""
+    return Path(system).name if system.startswith(("/", ".", "~")) else system
+
+
+def part_of(document: Mapping[str, Any], data: Mapping[str, str] | None) -> Part:
+    """What comparisons need of a scores.json. data: the hashes of what it was scored on, None where unknown."""
+    rows = [row for row in document["scores"] if row["annotator"] is None]
+    people = {row["annotator"] for row in document["scores"]} - {None}
+    if not rows:
+        raise RunError("it holds no scores")
+    kept = document["replicates"]
+    values, conditions = {}, _conditions(rows[0]["signature"])[1]
+    for name, stored in kept["values"].items():
+        try:
+            estimate, replicates = decode(stored)
+        except HlvbenchError as error:
+            raise RunError(f"replicates of {name}: {error}") from None
+        if len(replicates) != kept["count"]:
+            raise RunError(f"replicates of {name}: {kept['count']} were promised, {len(replicates)} are there")
+        own = [row for row in rows if row["signature"] == stored["signature"]]
+        span = (own[0]["low"], own[0]["high"]) if own and own[0]["low"] is not None else None
+        values[name] = Value(_conditions(stored["signature"])[0], estimate, replicates, span)
+    questions = int(document["questions"])
+    notes = {str(row["metric"]): str(row["note"]) for row in rows if row["value"] is None}
+    items = min(math.ceil(questions / max(1, len(people))), int(document.get("clusters", questions)))
+    return Part(
+        str(document["task"]), conditions, questions, items,
+        int(document.get("samples", 1)), data, values, notes,
+    )  # fmt: skip
+
+
+def _conditions(signature: str) -> tuple[str, dict[str, str]]:
+    """The bound metric and what it was computed under; unlike `parse_signature`, of any version."""
+    metric, _, *rest = signature.split("|")
+    given = dict(part.split(":", 1) for part in rest)
+    return metric, {key: given.get(key, "test" if key == "split" else "none") for key in _CONDITIONS}
+
+
+def distinct_names(runs: Sequence[Run]) -> list[str]:
+    """The systems' names; where several runs share one, with as much of the folder's path as tells them apart."""
+    names = []
+    for run in runs:
+        alike = [other for other in runs if other.system == run.system and other is not run]
+        parts = run.folder.resolve().parts
+        size = 1
+        while any(other.folder.resolve().parts[-size:] == parts[-size:] for other in alike) and size < len(parts):
+            size += 1
+        names.append(f"{run.system} ({'/'.join(parts[-size:])})" if alike else run.system)
+    return names
+
+
+def differences(systems: Mapping[str, Run]) -> list[str]:
+    """Why runs cannot be compared: whatever differs from the first run that has the task."""
+    problems, first = [], dict[str, tuple[str, Part]]()
+    for name, run in systems.items():
+        for task, part in run.parts.items():
+            against, reference = first.setdefault(task, (name, part))
+            for what, there, here in _facts(reference, part):
+                if there != here:
+                    problems.append(f"{task}: {what}: {against} has {there}, {name} has {here}")
+    return problems
+
+
+def _facts(a: Part, b: Part) -> Iterable[tuple[str, object, object]]:
+    """What must be equal: (what, in a, in b)."""
+    yield "version", a.task, b.task
+    for key in _CONDITIONS:
+        yield (
+            {"boot": "replicates (boot)", "hlvbench": "metric version (hlvbench)"}.get(key, key),
+            a.conditions[key],
+            (b.conditions[key]),
+        )
+    yield "questions", a.questions, b.questions
+    if a.data is not None and b.data is not None:
+        for key in sorted({*a.data, *b.data}):
+            yield f"sha256 of the data file {key}", a.data.get(key, "none"), b.data.get(key, "none")
+    for name in a.values.keys() & b.values.keys():
+        yield f"{name} is another metric", a.values[name].metric, b.values[name].metric
+        yield f"kept replicates of {name}", len(a.values[name].replicates), len(b.values[name].replicates)
+
+
+def _unchecked(tasks: Mapping[str, Mapping[str, Part]]) -> list[str]:
+    bare = {task: [n for n, part in parts.items() if part.data is None] for task, parts in tasks.items()}
+    return [
+        f"{task}: no data hash in the manifest of {', '.join(names)}: only the task's version was checked"
+        for task, names in bare.items()
+        if names
+    ]
+
+
+def _without_index(tasks: Mapping[str, Mapping[str, Part]]) -> list[str]:
+    return [
+        f"{task}: no {INDEX}, so none is ranked ({next(iter(parts.values())).notes.get(INDEX) or 'not kept'})"
+        for task, parts in tasks.items()
+        if not any(INDEX in part.values for part in parts.values())
+    ]
+
+
+def _of_task(parts: Mapping[str, Part]) -> dict[str, Any]:
+    first = next(iter(parts.values()))
+    found = compare_values({n: p.values for n, p in parts.items()}, min(p.items for p in parts.values()))
+    for name, table in found["metrics"].items():
+        for row in table["systems"]:
+            if row["value"] is None:
+                row["note"] = parts[row["system"]].notes.get(name) or "no value kept; see the run's own report"
+    return {"task": first.task, **first.conditions, "samples": {n: p.samples for n, p in parts.items()}, **found}
+
+
+def _overall(tasks: Mapping[str, Mapping[str, Part]], names: Sequence[str], notes: list[str]) -> dict[str, Any] | None:
+    """The mean over `OVERALL` of the systems that have all of them; the others are named in `notes`."""
+    have = [name for name in names if all(name in tasks.get(task, {}) for task in OVERALL)]
+    lacking = [name for name in names if name not in have]
+    if lacking:
+        notes.append(f"no overall value, as it takes {' and '.join(OVERALL)}: {', '.join(lacking)}")
+    if len(have) < 2:
+        return None
+    values = {name: mean_values([tasks[task][name].values for task in OVERALL]) for name in have}
+    items = sum(min(tasks[task][name].items for name in have) for task in OVERALL)
+    return {"task": f"mean of {' and '.join(OVERALL)}", **compare_values(values, items)}
+
+
+def mean_values(parts: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """Per metric that all parts have: the mean of the estimates and of the replicates with the same number."""
+    out = {}
+    for name in parts[0]:
+        if all(name in part for part in parts):
+            count = min(len(part[name].replicates) for part in parts)
+            estimate = float(np.mean([part[name].estimate for part in parts]))
+            replicates = np.mean([part[name].replicates[:count] for part in parts], axis=0)
+            found = interval(estimate, replicates, REGISTRY[name.partition("@")[0]].bounds)
+            out[name] = Value(parts[0][name].metric, estimate, replicates, (found.low, found.high) if found else None)
+    return out
+
+
+def compare_values(systems: Mapping[str, Mapping[str, Value]], items: int) -> dict[str, Any]:
+    """All pairs of systems, metric by metric; the values must rest on the same replicates.
+
+    {"resolution": p, "metrics": {name: {"metric", "better", "systems": [{"system", "value", "low", "high", "rank"}],
+    "pairs": [{"a", "b", "difference", "low", "high", "p", "p_holm", "beyond_resolution"}]}}}. Holm's adjustment is
+    over all pairs of a metric. The interval holds 0 wherever the test (p, not adjusted) does not reject it. With fewer
+    than ten `items` there is neither. rank = 1 + number of systems that beat it (better, p_holm < .05); only for
+    hlv_index.
+    """
+    order = dict.fromkeys(name for values in systems.values() for name in values)
+    metrics = sorted(order, key=lambda name: name != INDEX)
+    kept = max((len(v.replicates) for values in systems.values() for v in values.values()), default=0)
+    return {
+        "replicates": kept,
+        "resolution": 2 / (kept + 1),
+        "metrics": {name: _table({s: v[name] for s, v in systems.items() if name in v}, name, systems, items)
+                    for name in metrics},
+    }  # fmt: skip
+
+
+def _table(values: Mapping[str, Value], name: str, systems: Iterable[str], items: int) -> dict[str, Any]:
+    given = {s: v for s, v in values.items() if not math.isnan(v.estimate)}
+    pairs = [_pair(a, b, given[a], given[b], items) for a, b in combinations(given, 2)]
+    adjusted = holm({str(number): pair["p"] for number, pair in enumerate(pairs) if pair["p"] is not None})
+    for number, pair in enumerate(pairs):
+        pair["p_holm"] = adjusted.get(str(number))
+    spec = REGISTRY[name.partition("@")[0]]
+    beaten_by = Counter(
+        _loser(pair, spec.better == "lower") for pair in pairs if pair["p_holm"] is not None and pair["p_holm"] < LEVEL
+    )
+    rows = [
+        {
+            "system": s,
+            "value": given[s].estimate if s in given else None,
+            "low": _bound(given.get(s), 0),
+            "high": _bound(given.get(s), 1),
+            **({"rank": 1 + beaten_by[s] if s in given else None} if name == INDEX else {}),
+        }
+        for s in systems
+    ]
+    metric = next(iter(values.values())).metric
+    return {"metric": metric, "better": spec.better, "systems": rows, "pairs": pairs}
+
+
+def _bound(value: Value | None, side: int) -> float | None:
+    return None if value is None or value.interval is None else value.interval[side]
+
+
+def _pair(a: str, b: str, first: Value, second: Value, items: int) -> dict[str, Any]:
+    difference, replicates = first.estimate - second.estimate, first.replicates - second.replicates
+    if items < FEWEST_CLUSTERS:
+        nothing = dict.fromkeys(("low", "high", "p"))
+        return {"a": a, "b": b, "difference": difference, **nothing, "beyond_resolution": False}
+    found = interval(difference, replicates)
+    p, beyond = difference_p(difference, replicates, items)
+    low, high = (found.low, found.high) if found else (None, None)
+    if found and p >= LEVEL:
+        # recentring moves replicates in which both are clipped at 0 off their place; the test counts them as ties
+        low, high = min(found.low, 0.0), max(found.high, 0.0)
+    return {"a": a, "b": b, "difference": difference, "low": low, "high": high, "p": p, "beyond_resolution": beyond}
+
+
+def _loser(pair: Mapping[str, Any], lower_is_better: bool) -> str | None:
+    """The worse system of a pair; None where they are equal."""
+    difference = -pair["difference"] if lower_is_better else pair["difference"]
+    return None if difference == 0 else str(pair["b"] if difference > 0 else pair["a"])
+
+
+def compare_text(result: Mapping[str, Any]) -> str:
+    """The comparison as plain text for a terminal."""
+    parts = [_part_text(found) for found in (*result["tasks"].values(), result["overall"]) if found]
+    notes = [f"note: {note}" for note in result["notes"]]
+    return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
+
+
+def _part_text(found: Mapping[str, Any]) -> str:
+    where = f" {found['split']}" if "split" in found else ""
+    lines = [
+        f"{found['task']}{where}: paired on the same {found['replicates']} replicates; p two-sided, finest "
+        f"{found['resolution']:.3f} by counting (~: beyond it, by the normal tail); Holm over the pairs of a metric"
+    ]
+    for name, table in found["metrics"].items():
+        rows = [("rank" if name == INDEX else "", "system", "value [95 % interval]")]
+        ordered = sorted(table["systems"], key=lambda row: (row["value"] is None, -(row["value"] or 0.0)))
+        rows += [(_shown_rank(row), row["system"], _shown(row, "value")) for row in ordered]
+        lines += ["", table["metric"], *_aligned(rows)]
+        pairs = [("", "difference", "[95 % interval]", "p", "Holm p")]
+        pairs += [
+            ("", f"{p['a']} - {p['b']}", _shown(p, "difference"),
+             f"{'~' if p['beyond_resolution'] else ''}{_small(p['p'])}", _small(p["p_holm"]))
+            for p in table["pairs"]
+        ]  # fmt: skip
+        lines += _aligned(pairs) if table["pairs"] else []
+    return "\n".join(lines)
+
+
+def _shown_rank(row: Mapping[str, Any]) -> str:
+    return "" if "rank" not in row else str(row["rank"] or "–")
+
+
+def _shown(row: Mapping[str, Any], key: str) -> str:
+    if row[key] is None:
+        return f"– ({row['note']})" if row.get("note") else "–"
+    span = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row[key]:.3f}{span}"
+
+
+def _small(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,250 @@
+"""The synthetic source: deterministic, split without shared texts, annotators apart by the amounts asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hlvbench.bootstrap import clusters, seeded
+from hlvbench.data import TaskSpec
+from hlvbench.data.synthetic import (
+    FACTS,
+    FIELDS,
+    LABELS,
+    LEVELS,
+    SCORES,
+    Scene,
+    annotator_habits,
+    decide,
+    disagreement,
+    draw_scene,
+    draw_scenes,
+    explain,
+    load,
+    synthetic_task,
+)
+from hlvbench.errors import TaskError
+from hlvbench.text import norm
+from hlvbench.types import Annotation, Task
+
+SMALL = (42, 14, 14)
+
+
+def scene() -> Scene:
+    """Number agrees (2), agent is open (1), place conflicts (0): level 3, support 1/2."""
+    context = {"number": "three", "agent": "nurses", "place": "in the garden"}
+    statement = {"number": "three", "agent": "people", "place": "at the market"}
+    return Scene("Monday", "painted", "boat", context, statement)
+
+
+def by_item(task: Task) -> dict[str, dict[str, Annotation]]:
+    found: dict[str, dict[str, Annotation]] = {}
+    for record in task.records:
+        found.setdefault(record.item, {})[record.annotator] = record
+    return found
+
+
+def opening_shares(task: Task, annotator: str) -> Counter[str]:
+    """How often each opening of the first four annotators begins this annotator's explanations."""
+    texts = [r.explanation.lower() for r in task.records if r.annotator == annotator]
+    openings = [h.opening.lower() for h in annotator_habits(len(task.annotators))]
+    return Counter({o: sum(t.startswith(o) for t in texts) / len(texts) for o in openings})
+
+
+def test_equal_arguments_make_equal_tasks_and_another_seed_another_task():
+    assert synthetic_task(items=SMALL) == synthetic_task(items=SMALL)
+    assert synthetic_task(items=SMALL).items != synthetic_task(items=SMALL, seed=1).items
+
+
+def test_a_known_seed_makes_known_texts_on_every_machine():
+    first = synthetic_task().items["1"]
+    assert dict(first.text) == {
+        "context": "On Sunday six nurses covered the cupboard at the museum.",
+        "statement": "Near the castle six nurses covered the cupboard.",
+    }
+
+
+def test_the_splits_have_the_sizes_asked_and_share_no_text():
+    task = synthetic_task(items=(300, 60, 100))
+    assert [len(ids) for ids in task.splits.values()] == [300, 60, 100]
+    # clusters joins items that share any input text: none does
+    assert all(len(group) == 1 for group in clusters(list(task.items.values())))
+
+
+def test_every_annotator_answers_every_question_with_an_allowed_label():
+    task = synthetic_task(5, SMALL)
+    assert len(task.records) == 5 * sum(SMALL)
+    assert {r.label for r in task.records} == set(LABELS)
+    assert task.scored_annotators == ("Ann1", "Ann2", "Ann3", "Ann4", "Ann5")
+
+
+def test_a_scene_says_its_facts_and_counts_their_agreement():
+    assert scene().text == {
+        "context": "On Monday three nurses painted the boat in the garden.",
+        "statement": "At the market three people painted the boat.",
+    }
+    assert scene().level == 3  # 2 + 1 + 0
+
+
+@given(level=st.integers(0, LEVELS - 1), seed=st.integers(0, 10**6))
+def test_a_drawn_scene_has_the_level_asked_for(level, seed):
+    assert draw_scene(level, seeded(seed)).level == level
+
+
+def test_thresholds_decide_at_the_support_by_hand():
+    lenient = replace(annotator_habits(1)[0], low=0.25, high=0.5)
+    strict = replace(lenient, low=0.6, high=0.9)
+    # level 3 is a support of .5: at least .5, but below .6
+    assert (decide(3, lenient), decide(3, strict)) == ("entailment", "contradiction")
+    # scores: middle .375, gap .25, 4 * (.5 - .375) / .25 = 2; middle .75, gap .3, 4 * (.5 - .75) / .3 = -3.33
+    assert (decide(3, lenient, "ordinal"), decide(3, strict, "ordinal")) == (2, -3)
+
+
+def test_annotators_disagree_exactly_as_often_as_their_thresholds_declare():
+    # every split holds the 7 levels in equal numbers, so the rates are exact, not estimates
+    task = synthetic_task(6, (140, 70, 70))
+    habits = dict(zip(task.annotators, annotator_habits(6), strict=True))
+    for split, size in (("train", 140), ("test", 70)):
+        for a, b in combinations(task.annotators, 2):
+            pairs = zip(task.records_of(split, a), task.records_of(split, b), strict=True)
+            assert sum(x.label != y.label for x, y in pairs) == round(size * disagreement(habits[a], habits[b]))
+
+
+def test_given_thresholds_replace_the_defaults_and_one_pair_makes_all_decide_alike():
+    task = synthetic_task(4, SMALL, thresholds=[(0.3, 0.7)])
+    assert all(len({r.label for r in found.values()}) == 1 for found in by_item(task).values())
+    # supports 0 and 1/6 lie below .3, 5/6 and 1 above .7: 2/7, 3/7, 2/7
+    assert Counter(r.label for r in task.records_of("train", "Ann1")) == Counter(
+        contradiction=12, neutral=18, entailment=12
+    )
+
+
+def test_the_first_64_annotators_all_write_in_their_own_way():
+    styles = {replace(h, low=0.0, high=1.0, facts=()) for h in annotator_habits(64)}
+    assert len(styles) == 64
+    assert annotator_habits(64)[:4] == annotator_habits(4)  # the same people however many there are
+
+
+def test_at_distance_0_no_text_tells_its_writer():
+    # the record is drawn from the same mixture for everybody: shares of openings differ by sampling alone
+    # (301 texts: standard error of a share of 1/4 is .025, five of them .125)
+    task = synthetic_task(4, (301, 0, 0), style_distance=0.0, thresholds=[(0.3, 0.7)])
+    for annotator in task.annotators:
+        assert all(abs(share - 0.25) < 0.125 for share in opening_shares(task, annotator).values())
+
+
+@pytest.mark.parametrize("distance", [0.25, 0.5, 1.0])
+def test_the_share_of_an_annotators_own_style_is_the_distance_plus_his_share_of_the_mixture(distance):
+    # own opening: d + (1 - d) / 4, the others (1 - d) / 4; five standard errors of 301 texts are at most .145
+    task = synthetic_task(4, (301, 0, 0), style_distance=distance)
+    for annotator, habit in zip(task.annotators, annotator_habits(4), strict=True):
+        shares = opening_shares(task, annotator)
+        for opening, share in shares.items():
+            own = distance if opening == habit.opening.lower() else 0.0
+            assert share == pytest.approx(own + (1 - distance) / 4, abs=0.145 if distance < 1 else 1e-9)
+
+
+def test_content_distance_alone_decides_which_facts_are_spoken_of():
+    # Ann1 speaks of the number first, Ann2 of the agent, Ann3 of the place; all in the styles of everybody
+    task = synthetic_task(3, (105, 0, 0), style_distance=0.0, content_distance=1.0)
+    facts = {annotator: habit.facts[0] for annotator, habit in zip(task.annotators, annotator_habits(3), strict=True)}
+    assert set(facts.values()) == set(FACTS)
+    own = Counter[str]()
+    for record in task.records:
+        words = norm(task.items[record.item].text["context"])
+        said = norm(record.explanation)
+        own[facts[record.annotator]] += any(w in said and norm(w) in words for w in FACTS[facts[record.annotator]])
+    assert own == Counter(dict.fromkeys(FACTS, 105))
+
+
+def test_every_explanation_holds_a_word_of_its_item():
+    task = synthetic_task(8, SMALL)
+    words = {norm(w) for values in FACTS.values() for w in values}
+    for record in task.records:
+        item = norm(task.items[record.item].joined)
+        assert any(w in norm(record.explanation) and w in item for w in words), record.explanation
+
+
+def test_an_explanation_follows_its_style():
+    plain, quoting = annotator_habits(2)
+    assert explain(scene(), "neutral", plain, ("number",), seeded(0)).startswith("I see that")
+    quoted = explain(scene(), "neutral", replace(quoting, lower=True, period=True), ("place",), seeded(0))
+    assert quoted.startswith('clearly, for the boat "in the garden"')
+    assert '"at the market"' in quoted
+    assert quoted.endswith(".")
+
+
+def test_the_ordinal_variant_gives_scores_of_the_range():
+    task = synthetic_task(4, SMALL, kind="ordinal")
+    scores = {r.label for r in task.records}
+    assert task.labels == SCORES
+    assert scores <= set(SCORES)
+    assert len(scores) > 5
+
+
+def test_per_item_draws_that_many_annotators_and_everyone_in_the_end():
+    task = synthetic_task(16, (84, 7, 7), per_item=3)
+    assert {len(found) for found in by_item(task).values()} == {3}
+    assert {r.annotator for r in task.records} == set(task.annotators)
+
+
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(2, 40), distance=st.floats(0, 1), seed=st.integers(0, 1000))
+def test_any_sensible_options_make_a_sound_task(count, distance, seed):
+    task = synthetic_task(count, (7, 7, 7), style_distance=distance, seed=seed)
+    assert len(task.questions("test")) == 7 * count
+    assert all(r.explanation == r.explanation.strip() != "" for r in task.records)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"annotators": 1}, "at least 2"),
+        ({"style_distance": 1.5}, "style_distance"),
+        ({"content_distance": -0.1}, "content_distance"),
+        ({"items": (1, 2)}, "three sizes"),
+        ({"per_item": 9}, "per_item"),
+        ({"kind": "free"}, "kind"),
+        ({"thresholds": [(0.8, 0.2)]}, "low < high"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(options, named):
+    with pytest.raises(TaskError, match=named):
+        synthetic_task(**options)
+
+
+def test_more_items_than_there_are_texts_is_an_error():
+    class Everything(set):
+        def isdisjoint(self, other):
+            return False
+
+    with pytest.raises(TaskError, match="fewer items"):
+        draw_scenes(7, seeded(0), Everything())
+
+
+def spec(**options: object) -> TaskSpec:
+    return TaskSpec(
+        "mine", "1", "synthetic", "nominal", LABELS, LABELS, "Decide.", FIELDS, Path("mine"), options=options
+    )
+
+
+def test_load_gives_the_same_items_as_the_function_and_a_hash_that_follows_the_options():
+    source = load(spec(annotators=3, sizes=[14, 7, 7], seed=2), None)
+    task = synthetic_task(3, (14, 7, 7), seed=2)
+    assert {item.id: item for item in source.items} == task.items
+    assert tuple(source.records) == task.records
+    assert source.splits == task.splits
+    assert source.sha256 != load(spec(annotators=3, sizes=[14, 7, 7], seed=3), None).sha256
+
+
+def test_load_reports_all_wrong_options_at_once():
+    wrong = replace(spec(annotators="four", sizes=[1, "2"], style_distance=True), labels=("yes", "no"))
+    with pytest.raises(TaskError) as caught:
+        load(wrong, None)
+    assert all(word in str(caught.value) for word in ("annotators", "sizes", "style_distance", "labels"))

@@ -1,0 +1,262 @@
+"""The leaderboard's numbers: ranks, references, history, versions; a function of submissions/ alone."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hlvbench import __version__
+from hlvbench.baselines.references import SYSTEMS as REFERENCES
+from hlvbench.errors import RunError
+from hlvbench.leaderboard import board_page as page
+from hlvbench.leaderboard import build, make_board, read_all, render, stale
+from hlvbench.leaderboard.board_readme import readme
+from hlvbench.leaderboard.board_tables import interval_picture
+from hlvbench.leaderboard.ranks import against, overall_parts, rank_groups
+from hlvbench.results.compare import Part, Value, compare
+from tests.boards import reference, scored, submission
+from tests.results.test_report import EVIL, Outline
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def part(index, spread=0.01, seed=0, items=100):
+    """A row whose index has 200 replicates around `index`."""
+    noise = np.random.default_rng(seed).normal(0, spread, 200)
+    return Part("t@1", {}, 400, items, 1, None, {"hlv_index": Value("hlv_index", index, index + noise, None)}, {})
+
+
+def test_a_rank_is_one_plus_those_that_are_surely_ahead():
+    # a and b differ by less than their noise (sd of the difference .014), c lies 30 standard deviations below
+    parts = {"a": part(0.50, seed=1), "b": part(0.495, seed=2), "c": part(0.10, seed=3), "people": part(1.0, seed=4)}
+    assert rank_groups(parts, ["a", "b", "c"]) == {"a": 1, "b": 1, "c": 3}
+    assert rank_groups(parts, ["a", "c"]) == {"a": 1, "c": 2}
+    assert rank_groups(parts, []) == {}
+    assert rank_groups({"a": part(0.5), "x": Part("t@1", {}, 4, 1, 1, None, {}, {})}, ["a", "x"]) == {"a": 1}
+
+
+def test_a_system_is_held_against_the_references():
+    parts = {"a": part(0.5, seed=1), "b": part(0.1, seed=2), "near": part(0.3, seed=3)}
+    ahead, behind = (against(parts, n, {"nearest": "near"})["nearest"] for n in ("a", "b"))
+    assert ahead["beats"]
+    assert ahead["difference"] == pytest.approx(0.2)
+    assert ahead["p"] < 0.001
+    assert not behind["beats"]
+    assert against(parts, "near", {"nearest": "near"}) == {}
+
+
+def test_overall_is_the_mean_of_both_tasks_and_takes_both():
+    first, second = {"a": part(0.2), "b": part(0.4)}, {"a": part(0.6)}
+    found = overall_parts([first, second])
+    assert list(found) == ["a"]
+    assert found["a"].values["hlv_index"].estimate == pytest.approx(0.4)
+    assert found["a"].items == 200
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """submissions/ with two systems and two references on one toy task, as two tasks' names."""
+    root = tmp_path_factory.mktemp("board") / "submissions"
+    root.mkdir()
+    submission(root, "old", "random-own", date=datetime.date(2026, 1, 2))
+    submission(root, "new", "label-guess", date=datetime.date(2026, 3, 4), method="other")
+    reference(root, "human")
+    reference(root, "nearest")
+    return root
+
+
+@pytest.fixture(scope="module")
+def board(place):
+    return make_board(read_all(place))
+
+
+def row_of(table, name):
+    return next(r for r in table["rows"] if r["submission"].endswith(f"_{name}"))
+
+
+def test_references_are_unranked_and_systems_ranked(board):
+    (table,) = board["tables"]
+    assert [row_of(table, n)["rank"] is None for n in ("human", "nearest", "old", "new")] == [True, True, False, False]
+    assert list(row_of(table, "new")["against"]) == ["nearest"]
+    assert row_of(table, "nearest")["against"] == {}
+    assert board["overall"] is None
+
+
+def test_the_numbers_are_those_of_the_submission(board):
+    row = row_of(board["tables"][0], "new")
+    there = {s["metric"]: s for s in scored("label-guess")["scores"] if s["annotator"] is None}
+    assert row["index"]["value"] == there["hlv_index"]["value"]
+    assert row["factors"]["decision"]["value"] == there["label_kappa"]["value"]
+    assert row["curves"]["imitation, norm"]["1"][0] is not None
+    assert next(s["by"] for s in row["scores"] if s["metric"].startswith("label_kappa")) == [
+        s["value"] for s in scored("label-guess")["scores"] if s["metric"] == "label_kappa" and s["annotator"]
+    ]
+
+
+def test_ranks_and_differences_are_those_of_compare(board, place):
+    found = compare([place / "20260304_new", place / "20260527_nearest"])["tasks"]["toy"]["metrics"]["hlv_index"][
+        "pairs"
+    ][0]
+    mine = row_of(board["tables"][0], "new")["against"]["nearest"]
+    sign = 1 if found["a"].startswith("label") else -1
+    assert mine["difference"] == pytest.approx(sign * found["difference"])
+    assert mine["p"] == pytest.approx(found["p"])
+
+
+def test_of_two_rows_of_one_reference_the_first_counts(place, board, tmp_path):
+    shutil.copytree(place, tmp_path / "s")
+    # a later `nearest` that has people's scores would be beaten by nobody
+    reference(tmp_path / "s", "nearest", folder="again", date=datetime.date(2026, 8, 1), document=scored("human"))
+    (table,) = make_board(read_all(tmp_path / "s"))["tables"]
+    for name in ("old", "new"):
+        before, after = (row_of(t, name)["against"]["nearest"] for t in (board["tables"][0], table))
+        assert before == after
+
+
+def test_the_history_keeps_the_best_value_so_far(board):
+    steps = board["history"]["toy-1"]
+    assert [s["date"] for s in steps] == ["2026-01-02", "2026-03-04"]
+    assert [s["best"] for s in steps] == [steps[0]["value"], max(s["value"] for s in steps)]
+
+
+def test_another_version_of_task_or_scores_is_another_table(tmp_path):
+    submission(tmp_path, "one")
+    older = json.loads(json.dumps(scored("nearest")).replace(f"hlvbench:{__version__}", "hlvbench:0.0.9"))
+    second = json.loads(json.dumps(scored("nearest")).replace("toy@1", "toy@2"))
+    submission(tmp_path, "two", document=older)
+    submission(tmp_path, "three", document=second)
+    tables = make_board(read_all(tmp_path))["tables"]
+    assert [(t["id"], t["current"], len(t["rows"])) for t in tables] == [
+        ("toy-2", True, 1), ("toy-1-0-0-9", False, 1), (f"toy-1-{__version__.replace('.', '-')}", False, 1),
+    ]  # fmt: skip
+
+
+def test_the_overall_table_is_made_of_varierr_and_r2(tmp_path):
+    # the two built-in tasks' names on toy scores; their data hashes are those that task.toml pins
+    from hlvbench.data.download import upstream_of
+    from hlvbench.data.task import load_spec
+    from hlvbench.io import dump_json
+
+    document, files, digests = scored("label-guess"), {"toy/generations.jsonl": None, "toy/scores.json": None}, {}
+    model = {"model": "reference:label-guess", "task": ["varierr", "r2"], "prompt": "base"}
+    facts = {}
+    for task in model["task"]:
+        text = json.dumps(document).replace("toy@1", f"{task}@1")
+        digests[task] = "0" * 64
+        files[f"{task}/scores.json"] = text
+        pinned = {Path(f.path).name: f.sha256 for f in upstream_of(load_spec(task)).files}
+        facts[task] = {"data_sha256": pinned, "generations_sha256": digests[task], "model": {}}
+    files |= {"settings.json": dump_json(model), "manifest.json": dump_json({"settings": model, "tasks": facts})}
+    submission(tmp_path, "both", files=files, method="reference", recipe=model["model"], seed=0, generations=digests)
+    board = make_board(read_all(tmp_path))
+    assert [t["id"] for t in board["tables"]] == ["varierr-1", "r2-1"]
+    assert board["overall"]["of"] == ["varierr-1", "r2-1"]
+    (row,) = board["overall"]["rows"]
+    assert row["index"]["value"] == pytest.approx(row_of(board["tables"][0], "both")["index"]["value"], abs=1e-6)
+
+
+def test_a_broken_submission_stops_the_build_and_is_named(tmp_path):
+    submission(tmp_path, "fine")
+    (submission(tmp_path, "broken") / "README.md").unlink()
+    with pytest.raises(RunError, match=r"20260527_broken: ERROR README.md: missing"):
+        read_all(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="holds no submission"):
+        read_all(tmp_path / "empty")
+
+
+def test_the_same_submissions_make_the_same_bytes(place, tmp_path, monkeypatch):
+    first = render(place)
+    monkeypatch.setenv("HLVBENCH_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.chdir(tmp_path)
+    assert render(place) == first
+    build(place, tmp_path / "out")
+    assert stale(place, tmp_path / "out") == {}
+    (tmp_path / "out" / "index.html").write_text("changed")
+    (tmp_path / "out" / "more.txt").write_text("")
+    (tmp_path / "out" / ".DS_Store").write_text("x")
+    told = stale(place, tmp_path / "out")
+    assert list(told) == ["index.html", "more.txt"]
+    assert told["more.txt"] == "remove it"
+
+
+def test_the_document_keeps_to_its_schema(place):
+    jsonschema = pytest.importorskip("jsonschema")
+    files = render(place)
+    schema = json.loads(files["schema.json"])
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(files["leaderboard.json"]), schema)
+    broken = json.loads(files["leaderboard.json"])
+    broken["tables"][0]["rows"][0]["rank"] = 0
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)
+
+
+def test_the_page_is_well_formed_and_asks_for_nothing_outside(board):
+    outline = Outline(page(board))
+    for tag, attributes in outline.elements:
+        for key in ("src", "srcset", "action", "data"):
+            assert key not in attributes
+        link = attributes.get("href", "")
+        assert link.startswith(("#", "../submissions/", "leaderboard.json", "schema.json", "https://arxiv.org/")) or (
+            not link or link == "data:,"
+        )
+        assert "style" not in attributes
+        assert tag not in ("img", "iframe", "object", "base")
+        assert not [key for key in attributes if key.startswith("on")]
+    ids = [a["id"] for _, a in outline.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    (policy,) = [a["content"] for _, a in outline.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none'")
+
+
+def test_names_from_outside_are_text_in_page_data_and_readme(board):
+    evil = copy.deepcopy(board)
+    name = EVIL.replace("\ud800", "").replace("\n", " ")
+    for system in evil["systems"].values():
+        system.update(system=name, authors=[name], description=name, base=name, marks=[name], commands=[name])
+    source = page(evil)
+    scripts = re.findall(r"<script[^>]*>", source)
+    assert scripts == ['<script type="application/json" id="board">', "<script>"]
+    inner = re.search(r'<script type="application/json" id="board">(.*?)</script>', source, re.S)[1]
+    assert json.loads(inner)["systems"]["20260304_new"]["system"] == name
+    assert "<img" not in source.replace(html.escape(name), "")
+    assert "<script" not in readme(evil).replace("\\<script", "")
+
+
+def test_the_interval_is_drawn_where_its_numbers_are():
+    # 168 wide with margins of 6: 0 is at 6, 1 at 162, .5 at 84
+    drawn = interval_picture({"value": 0.5, "low": 0.25, "high": 1.0, "note": ""}, "system")
+    assert 'cx="84.0"' in drawn
+    assert 'x="44.5"' in drawn  # .25 is at 45, half a point of padding
+    assert 'width="118.0"' in drawn  # from 44.5 to 162.5
+
+
+@pytest.mark.parametrize(("p", "beyond", "shown"), [(1e-5, True, "~<.001"), (0.01, False, ".010")])
+def test_a_p_beyond_what_replicates_resolve_is_marked(board, p, beyond, shown):
+    told = copy.deepcopy(board)
+    found = row_of(told["tables"][0], "new")["against"]["nearest"]
+    found.update(p=p, beyond_resolution=beyond, difference=0.1, low=0.05, high=0.15, beats=True)
+    (cell,) = re.findall(r'<td class="beats" [^>]*>.*?▲.*?</td>', page(told))
+    assert cell.endswith(f" {html.escape(shown)}</span></td>")
+    line = next(n for n in readme(told).splitlines() if "System new" in n)
+    assert f"| ▲ {shown} |" in line.replace("\\", "")
+
+
+def test_the_leaderboard_of_the_repository_is_up_to_date_and_verified():
+    if not (ROOT / "submissions").is_dir():
+        pytest.skip("not a checkout: no submissions/")
+    assert stale(ROOT / "submissions", ROOT / "leaderboard") == {}
+    systems = make_board(read_all(ROOT / "submissions"))["systems"]
+    assert {s["reference"] for s in systems.values()} >= set(REFERENCES)
+    assert all(s["verified"] for s in systems.values())
+    assert all("not distributed" in s["marks"] for s in systems.values() if s["base"] == "hlv-tiny")

@@ -1,0 +1,386 @@
+"""The report of a run: right numbers, nothing from outside alive, readable in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from hlvbench.metrics import parse_metric, scorecard
+from hlvbench.results import markdown, summary, write_report
+from hlvbench.results import report_page as page
+from hlvbench.results.rows import extremes, item_scores, number, pooled, rows_apart, short, shown, swap_reading
+from tests.toy import toy_task
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>|`[a](javascript:alert(1))\u202e\ud800\n# x"
+TAIL = "|toy@1|seed:0|boot:9|missing:1|hlvbench:0.1.0"
+NAMES = ("Ann1", "Ann2", "Ann3")
+
+
+def row(metric, value, annotator=None, note="", **bounds):
+    bound = parse_metric(metric)
+    known = {"low": None, "high": None, "floor": 0.1, "ceiling": 1.0, "n": 12, **bounds}
+    return {"metric": bound.short, "signature": f"{bound}{TAIL}", "annotator": annotator, "value": value,
+            "note": note, **known}  # fmt: skip
+
+
+def document(names=NAMES, system="toy", value=0.5, note=""):
+    """A small hand-made scores.json; value None: nothing can be given."""
+    metrics = ["label_accuracy", "label_kappa", "agreement_error", "grounding_skill(view=raw)", "own_gain(view=norm)",
+               "hlv_index", "feature_kl(view=raw,feature=words)"]  # fmt: skip
+    metrics += [f"{m}(view={v})@{size}" for m in ("group_confidence", "imitation_score") for v in ("raw", "norm")
+                for size in (1, 5, 10)]  # fmt: skip
+    ends = {} if value is None else {"low": value - 0.125, "high": value + 0.25}
+    scores = [row(m, value, note=note, **ends) for m in metrics]
+    scores += [row("label_accuracy", value, a, note) for a in names]
+    count = len(names)
+    even = [[round(1 / count, 4)] * count for _ in names]
+    own = [[0.8 if i == j else 0.2 / max(1, count - 1) for j in range(count)] for i in range(count)]
+    matrices = {"system": even, "people": own, "note": ""}
+    details = {
+        "annotators": list(names),
+        "swap": [{"view": v, "m": m, **matrices} for v in ("raw", "norm") for m in (1, 10)],
+        "confusion": {"labels": ["neutral", "entailment"], "counts": {a: [[3, 1, 0], [0, 2, 1]] for a in names}},
+        "features": [{"name": "words", "cuts": [4.0, 9.5], "people": {a: [1, 2, 4] for a in names},
+                      "system": {a: [7, 0, 0] for a in names}}],
+    }  # fmt: skip
+    if value is None:
+        details["swap"] = [{"view": v, "m": 1, "system": None, "people": None, "note": note} for v in ("raw", "norm")]
+    return {
+        "task": "toy@1", "split": "test", "system": system, "questions": 12, "samples": 1, "missing": 1,
+        "missing_reasons": {"no label": 1}, "without_explanation": 0, "thought": 0, "skipped": {"idk": 3},
+        "unscored_annotators": [], "majority": {"mean": 0.4375}, "scores": scores, "details": details,
+    }  # fmt: skip
+
+
+def answer(item, annotator, correct, cosine, missing=""):
+    return {"item": item, "annotator": annotator, "sample": 0, "label": "neutral", "missing": missing,
+            "correct": correct, "embedding_cosine_raw": cosine, "reciprocal_rank_raw": 0.5}  # fmt: skip
+
+
+def write_run(folder, doc, answers=()):
+    (folder / "toy").mkdir(parents=True)
+    (folder / "toy" / "answers.jsonl").write_text("".join(json.dumps(a) + "\n" for a in answers))
+    write_report(folder, [doc])
+    return folder / "report.html"
+
+
+class Outline(HTMLParser):
+    """What a browser would build: elements with attributes, texts; complains about tags that do not match."""
+
+    VOID = ("meta", "link", "wbr")
+
+    def __init__(self, source):
+        super().__init__()
+        self.open, self.elements, self.texts = [], [], []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+
+@pytest.mark.parametrize("kind", ["nominal", "ordinal"])
+def test_a_shortened_name_parses_back_to_the_same_metric(kind):
+    for metric in scorecard(toy_task(kind)):
+        assert parse_metric(short({"signature": f"{metric}{TAIL}"})) == metric
+
+
+def test_a_shortened_name_keeps_the_view_and_what_is_no_default():
+    assert short(row("imitation_score(view=norm,reduce=self)@10", 1.0)) == "imitation_score(view=norm)@10"
+    assert short(row("imitation_score(view=norm,reduce=item)@10", 1.0)) == "imitation_score(view=norm,reduce=item)@10"
+    assert short({"signature": "metric_of_tomorrow(x=1)|toy@1"}) == "metric_of_tomorrow(x=1)"
+
+
+def test_numbers_have_no_negative_zero_and_a_dash_for_none():
+    assert [number(v) for v in (None, -0.0004, 0.12345, -2.0)] == ["–", "0.000", "0.123", "-2.000"]
+
+
+def test_a_value_that_cannot_be_given_says_why():
+    assert shown(row("label_kappa", None, note="needs 50 answers, 12 given")) == "– (needs 50 answers, 12 given)"
+    assert shown(row("label_kappa", 0.5, low=0.25, high=0.75)) == "0.500 [0.250, 0.750]"
+
+
+def test_the_summary_has_one_aligned_line_per_headline_metric():
+    lines = summary([document()]).splitlines()
+    assert lines[0] == "toy@1 test: toy; 12 questions, 1 missing (no label 1); majority label accuracy 0.438"
+    (accuracy,) = [line for line in lines if line.startswith("label_accuracy ")]
+    assert accuracy.split() == ["label_accuracy", "0.500", "[0.375,", "0.750]", "0.100", "1.000"]
+    assert len({line.index("0.500") for line in lines[2:]}) == 1
+
+
+def test_items_are_ranked_by_right_labels_then_by_closeness(tmp_path):
+    # means: a (1+0)/2 = .5 and (.2+.4)/2 = .3; b 0 and .9; c .5 and .1
+    rows = [answer("a", "Ann1", 1, 0.2), answer("a", "Ann2", 0, 0.4), answer("b", "Ann1", 0, 0.9),
+            answer("c", "Ann1", 1, 0.2), answer("c", "Ann2", 0, 0.0, missing="no label")]  # fmt: skip
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    found = item_scores(path)
+    assert [(s.item, s.right, s.answers, s.missing) for s in found] == [
+        ("b", 0, 1, 0),
+        ("c", 0.5, 2, 1),
+        ("a", 0.5, 2, 0),
+    ]
+    assert [s.closeness for s in found] == pytest.approx([0.9, 0.1, 0.3])
+    assert [[s.item for s in chosen] for chosen in extremes(found).values()] == [["b", "c"], ["a"]]
+    assert item_scores(tmp_path / "absent.jsonl") == []
+    assert extremes([]) == {}
+
+
+def test_rows_apart_is_the_largest_total_variation_distance():
+    # |.7-.2| + |.3-.8| = 1, halved .5
+    assert rows_apart([[0.7, 0.3], [0.2, 0.8], [0.6, 0.4]]) == pytest.approx(0.5)
+    assert rows_apart([[0.5, 0.5], [None, None]]) is None
+
+
+def test_one_writer_under_all_names_is_said_in_words():
+    own = [[0.9, 0.1], [0.1, 0.9]]
+    assert swap_reading([[0.4, 0.6], [0.4, 0.6]], own).startswith("All rows are alike")
+    assert swap_reading(own, own).startswith("Mean on the diagonal 0.900 (people 0.900, chance 0.500)")
+
+
+def test_tables_are_pooled_cell_by_cell():
+    assert pooled([[[1, 2], [3, 4]], [[10, 20], [30, 40]]]) == [[11, 22], [33, 44]]
+
+
+def test_the_markdown_report_says_what_the_page_says():
+    found = markdown([document()])
+    for line in ("- Missing answers: 1 (8.3%)", "- Why missing: no label 1", "- Majority line (label accuracy): 0.438",
+                 "| imitation | `imitation_score(view=norm)@10` | 0.500 \\[0.375, 0.750\\] |",
+                 "| 10 | 0.500 \\[0.375, 0.750\\] | 1.000 | 0.100 | 0.500 \\[0.375, 0.750\\] |",
+                 "| as Ann2 | 0.33 | 0.33 | 0.33 |", "| neutral | 9 | 3 | 0 |", "| entailment | 0 | 6 | 3 |",
+                 f"A number's signature is its metric followed by `{TAIL}`."):  # fmt: skip
+        assert line in found.splitlines()
+
+
+def test_every_row_of_a_markdown_table_has_the_columns_of_its_head():
+    doc = document(names=(EVIL, "b|c"), system=EVIL, note=EVIL)
+    width = None
+    for line in markdown([doc]).splitlines():
+        cells = line.replace("\\|", "").count("|")
+        if not line.startswith("|"):
+            width = None
+        elif width is None:
+            width = cells
+        else:
+            assert cells == width
+
+
+@pytest.mark.parametrize("names", [NAMES, ("only",), tuple(f"w{k}" for k in range(40))], ids=len)
+def test_the_page_is_one_well_formed_file_without_outside_resources(names):
+    outline = Outline(page([document(names)]))
+    for tag, attributes in outline.elements:
+        links = [v for k, v in attributes.items() if k in ("src", "href", "srcset", "action", "data")]
+        assert all(link == "data:," or link.startswith("#task-") for link in links)
+        assert "style" not in attributes
+        assert tag not in ("img", "iframe", "object", "form", "base")
+    ids = [a["id"] for _, a in outline.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert all(a.get("aria-label") or a.get("aria-hidden") for t, a in outline.elements if t == "svg")
+
+
+def test_the_policy_allows_this_pages_style_and_script_alone():
+    outline = Outline(page([document()]))
+    (policy,) = [a["content"] for _, a in outline.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        (source,) = ["".join(t for where, t in outline.texts if where == tag)]
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        assert rules[rule] == f"'sha256-{digest}'"
+
+
+def test_names_from_outside_are_text_wherever_they_stand(tmp_path):
+    doc = document(names=(EVIL, "b"), system=EVIL, note=EVIL)
+    doc |= {"task": EVIL.replace("/", "") + "@1", "missing_reasons": {EVIL: 1}, "skipped": {EVIL: 1}}
+    doc |= {"unscored_annotators": [EVIL], "split": EVIL}
+    doc["details"]["confusion"]["labels"] = [EVIL, "b"]
+    doc["details"]["features"][0]["name"] = EVIL
+    doc["scores"].append({**doc["scores"][0], "signature": EVIL, "metric": EVIL})
+    (tmp_path / "answers.jsonl").write_text(json.dumps(answer(EVIL, EVIL, 1, 0.5)) + "\n")
+    items = [item_scores(tmp_path / "answers.jsonl")]
+    source = page([doc], items, {"model": EVIL, "adapter_dir": EVIL})
+    source.encode()
+    outline = Outline(source)
+    assert [tag for tag, _ in outline.elements].count("script") == 1
+    assert not [tag for tag, _ in outline.elements if tag in ("img", "a[")]
+    assert not [a for _, a in outline.elements if any(key.startswith("on") for key in a)]
+    assert "\u202e" not in source
+    assert sum("<script>alert(1)" in text for where, text in outline.texts if where != "script") > 10
+    text = markdown([doc], items, {"model": EVIL, "adapter_dir": EVIL})
+    text.encode()
+    outside_code = "".join(re.sub(r"\\.", "", text).split("`")[::2])
+    assert "<script" not in outside_code
+    assert "](java" not in outside_code
+    assert "\u202e" not in text
+    assert "\n# x" not in text
+
+
+def test_a_run_without_any_value_still_has_its_report(tmp_path):
+    doc = document(value=None, note="needs 10 answers, 5 given")
+    source = write_run(tmp_path / "run", doc).read_text("utf-8")
+    texts = " ".join(text for where, text in Outline(source).texts if where not in ("script", "style"))
+    assert "Values that cannot be given" in source
+    assert "needs 10 answers, 5 given" in source
+    assert not re.search(r"\b(nan|None)\b", texts)
+    assert "needs 10 answers, 5 given" in (tmp_path / "run" / "report.md").read_text("utf-8")
+
+
+def test_scores_of_before_the_details_are_still_shown(tmp_path):
+    doc = document()
+    del doc["details"]
+    Outline(write_run(tmp_path / "run", doc).read_text("utf-8"))
+    write_report(tmp_path / "empty", [])
+
+
+def test_a_report_is_a_function_of_its_files(tmp_path):
+    answers = [answer(f"i{k}", a, k % 2, k / 9) for k in range(9) for a in NAMES]
+    first, second = (write_run(tmp_path / name, document(), answers) for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+    assert first.with_suffix(".md").read_bytes() == second.with_suffix(".md").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def chromium(browser):
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--no-first-run"]  # fmt: skip
+    with sync_playwright() as tool:
+        running = tool.chromium.launch(executable_path=browser, args=quiet)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open a page in a fresh context: (page, what went wrong, what was asked for)."""
+    contexts = []
+
+    def go(path, width=1200, **options):
+        context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
+        contexts.append(context)
+        tab, trouble, asked = context.new_page(), [], []
+        tab.on("console", lambda message: trouble.append(message.text))
+        tab.on("pageerror", lambda error: trouble.append(str(error)))
+        tab.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(path.as_uri())
+        return tab, trouble, asked
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def evil_page(tmp_path):
+    answers = [answer(f"{EVIL}{k}", "b", k % 2, k / 30) for k in range(30)]
+    doc = document(names=(EVIL, *(f"writer{k}" for k in range(39))), system=EVIL)
+    return write_run(tmp_path / "run", doc, answers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_browser_shows_it_without_a_request_an_error_or_sideways_scrolling(visit, evil_page, width):
+    tab, trouble, asked = visit(evil_page, width)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    assert asked == [evil_page.as_uri()]
+    assert trouble == []
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    for kind, least in (("svg.chart", 4), ("svg.bar", 10), ("svg.histogram", 41), ("table.heatmap", 8)):
+        boxes = [box.bounding_box() for box in tab.query_selector_all(kind)]
+        assert len(boxes) >= least
+        assert all(box and box["width"] > 20 and box["height"] > 10 for box in boxes)
+    assert "<script>alert(1)</script>" in tab.inner_text("h1")
+
+
+@pytest.mark.slow
+def test_tables_sort_by_keyboard_and_what_has_no_value_stays_last(visit, tmp_path):
+    answers = [answer(f"i{k}", "Ann1", k % 2, None if k == 3 else k / 9) for k in range(10)]
+    tab, trouble, _ = visit(write_run(tmp_path / "run", document(), answers))
+    table = tab.query_selector("table.sortable")
+    column = [head.inner_text().strip() for head in table.query_selector_all("thead th")].index("closeness")
+
+    def cells():
+        return [r.query_selector_all("th, td")[column].inner_text() for r in table.query_selector_all("tbody tr")]
+
+    before = cells()
+    button = table.query_selector_all("thead button")[column]
+    for direction, reverse in (("ascending", False), ("descending", True)):
+        button.focus()
+        tab.keyboard.press("Enter")
+        assert table.query_selector_all("thead th")[column].get_attribute("aria-sort") == direction
+        known = sorted((c for c in before if c != "–"), key=float, reverse=reverse)
+        assert cells() == known + [c for c in before if c == "–"]
+    assert trouble == []
+
+
+@pytest.mark.slow
+def test_it_reads_the_same_without_script(visit, evil_page):
+    with_script, _, _ = visit(evil_page)
+    without, trouble, _ = visit(evil_page, java_script_enabled=False)
+    assert without.inner_text("main") == with_script.inner_text("main")
+    assert trouble == []
+
+
+@pytest.mark.slow
+def test_dark_screens_are_dark_and_paper_is_white(visit, evil_page):
+    def paper(tab):
+        shade = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        return [int(part) for part in shade.removeprefix("rgb(").removesuffix(")").split(",")]
+
+    light, dark = (visit(evil_page, color_scheme=scheme)[0] for scheme in ("light", "dark"))
+    assert paper(light) == [255, 255, 255]
+    assert max(paper(dark)) < 64
+    dark.emulate_media(media="print")
+    assert paper(dark) == [255, 255, 255]
+
+
+@pytest.mark.slow
+def test_four_annotators_fit_a_sheet_of_paper(visit, tmp_path):
+    # A4 less the usual margins of 1 cm: 190 mm at 96 dots per inch
+    tab, _, _ = visit(write_run(tmp_path / "run", document(names=("Ann1", "Ann2", "Ann3", "Ann4"))), 718)
+    tab.emulate_media(media="print")
+    assert tab.evaluate("document.documentElement.scrollWidth") == 718
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_numbers_on_shaded_cells_have_enough_contrast(visit, tmp_path, scheme):
+    """WCAG 2.1 contrast of at least 4.5 between a heat cell's number and its shade, at every level."""
+    tab, _, _ = visit(write_run(tmp_path / "run", document()), color_scheme=scheme)
+    ratios = tab.evaluate(
+        """() => {
+          const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+          const linear = (c) => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
+          const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+          const paper = parse(getComputedStyle(document.body).backgroundColor);
+          const cell = document.querySelector("td.heat");
+          return Array.from({ length: 11 }, (_, level) => {
+            cell.className = `heat h${level}`;
+            const style = getComputedStyle(cell), shade = parse(style.backgroundColor);
+            const a = shade[3] ?? 1, seen = shade.slice(0, 3).map((c, i) => a * c + (1 - a) * paper[i]);
+            const [x, y] = [light(parse(style.color)), light(seen)].sort((p, q) => q - p);
+            return (x + 0.05) / (y + 0.05);
+          });
+        }"""
+    )
+    assert len(ratios) == 11
+    assert min(ratios) >= 4.5

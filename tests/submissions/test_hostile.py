@@ -1,0 +1,301 @@
+"""Submissions from people who mean harm: each ends in a clear error, and nothing of it runs, hangs or is believed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import tomllib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hlvbench.errors import DataError
+from hlvbench.submissions import Findings, check, read_submission
+from hlvbench.submissions.answer_files import to_generations
+from hlvbench.submissions.card import card_problems, to_toml
+from hlvbench.submissions.safe_reading import files_of, hidden, read_json, read_rows, read_toml
+from hlvbench.submissions.score_document import document_problems
+from tests.boards import ToyDesk, scored, submission
+
+SLOW_DISK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def errors(folder):
+    findings = Findings()
+    read_submission(folder, findings)
+    return [str(f) for f in findings.errors()]
+
+
+def card_of(folder):
+    return tomllib.loads((folder / "submission.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe{}", "not UTF-8"),
+        (b'{"a": NaN}', "not valid JSON"),
+        (b'{"a": -Infinity}', "not valid JSON"),
+        (b'{"a": 1e999}', "infinite"),
+        (b'{"a": 1, "a": 2}', "stands twice"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested"),
+        (b"[" * 40 + b"]" * 40, "nested"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"a": 99999999999999999999}', "2^53"),
+        (b'{"a": "\\ud800"}', "surrogate"),
+        (json.dumps({"a": "x" * 30_000}).encode(), "30,000 characters"),
+    ],
+)
+def test_json_that_no_honest_file_holds_is_refused(tmp_path, content, said):
+    path = tmp_path / "settings.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said.replace("^", r"\^")):
+        read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a = 1\na = 2", "not valid TOML"),
+        ("a = inf", "infinite"),
+        ("a = nan", "infinite or not a number"),
+        ("a = " + "[" * 5000 + "]" * 5000, "nested|not valid"),
+        ('a = "\x00"', "not valid TOML"),
+        ("a = 99999999999999999999", "2.53"),
+    ],
+)
+def test_toml_that_no_honest_file_holds_is_refused(tmp_path, content, said):
+    path = tmp_path / "submission.toml"
+    path.write_text(content)
+    with pytest.raises(DataError, match=said):
+        read_toml(path)
+
+
+def test_a_million_rows_are_counted_before_they_are_parsed(tmp_path):
+    path = tmp_path / "generations.jsonl"
+    path.write_bytes(b"{}\n" * 1_000_000)
+    with pytest.raises(DataError, match="more than 100,000 rows"):
+        read_rows(path)
+
+
+ROW = {"item": "a", "annotator": "b", "sample": 0, "text": "", "finish": "", "new_tokens": 0, "prompt_sha256": ""}
+
+
+@pytest.mark.parametrize("row", [{}, {"item": 1}, {**ROW, "sample": True}, {**ROW, "text": None}, {**ROW, "more": ""}])
+def test_rows_with_fields_of_another_type_are_refused(row):
+    with pytest.raises(DataError, match="wrong type"):
+        to_generations([row])
+
+
+def _link(folder):
+    (folder / "toy" / "profiles.json").symlink_to("/etc/hostname")
+
+
+def _linked_folder(folder):
+    (folder / "more").symlink_to("/etc")
+
+
+def _pipe(folder):
+    os.mkfifo(folder / "toy" / "profiles.json")
+
+
+def _foreign(folder):
+    (folder / "toy" / "adapter.bin").write_bytes(b"x")
+
+
+def _odd_name(folder):
+    (folder / "toy" / "a\u202eb.json").write_text("{}")
+
+
+def _bad_bytes(folder):
+    os.close(os.open(os.fsencode(folder) + b"/\xff\xfe.json", os.O_CREAT))
+
+
+def _deep(folder):
+    (folder / "a" / "b" / "c" / "d" / "e").mkdir(parents=True)
+    (folder / "a" / "b" / "c" / "d" / "e" / "x.json").write_text("{}")
+
+
+def _many(folder):
+    for number in range(500):
+        (folder / "toy" / f"x{number}").write_text("")
+
+
+def _huge(folder):
+    with open(folder / "README.md", "wb") as stream:
+        stream.truncate(1 << 40)  # a sparse file: a terabyte that takes no room
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [(_link, "a symbolic link"), (_linked_folder, "a symbolic link"), (_pipe, "neither a file nor a folder"),
+     (_foreign, "no file of a submission"), (_odd_name, "no file of a submission"),
+     (_bad_bytes, "no file of a submission"),
+     (_deep, "folders deeper than"), (_many, "more than 400 entries"), (_huge, "at most 65,536 are read")],
+)  # fmt: skip
+def test_what_is_no_plain_small_file_is_refused_unopened(tmp_path, harm, said):
+    folder = submission(tmp_path)
+    harm(folder)
+    found = errors(folder)
+    assert any(said in error for error in found)
+    assert all("\u202e" not in error for error in found)
+
+
+def test_a_submission_that_is_itself_a_link_is_refused(tmp_path):
+    folder = submission(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(folder)
+    assert any("a submission is a folder" in error for error in errors(tmp_path / "link"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"system": "a\u202eb"}, "U+202E"),
+        ({"system": "a\x1b[31mb"}, "U+001B"),
+        ({"system": "a\u200bb"}, "U+200B"),
+        ({"system": "x" * 81}, "at most 80"),
+        ({"system": "two\nlines"}, "one line"),
+        ({"authors": []}, "1 to 60 entries"),
+        ({"authors": ["ok"] * 61}, "1 to 60 entries"),
+        ({"links": {"paper": "javascript:alert(1)"}}, "https://"),
+        ({"links": {"paper": "data:text/html,x"}}, "https://"),
+        ({"links": {"paper": "https://a.org/\"onclick=x"}}, "not a link"),
+        ({"links": {"paper": "https://user@a.org/"}}, "https://"),
+        ({"links": {"evil": "https://a.org/"}}, "not a key"),
+        ({"name": "../../etc"}, "small letters"),
+        ({"method": "<b>"}, "is not one of"),
+        ({"files": {"../x": "0" * 64}}, "not a key"),
+        ({"generations": {"../x": "0" * 64}}, "not a key"),
+        ({"recipe": "reference:../x"}, "neither reference:NAME"),
+        ({"cost": {"usd": -1}}, "number from 0"),
+        ({"cost": {"usd": True}}, "number from 0"),
+        ({"format": True}, "is not one of"),
+        ({"base": {"name": "/" + "home/me/model"}}, "local path"),
+        ({"unknown": 1}, "not a key here"),
+    ],
+)  # fmt: skip
+def test_a_card_with_harm_in_it_is_refused(tmp_path, changes, said):
+    card = {**card_of(submission(tmp_path)), **changes}
+    assert any(said in problem for problem in card_problems(card))
+
+
+def test_markup_in_a_name_is_only_a_name(tmp_path):
+    assert errors(submission(tmp_path, system="<script>alert(1)</script>")) == []
+
+
+def test_a_readme_may_hold_markup_but_no_hidden_characters(tmp_path):
+    folder = submission(tmp_path)
+    (folder / "README.md").write_text("<script>alert(1)</script> [x](javascript:alert(1))\n")
+    assert errors(folder) == []
+    (folder / "README.md").write_text("safe\u202etxt.exe\n")
+    assert any("U+202E" in error for error in errors(folder))
+
+
+@pytest.mark.parametrize("char", ["\u202a", "\u2066", "\u200e", "\ufeff", "\x7f", "\x85", "\u2028", "\U000e0041"])
+def test_characters_that_a_reader_cannot_see_are_named(char):
+    assert hidden(f"a{char}b").startswith("U+")
+
+
+def test_letters_of_all_scripts_are_welcome():
+    # the second word has the joiner that Persian needs
+    assert hidden("Ångström می\u200cخواهم 北京 हिन्दी 😀 naïve") == ""
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+@settings(max_examples=200, deadline=None)
+def test_any_value_as_scores_gives_problems_and_no_crash(value):
+    assert document_problems(value, "toy")
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_score_document_with_any_one_part_replaced_never_crashes(data):
+    document = json.loads(json.dumps({**scored("nearest"), "scores": scored("nearest")["scores"][:6]}))
+    place = document
+    for _ in range(data.draw(st.integers(0, 4))):
+        inner = list(place) if isinstance(place, dict) else list(range(len(place)))
+        inner = [key for key in inner if isinstance(place[key], dict | list) and place[key]]
+        if not inner:
+            break
+        place = place[data.draw(st.sampled_from(inner))]
+    key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
+    place[key] = data.draw(JSON)
+    document_problems(document, "toy")
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_card_with_any_one_part_replaced_never_crashes_and_never_hides_text(data):
+    card = {
+        "format": 1, "name": "one", "system": "One", "authors": ["A"], "links": {"paper": "https://a.org/"},
+        "training": {"annotators": "none", "splits": [], "lewidi": False}, "method": "base",
+    }  # fmt: skip
+    key = data.draw(st.sampled_from([*card, "recipe", "cost", "base", "verified", "adapters"]))
+    card[key] = data.draw(JSON | st.text(max_size=100))
+    problems = card_problems(card)
+    if key in ("system", "method", "name") and not any(p.startswith(f"{key}:") for p in problems):
+        assert isinstance(card[key], str)
+        assert not hidden(card[key])
+
+
+@given(st.binary(max_size=300), st.sampled_from(["submission.toml", "settings.json", "manifest.json", "toy/scores.json",
+                                                  "README.md", "toy/profiles.json", "train/a.toml"]))  # fmt: skip
+@SLOW_DISK
+def test_any_bytes_in_any_file_end_in_errors(tmp_path_factory, content, name):
+    folder = submission(tmp_path_factory.mktemp("fuzz"), files={} if name in ("submission.toml",) else {name: content})
+    if name == "submission.toml":
+        (folder / name).write_bytes(content)
+    found = errors(folder)
+    harmless = name == "README.md" or name.endswith(("profiles.json", "a.toml"))
+    assert found or harmless
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_every_card_text_survives_toml(text):
+    clean = "".join(c for c in text if not 0xD800 <= ord(c) <= 0xDFFF and c not in "\x00")
+    made = to_toml({"format": 1, "system": clean, "authors": [clean], "cost": {"note": clean}})
+    assert tomllib.loads(made) == {"format": 1, "system": clean, "authors": [clean], "cost": {"note": clean}}
+
+
+def test_entries_are_listed_by_name_and_links_never_followed(tmp_path):
+    folder = submission(tmp_path)
+    findings = Findings()
+    assert sorted(files_of(folder, findings)) == [
+        "README.md", "manifest.json", "settings.json", "submission.toml", "toy/generations.jsonl", "toy/scores.json",
+    ]  # fmt: skip
+    assert findings.errors() == []
+
+
+def test_limits_grow_with_the_annotators_of_a_task(tmp_path):
+    document = copy.deepcopy(scored("nearest"))
+    del document["details"]
+    first = next(s for s in document["scores"] if s["annotator"] == "Ann1")
+    document["scores"] += [{**first, "annotator": f"w{n}"} for n in range(20_000)]
+    first["note"] = "x" * 15_000
+    folder = submission(tmp_path, document=document)
+    assert any("scores: not as expected" in error for error in errors(folder))
+    for count, sound in ((149, False), (160, True)):
+        findings = Findings()
+        assert (read_submission(folder, findings, count) is not None) is sound
+        assert (findings.errors() == []) is sound
+
+
+def test_a_check_grants_the_limits_of_the_task_at_hand(tmp_path, monkeypatch):
+    folder = submission(tmp_path)
+    monkeypatch.setattr("hlvbench.submissions.score_document.MOST_SCORES", len(scored("nearest")["scores"]) // 2)
+    assert any("scores.json: scores: not as expected" in error for error in errors(folder))
+    # the toy task has four annotators
+    monkeypatch.setattr("hlvbench.submissions.safe_reading.AMPLE", 1)
+    found = [str(f) for f in check(folder, desk=ToyDesk(), rescore=False).errors()]
+    assert found
+    assert not any("scores.json" in error for error in found)
