@@ -27,7 +27,7 @@ LAYERS = (
     "models",
     "baselines results",
     "generation",
-    "api analysis training judging verify",
+    "api analysis training judging",
     "human_study submissions integrations",
     "leaderboard",
     "cli",

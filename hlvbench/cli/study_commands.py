@@ -1,4 +1,4 @@
-"""People as judges, and verification: human-study, verify."""
+"""The human-study subcommand."""
 
 from __future__ import annotations
 
@@ -25,12 +25,6 @@ def add(verbs: Any) -> None:
     add_option("--repeats", type=int, default=5, help="screens of each part asked twice (default: %(default)s)")
     add_option("--shots", type=int, default=5, help="records of each person that are shown (default: %(default)s)")
     out_option(study)
-    text = "are two groups of m explanations by the same annotator? AUC, c@1, F0.5u, Brier"
-    checked = add_verb(verbs, "verify", _verify, text, task=False)
-    checked.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    checked.add_argument("--m", type=sizes, default=None, metavar="M,M,...", help="group sizes (default: 1,5,10,20)")
-    checked.add_argument("--reduce", choices=("self", "none"), default="self", help="how content is taken out")
-    checked.add_argument("--task", help="comma-separated (default: all of the run)")
 
 
 def _human_study(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -57,23 +51,3 @@ def _score_study(arguments: argparse.Namespace) -> None:
         raise UsageError("human-study score takes one exported folder: hlvbench human-study score DIR")
     found = score_study(arguments.places[0])
     print(json.dumps(found, ensure_ascii=False) if arguments.json else study_text(found))
-
-
-def sizes(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"expected whole numbers from 1, as 1,5,10; got {text!r}")
-    return tuple(map(int, parts))
-
-
-def _verify(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..metrics.verification import SIZES
-    from ..verify import verify, verify_text
-
-    if arguments.limit is not None:
-        raise UsageError("--limit does not go with verify: a run is verified as it is")
-    found = verify(
-        arguments.run, sizes=arguments.m or SIZES, reduce=arguments.reduce, quiet=arguments.quiet,
-        task=names_of(arguments) if arguments.task else None, **places_of(arguments),
-    )  # fmt: skip
-    print(json.dumps(found, ensure_ascii=False) if arguments.json else verify_text(found))

@@ -7,7 +7,7 @@ from . import soft_labels as lewidi
 from . import similarity
 from .grounding import grounding, grounding_skill
 from . import group, own_match
-from . import style, c2st, coherence, verification
+from . import style, c2st, coherence
 from . import index
 from . import attribution
 
@@ -53,5 +53,4 @@ __all__ = [
     "scorecard",
     "similarity",
     "style",
-    "verification",
 ]  # fmt: skip
