@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hlvbench.leaderboard import make_board, read_all
-from hlvbench.leaderboard.board_page import page
+from hlvbench.leaderboard import make_board, page, read_all
 from hlvbench.submissions import Submission
 
 LIMIT = 1.0
@@ -26,7 +25,7 @@ LIMIT = 1.0
 
 def many(known: list[Submission], count: int) -> list[Submission]:
     """`count` submissions, the copies ranked systems of their own."""
-    systems = [s for s in known if "recipe" not in s.card and s.card["method"] != "reference"]
+    systems = [s for s in known if s.card.method != "reference"]
     rng, out = np.random.default_rng(0), list(known)
     for number in range(count - len(known)):
         source = systems[number % len(systems)]
@@ -38,7 +37,7 @@ def many(known: list[Submission], count: int) -> list[Submission]:
             for score in document["scores"]:
                 if score["metric"] == "hlv_index" and score["annotator"] is None:
                     score.update(value=moved, low=max(0.0, moved - 0.05), high=moved + 0.05)
-        card = {**source.card, "name": f"copy-{number}", "system": f"System number {number}"}
+        card = source.card.model_copy(update={"name": f"copy-{number}", "system": f"System number {number}"})
         out.append(
             replace(source, folder=source.folder.with_name(f"20261124_copy-{number}"), card=card, documents=documents)
         )
