@@ -59,22 +59,6 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Score:
-    """One number with all that is needed to read it; `annotator` None means all of them."""
-
-    metric: str
-    signature: str
-    annotator: str | None
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    floor: float | None = None
-    ceiling: float | None = None
-    n: int = 0
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Task:
     """A dataset with its splits, ready to ask and to score.
 

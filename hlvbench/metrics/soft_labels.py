@@ -90,7 +90,7 @@ def _over_items(values: np.ndarray, answers: Answers, draws: Draws, subset: str)
     return Estimate(overall, int((~np.isnan(values)).sum()), note=note)
 
 
-@metric(better="lower", bounds=(0.0, np.inf), variants=_variants, texts=False)
+@metric(better="lower", bounds=(0.0, np.inf), variants=_variants, texts=False, headline=True, all_annotators=True)
 def lewidi_error(answers: Answers, draws: Draws, *, subset: Subset = "all", scale: float = 10.0) -> Estimate:
     """Nominal: average error rate, the share of wrong cells in the annotators × labels table of an item.
     Ordinal: average normalised absolute distance, |error| / `scale`. Both averaged within items, then over items.

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from hlvbench.analysis.annotators import annotators as analysis
-from hlvbench.analysis.annotators.annotators import (
+from hlvbench.analysis.annotators import (
     SIZES,
     agreement,
     analysis_text,
@@ -23,6 +22,7 @@ from hlvbench.analysis.annotators.annotators import (
     label_shares,
     write_analysis,
 )
+from hlvbench.analysis.annotators import annotators as analysis
 from hlvbench.bootstrap import item_draws
 from hlvbench.errors import UsageError
 from hlvbench.metrics import parse_signature
