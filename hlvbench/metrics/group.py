@@ -7,7 +7,7 @@ a replicate is a matrix product and touches no embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -194,22 +194,6 @@ def _own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
     ]
 
 
-def same_length(draws: Draws, given: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The lists cut to the items in `given`, `most` lists of one length at a time:
-    (which lists, (lists, length) item positions)."""
-    longest = max(map(len, draws.lists))
-    padded = np.full((len(draws), longest), -1)
-    for r, positions in enumerate(draws.lists):
-        padded[r, : len(positions)] = positions
-    kept = np.append(given, False)[padded]
-    lengths = kept.sum(axis=1)
-    for length in np.unique(lengths[lengths > 0]):
-        chosen = np.flatnonzero(lengths == length)
-        for start in range(0, len(chosen), most):
-            lists = chosen[start : start + most]
-            yield lists, padded[lists][kept[lists]].reshape(len(lists), length)
-
-
 @dataclass(frozen=True)
 class _Scope:
     """Which annotators a group metric gives a value for, and what its rows say."""
@@ -262,12 +246,20 @@ def group_confidence(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
     candidates: int = 0, embed: str = EMBED, m: int,
 ) -> Estimate:  # fmt: skip
-    """Mean probability of the target over annotators and groups of m answers; [0, 1], blind 1/K, chance 1/K.
+    """Mean probability that the probe gives the target annotator, over annotators and groups of m explanations.
 
-    candidates: the target and those it is told from, at most, drawn by seed among the annotators who share items
-    (chance 1/candidates); 0 takes all annotators. With them each has 2,000 / P groups, at least 20 and at most 200.
-    The mean is over the annotators with m answers and m reference records; the probe knows these alone.
-    A missing answer is the empty text. Fewer than two such annotators: NaN with a note.
+    In [0, 1]; the blind reference and chance are at 1/K. The mean is over the annotators with m predictions and m
+    reference annotations, who are the probe's classes. A missing prediction is the empty text. NaN with a note where
+    there are fewer than two such annotators.
+
+    Args:
+        view: View of the texts.
+        reduce: What is subtracted as content: "none", "self", "item" or "input" (see `residuals`).
+        fit: Split or folds the probe is fitted on.
+        candidates: Classes per target, the target included, drawn by seed among the annotators who share items
+            (chance 1/candidates); 0 takes all. With it each annotator has 2,000 / P groups, from 20 to 200.
+        embed: Name of the encoder.
+        m: Group size.
     """
     check_embedder(answers, embed)
     stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
@@ -300,12 +292,19 @@ def imitation_score(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
     candidates: int = 0, embed: str = EMBED, floor: Literal["chance", "cross"] = "chance", m: int,
 ) -> Estimate:  # fmt: skip
-    """NIS = (C - floor) / (C_human - floor), C the group confidence meaned over annotators: a ratio of means.
+    """NIS = (C - floor) / (C_human - floor), C the mean group confidence over annotators: a ratio of means.
 
-    0 = no trace of the annotator, 1 = as recognisable as the person, above 1 = a caricature; not clipped.
-    floor: chance = 1/P for P annotators; cross = the confidence of the other annotators' own texts. candidates: as
-    `group_confidence`.
-    NaN ("not enough") where C_human - floor < .05. The ceiling is recomputed on every list.
+    0 is no trace of the annotator, 1 is as recognisable as the human, above 1 is a caricature; not clipped. NaN where
+    C_human - floor < .05. The humans' side is recomputed in every replicate.
+
+    Args:
+        view: As in `group_confidence`.
+        reduce: As in `group_confidence`.
+        fit: As in `group_confidence`.
+        candidates: As in `group_confidence`.
+        embed: Name of the encoder.
+        floor: "chance" is 1/P for P annotators, "cross" the confidence of the other annotators' own texts.
+        m: Group size.
     """
     check_embedder(answers, embed)
     scored = panel(answers, view, reduce, m, fit, candidates)
@@ -335,9 +334,11 @@ def _ratio(gained: np.ndarray, span: np.ndarray) -> np.ndarray:
 
 
 def swap_matrix(answers: Answers, view: str, m: int, *, reduce: str = "self", fit: str = "dev") -> np.ndarray:
-    """(K, K): the mean probability that groups of m answers given as annotator i (row) are annotator j's (column).
+    """The mean probability that groups of m explanations predicted for annotator i (row) are annotator j's (column).
 
-    Rows sum to 1; a system with four equal annotators has equal rows. NaN for annotators without m answers.
+    Returns:
+        (K, K); rows sum to 1 and are equal where a system answers alike for all. NaN for annotators with fewer than m
+        predictions.
     """
     scored, draws = panel(answers, view, reduce, m, fit), every_item_once(len(answers.items))
     out = np.full((len(answers.annotators), len(answers.annotators)), np.nan)
