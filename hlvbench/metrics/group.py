@@ -16,8 +16,8 @@ import numpy as np
 from ..bootstrap import Draws, every_item_once, mean_over_annotators, ranges
 from ..types import Task
 from .predictions import Answers
-from .probe import Panel, groups_of, panel
-from .projections import EMBED, Reduce, View, ceiling, check_embedder, usable
+from .probe import ProbeScores, groups_of, probe_scores
+from .projections import EMBED, Reduce, View, check_embedder, usable
 from .registry import Estimate, Value, metric
 
 Fit = Literal["dev", "folds"]
@@ -42,7 +42,7 @@ def large(task: Task) -> Mapping[str, Value]:
 
 @dataclass(frozen=True)
 class _GroupStats:
-    """Of the P annotators of a panel on R lists: (R, P) mean probability of the writer, and (R, P) share of groups
+    """Of the P scored annotators on R lists: (R, P) mean probability of the writer, and (R, P) share of groups
     whose likeliest class is the writer (ties share)."""
 
     confidence: np.ndarray
@@ -50,8 +50,8 @@ class _GroupStats:
 
 
 def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int, fit: str, among: int) -> _GroupStats:
-    """Group statistics on every list; replicates are kept, so the metrics of one panel share them."""
-    scored = panel(answers, view, reduce, m, fit, among)
+    """Group statistics on every list; replicates are kept, so the metrics of one probe share them."""
+    scored = probe_scores(answers, view, reduce, m, fit, among)
     if len(draws) == 1:
         return _on_lists(answers, scored, draws, m)
     # the draws are kept beside the result: their id must not be given to others
@@ -59,14 +59,14 @@ def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int,
     return answers.once(key, lambda: (draws, _on_lists(answers, scored, draws, m)))[1]
 
 
-def _on_lists(answers: Answers, scored: Panel, draws: Draws, m: int) -> _GroupStats:
+def _on_lists(answers: Answers, scored: ProbeScores, draws: Draws, m: int) -> _GroupStats:
     confidence, hits = np.full((2, len(draws), len(scored.members)), np.nan)
     for i in range(len(scored.members)):
         (confidence[:, i],), hits[:, i] = _of_member(answers, scored, draws, m, i)
     return _GroupStats(confidence, hits)
 
 
-def _cross(answers: Answers, scored: Panel, draws: Draws, m: int) -> np.ndarray:
+def _cross(answers: Answers, scored: ProbeScores, draws: Draws, m: int) -> np.ndarray:
     """(R, P): the mean probability that the groups of the others, of those told from it, give to each member."""
     sums, times = np.zeros((len(answers.annotators), len(draws))), np.zeros((len(answers.annotators), 1))
     for i, k in enumerate(scored.members):
@@ -81,7 +81,7 @@ def _cross(answers: Answers, scored: Panel, draws: Draws, m: int) -> np.ndarray:
 
 
 def _of_member(
-    answers: Answers, scored: Panel, draws: Draws, m: int, i: int, every: bool = False
+    answers: Answers, scored: ProbeScores, draws: Draws, m: int, i: int, every: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Member i on R lists: the mean probability of the writer, (1, R), or of every class, (C, R), for its groups; and
     the share of hits, (R).
@@ -205,7 +205,7 @@ class _Scope:
     counts: tuple[int, ...]
 
 
-def _scope(answers: Answers, scored: Panel, reduce: str) -> _Scope:
+def _scope(answers: Answers, scored: ProbeScores, reduce: str) -> _Scope:
     places, notes = list(range(len(scored.members))), list(scored.notes)
     said = []
     lone = only_annotator(answers)
@@ -235,7 +235,7 @@ def only_annotator(answers: Answers) -> int | None:
 
 
 def _spread(values: np.ndarray, scope: _Scope, count: int) -> np.ndarray:
-    """(R, P) values of a panel -> (R, K), NaN for annotators without a value."""
+    """(R, P) values of the scored annotators -> (R, K), NaN for annotators without a value."""
     out = np.full((len(values), count), np.nan)
     out[:, list(scope.columns)] = values[:, list(scope.places)]
     return out
@@ -263,7 +263,7 @@ def group_confidence(
     """
     check_embedder(answers, embed)
     stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
-    return _estimate(answers, stats.confidence, panel(answers, view, reduce, m, fit, candidates), reduce)
+    return _estimate(answers, stats.confidence, probe_scores(answers, view, reduce, m, fit, candidates), reduce)
 
 
 @metric(better="higher", floor="chance", variants=VARIANTS, large=large)
@@ -274,10 +274,10 @@ def group_accuracy(
     """Share of groups of m answers whose likeliest writer is the target; as `group_confidence`, ties share."""
     check_embedder(answers, embed)
     stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
-    return _estimate(answers, stats.hits, panel(answers, view, reduce, m, fit, candidates), reduce)
+    return _estimate(answers, stats.hits, probe_scores(answers, view, reduce, m, fit, candidates), reduce)
 
 
-def _estimate(answers: Answers, values: np.ndarray, scored: Panel, reduce: str) -> Estimate:
+def _estimate(answers: Answers, values: np.ndarray, scored: ProbeScores, reduce: str) -> Estimate:
     scope = _scope(answers, scored, reduce)
     by = _spread(values, scope, len(answers.annotators))
     low = np.where(np.isnan(by), np.nan, _spread(scored.chance[None], scope, len(answers.annotators)))
@@ -307,14 +307,14 @@ def imitation_score(
         m: Group size.
     """
     check_embedder(answers, embed)
-    scored = panel(answers, view, reduce, m, fit, candidates)
+    scored = probe_scores(answers, view, reduce, m, fit, candidates)
     scope = _scope(answers, scored, reduce)
     confidence = _group_stats(answers, draws, view, reduce, m, fit, candidates).confidence
-    human = _group_stats(ceiling(answers), draws, view, reduce, m, fit, candidates)
+    human = _group_stats(answers.human, draws, view, reduce, m, fit, candidates)
     lowest = np.broadcast_to(scored.chance, confidence.shape)
     if floor == "cross":
-        people = ceiling(answers)
-        lowest = _cross(people, panel(people, view, reduce, m, fit, candidates), draws, m)
+        people = answers.human
+        lowest = _cross(people, probe_scores(people, view, reduce, m, fit, candidates), draws, m)
     places = list(scope.places)
     gained, span = confidence - lowest, human.confidence - lowest
     by = _spread(_ratio(gained, span), scope, len(answers.annotators))
@@ -340,7 +340,7 @@ def swap_matrix(answers: Answers, view: str, m: int, *, reduce: str = "self", fi
         (K, K); rows sum to 1 and are equal where a system answers alike for all. NaN for annotators with fewer than m
         predictions.
     """
-    scored, draws = panel(answers, view, reduce, m, fit), every_item_once(len(answers.items))
+    scored, draws = probe_scores(answers, view, reduce, m, fit), every_item_once(len(answers.items))
     out = np.full((len(answers.annotators), len(answers.annotators)), np.nan)
     for i, k in enumerate(scored.members):
         out[k, list(scored.classes[i])] = _of_member(answers, scored, draws, m, i, every=True)[0][:, 0]

@@ -20,7 +20,7 @@ import numpy as np
 from ..bootstrap import Draws, every_item_once, ranges
 from ..types import Task
 from .predictions import Answers, once_per_task
-from .projections import EMBED, View, ceiling, check_embedder, encoded, people, usable
+from .projections import EMBED, View, check_embedder, encoded, human_annotations, usable
 from .registry import Estimate, Value, metric
 
 Sim = Literal["embed", "chargram"]
@@ -102,7 +102,7 @@ def _chargrams(answers: Answers, view: str) -> Any:
     def fit() -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        train = people(answers.task, "train", answers.embedder)
+        train = human_annotations(answers.task, "train", answers.embedder)
         texts = [text for records in train.references(view) for text in records] or ["no text"]
         return TfidfVectorizer(analyzer="char", ngram_range=(2, 4), lowercase=False).fit(texts)
 
@@ -358,7 +358,7 @@ def own_gain(
     """
     check_embedder(answers, embed)
     (gains, number), (best_gains, best_number) = (
-        _gain_sums(who, draws, view, sim, within) for who in (answers, ceiling(answers))
+        _gain_sums(who, draws, view, sim, within) for who in (answers, answers.human)
     )
     mean, best = _divide(gains, number), _divide(best_gains, best_number)
     by = _divide(mean, best, LEAST_GAIN)
