@@ -20,7 +20,8 @@ _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 def page(board: Mapping[str, Any]) -> str:
     """The leaderboard as an HTML page."""
-    style = (_HERE.parent / "results" / "report.css").read_text("utf-8") + (_HERE / "leaderboard.css").read_text("utf-8")
+    sheets = (_HERE.parent / "results" / "report.css", _HERE / "leaderboard.css")
+    style = "".join(sheet.read_text("utf-8") for sheet in sheets)
     script = script_of()
     current = [t for t in board["tables"] if t["current"]]
     older = [t for t in board["tables"] if not t["current"]]

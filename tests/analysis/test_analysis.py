@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from hlvbench.analysis import annotators as analysis
 from hlvbench.analysis.annotators import (
     SIZES,
     agreement,
@@ -22,7 +23,6 @@ from hlvbench.analysis.annotators import (
     label_shares,
     write_analysis,
 )
-from hlvbench.analysis.annotators import annotators as analysis
 from hlvbench.bootstrap import item_draws
 from hlvbench.errors import UsageError
 from hlvbench.metrics import parse_signature
