@@ -1,8 +1,12 @@
-"""Errors a user can act on: each says what, where, what was got and the remedy."""
+"""Errors that a user can act on: each says what is wrong, where, what was found and the remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class HlvbenchError(Exception):
@@ -38,9 +42,27 @@ class MetricError(HlvbenchError):
 
 
 def all_problems(heading: str, problems: Iterable[str], most: int = 50) -> str:
-    """One message for all problems at once, the first `most` of them spelt out."""
+    """One message for all problems at once.
+
+    Args:
+        heading: First line.
+        problems: One line each.
+        most: Problems beyond this number are counted, not listed.
+    """
     found = list(problems)
     lines = [heading, *(f"  {problem}" for problem in found[:most])]
     if len(found) > most:
         lines.append(f"  ... and {len(found) - most} more")
     return "\n".join(lines)
+
+
+def validation_problems(error: ValidationError) -> list[str]:
+    """One line per problem that pydantic found: the place in the document, what is wrong, what was got."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key:.60}" for key in problem["loc"]).lstrip(".")
+        said = problem["msg"].removeprefix("Value error, ")
+        known = {"extra_forbidden": "is not a key here", "missing": "is missing"}.get(problem["type"])
+        got = "" if known or problem["type"] == "value_error" else f", got {problem['input']!r:.60}"
+        lines.append(f"{place}: {known or said}{got}" if place else f"{said}{got}")
+    return lines

@@ -12,11 +12,11 @@ from typing import Any, cast
 from ..errors import RunError, all_problems
 from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
-from ..results.compare import INDEX, LEVEL, OVERALL, Part, compare_values, mean_values, part_of
-from ..results.rows import annotators, by_metric, conditions, curve, find, headline, metric_text, swaps
+from ..results.compare import LEVEL, OVERALL, Part, compare_values, mean_values, part_of
+from ..results.score_report import INDEX, ScoreReport
+from ..results.score_report import Score as ReportScore
 from ..submissions import Findings, Submission, read_submission
 from ..submissions.card import role
-from ..submissions.score_document import version_of
 from .board_types import Against, Board, Interval, Overall, Row, Score, Step, System, Table, TaskRow
 
 _HERE = Path(__file__).parent
@@ -45,7 +45,6 @@ _ENDS = ("value", "low", "high", "floor", "ceiling")
 _JUDGED = ("judge", "accuracy", "low", "high", "ceiling", "floor", "unreadable", "n")
 Systems = Mapping[str, System]
 Parts = Mapping[str, Part]
-Document = Mapping[str, Any]
 
 
 def read_all(root: Path) -> list[Submission]:
@@ -74,26 +73,25 @@ def read_all(root: Path) -> list[Submission]:
 def make_board(submissions: Sequence[Submission]) -> Board:
     """The leaderboard document, as schema.json describes it."""
     systems = {s.folder.name: _system(s) for s in submissions}
-    grouped: dict[tuple[str, str], dict[str, tuple[Submission, str]]] = {}
+    grouped: dict[tuple[str, str], dict[str, Submission]] = {}
     for submission in submissions:
-        for task, document in submission.documents.items():
-            key = (document["task"], version_of(document))
-            grouped.setdefault(key, {})[submission.folder.name] = (submission, task)
+        for report in submission.reports.values():
+            grouped.setdefault((report.task, report.version), {})[submission.folder.name] = submission
     newest, tables, parts = _newest(grouped), dict[tuple[str, str], Table](), dict[tuple[str, str], Parts]()
     for key in sorted(grouped, key=lambda k: (_place(k[0]), k not in newest, _natural(k[0]), _natural(k[1]))):
         task, version = key
-        parts[key] = {n: part_of(s.documents[t], None) for n, (s, t) in grouped[key].items()}
-        rows = {n: _task_row(n, s, t) for n, (s, t) in grouped[key].items()}
+        parts[key] = {name: part_of(s.reports[_name(task)]) for name, s in grouped[key].items()}
+        rows = {name: _task_row(s, _name(task)) for name, s in grouped[key].items()}
         about = {
             "id": _id(task, version, key in newest),
-            "title": TITLES.get(task.rpartition("@")[0], task.rpartition("@")[0]),
+            "title": TITLES.get(_name(task), _name(task)),
             "task": task,
             "current": key in newest,
             "hlvbench": version,
             "metrics": {INDEX: _index_of(rows.values()), **{f: m.short for f, m in factor_metrics().items()}},
         }
         tables[key] = cast(Table, {**about, **_compared(rows, parts[key], systems)})
-    chosen = [key for task in OVERALL for key in newest if key[0].rpartition("@")[0] == task]
+    chosen = [key for task in OVERALL for key in newest if _name(key[0]) == task]
     overall = _overall([parts[key] for key in chosen], [tables[key]["id"] for key in chosen], systems)
     shown = [*([overall] if overall else []), *tables.values()]
     return {
@@ -106,9 +104,14 @@ def make_board(submissions: Sequence[Submission]) -> Board:
     }
 
 
+def _name(task: str) -> str:
+    """A task without its version."""
+    return task.rpartition("@")[0]
+
+
 def _newest(keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Of each task the newest version, as the newest hlvbench scored it."""
-    best = {k[0].rpartition("@")[0]: k for k in sorted(keys, key=lambda k: (_natural(k[0]), _natural(k[1])))}
+    best = {_name(k[0]): k for k in sorted(keys, key=lambda k: (_natural(k[0]), _natural(k[1])))}
     return list(best.values())
 
 
@@ -118,7 +121,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _place(task: str) -> tuple[int, str]:
-    name = task.rpartition("@")[0]
+    name = _name(task)
     return (OVERALL.index(name), "") if name in OVERALL else (len(OVERALL), name)
 
 
@@ -160,46 +163,45 @@ def _system(submission: Submission) -> System:
     }
 
 
-def _task_row(name: str, submission: Submission, task: str) -> TaskRow:
+def _task_row(submission: Submission, task: str) -> TaskRow:
     """The numbers of one submission on one task; ranks and comparisons are added by the table."""
-    document = submission.documents[task]
-    found, people = by_metric(document["scores"]), annotators(document)
-    scores = headline(document) + [score for metric, chosen in BESIDE for score in find(document, metric, **chosen)]
-    swap = next((t for t in swaps(document) if t["system"] is not None), None)
+    report, name = submission.reports[task], submission.folder.name
+    beside = [score for metric, chosen in BESIDE for score in report.find(metric, **chosen)]
+    swap = next((table for table in report.swaps() if table.system is not None), None)
     return {
         "submission": name,
         "rank": None,
-        "index": _interval(found.get(INDEX)),
-        "index_1": INDEX_1.get(document["task"], {}).get(name),
-        "factors": {factor: _interval(score) for factor, score in found.items() if factor != INDEX},
-        "missing": document["missing"],
+        "index": _interval(report.index()),
+        "index_1": INDEX_1.get(report.task, {}).get(name),
+        "factors": {factor: _interval(score) for factor, score in report.factors().items()},
+        "missing": report.missing,
         "against": {},
-        "questions": document["questions"],
-        "samples": document["samples"],
-        "majority": document["majority"].get("mean"),
-        "conditions": conditions(document)[0],
-        "annotators": people,
-        "scores": [_score(score, document, people) for score in scores],
+        "questions": report.questions,
+        "samples": report.samples,
+        "majority": report.majority.get("mean"),
+        "conditions": report.conditions[0],
+        "annotators": report.annotators,
+        "scores": [_score(score, report) for score in [*report.headline(), *beside]],
         "curves": {
-            label: {str(m): [s[e] for e in _ENDS] for m, s in curve(document, metric, "norm").items()}
+            label: {str(m): [getattr(s, e) for e in _ENDS] for m, s in report.curve(metric, "norm").items()}
             for label, metric in _CURVES.items()
         },
-        "swap": {k: swap[k] for k in ("view", "m", "system", "people")} if swap else None,
+        "swap": swap.model_dump(exclude={"note"}) if swap else None,
         "judges": [result.model_dump(include=set(_JUDGED)) for result in submission.judges.get(task, ())],
     }
 
 
-def _interval(score: Mapping[str, Any] | None) -> Interval:
+def _interval(score: ReportScore | None) -> Interval:
     if score is None:
         return {"value": None, "low": None, "high": None, "note": "not computed"}
-    return cast(Interval, {k: score[k] for k in ("value", "low", "high", "note")})
+    return cast(Interval, score.model_dump(include={"value", "low", "high", "note"}))
 
 
-def _score(score: Mapping[str, Any], document: Document, people: Sequence[str]) -> Score:
-    by = {s["annotator"]: s["value"] for s in document["scores"] if s["signature"] == score["signature"]}
-    own = [by.get(a) for a in people] if people[0] in by else None
-    values = {k: score[k] for k in (*_ENDS, "n", "note")}
-    return cast(Score, {"metric": metric_text(score), **values, "by": own})
+def _score(score: ReportScore, report: ScoreReport) -> Score:
+    by = [report.by_annotator.get((score.signature, annotator)) for annotator in report.annotators]
+    own = [one and one.value for one in by] if by[0] else None
+    values = {key: getattr(score, key) for key in (*_ENDS, "n", "note")}
+    return cast(Score, {"metric": score.name, **values, "by": own})
 
 
 def _index_of(rows: Iterable[TaskRow]) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
 from ..results.compare import LEVEL
 from ..results.markdown import plain
 from ..results.markup import tag
 from ..results.report_page import page_head
-from ..results.rows import better, legible, number
+from ..text import legible, number
 from .board import Systems
 from .board_types import Against, Board, Step, System
 
@@ -226,7 +227,7 @@ def _packed(table: Mapping[str, Any], systems: Systems) -> dict[str, Any]:
         line = _csv_line(_csv_row(row, systems[row["submission"]]))
         rows.append({**shown, "note": _row_note(row), "csv": line})
     about = {key: table[key] for key in ("id", "task", "title", "resolution", "compared", "pairs")}
-    ways = [better({"signature": name}) for name in metrics]
+    ways = [parse_metric(name).spec.better for name in metrics]
     under = {factor: metric.short for factor, metric in factor_metrics().items()}
     return {**about, "head": _csv_line(_CSV), "names": metrics, "ways": ways, "under": under, "rows": rows}
 

@@ -20,7 +20,7 @@ from .registry import Estimate, Value, metric, over_annotators
 
 Multi = Literal["any", "priority"]
 LEAST_SHARED = 20
-"""Items that two annotators must share for their agreement to be compared."""
+"""Items that two annotators share at least, where their agreement is compared."""
 
 
 def correct(answers: Answers, multi: Multi = "any") -> np.ndarray:
@@ -45,29 +45,30 @@ def _multi_variants(task: Task) -> tuple[dict[str, Value], ...]:
     return ({}, {"multi": "priority"}) if task.kind == "nominal" else ({},)
 
 
-@metric(better="higher", variants=_multi_variants, texts=False)
+@metric(better="higher", variants=_multi_variants, texts=False, headline=True)
 def label_accuracy(answers: Answers, draws: Draws, *, multi: Multi = "any") -> Estimate:
     """Share of questions answered with a label that the annotator gave; for scores the exact one.
 
-    multi: any = one of the annotator's labels; priority = the one that the task's order puts first.
+    Args:
+        multi: "any" accepts each of the annotator's labels, "priority" the one that the task's order puts first.
     """
     return over_annotators(answers.means(correct(answers, multi), draws), answers.counts)
 
 
-@metric(better="lower", bounds=(0.0, np.inf), kinds=("ordinal",), texts=False)
+@metric(better="lower", bounds=(0.0, np.inf), kinds=("ordinal",), texts=False, headline=True)
 def label_error(answers: Answers, draws: Draws) -> Estimate:
     """Mean absolute error of the score, in units of the scale; 0 is exact."""
     return over_annotators(answers.means(errors(answers), draws), answers.counts)
 
 
-@metric(better="higher", kinds=("ordinal",), texts=False)
+@metric(better="higher", kinds=("ordinal",), texts=False, headline=True)
 def within_one(answers: Answers, draws: Draws) -> Estimate:
     """Share of answers at most one point from the annotator's score; a missing answer is outside."""
     near = (errors(answers) <= 1) & (answers.predicted >= 0)
     return over_annotators(answers.means(near.astype(float), draws), answers.counts)
 
 
-@metric(better="higher", bounds=(-1.0, 1.0), texts=False)
+@metric(better="higher", bounds=(-1.0, 1.0), texts=False, headline=True)
 def label_kappa(answers: Answers, draws: Draws) -> Estimate:
     """Agreement with the priority label beyond chance: Cohen's κ, for scores quadratic-weighted (Cohen 1960, 1968).
 
@@ -106,7 +107,7 @@ def kappa_codes(answers: Answers) -> np.ndarray:
     return np.where(predicted >= 0, predicted, np.where(values[high] - gold > gold - values[low], high, low))
 
 
-@metric(better="higher", kinds=("nominal",), texts=False)
+@metric(better="higher", kinds=("nominal",), texts=False, headline=True)
 def macro_f1(answers: Answers, draws: Draws) -> Estimate:
     """F1 per label against the priority label, averaged over the labels that occur in gold or answers.
 
@@ -129,14 +130,14 @@ def macro_f1(answers: Answers, draws: Draws) -> Estimate:
     return over_annotators(out, answers.counts)
 
 
-@metric(better="lower", bounds=(0.0, np.inf), texts=False)
+@metric(better="lower", bounds=(0.0, np.inf), texts=False, headline=True, all_annotators=True)
 def agreement_error(answers: Answers, draws: Draws) -> Estimate:
-    """How far the κ of two predicted annotators is from that of the same two people: root mean square over pairs.
+    """How far the κ of two predicted annotators is from that of the same two humans: root mean square over pairs.
 
-    κ of two annotators on the items that both are asked about (quadratic-weighted for scores); the people's side
-    takes priority labels. Pairs count that share at least `LEAST_SHARED` items; in a list, those whose people differ
-    somewhere. 0 to 2 (release 0.1 had the sum, √(K (K - 1)) times as much). 0: the predicted annotators agree among
-    each other as the people do. One mind answering for all has κ = 1 everywhere and stands far off.
+    0 to 2; 0 means that the predicted annotators agree with each other as the humans do. A system that answers alike
+    for all has κ = 1 in every pair. κ is computed on the items that both annotators are asked about
+    (quadratic-weighted for scores), with the humans' priority labels. Pairs with fewer than `LEAST_SHARED` shared
+    items are left out, and in a replicate those whose humans never differ.
     """
     rows, column = answers.cells
     size, values = len(answers.annotators), scale_of(answers.task)

@@ -33,14 +33,19 @@ Variants = tuple[Mapping[str, Value], ...] | Callable[["Task"], tuple[Mapping[st
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic on R lists of items.
+    """A statistic on R lists of items; NaN where it cannot be computed.
 
-    overall: (R,). by_annotator: (R, K) in the order of `answers.annotators`, None where the metric has
-    no value of one annotator. n: questions (or items) the value rests on; n_by_annotator likewise.
-    NaN means "cannot be given"; `note` then says why. `notes` holds one note per annotator where they differ.
-    intervals: (1 + K, 2), low and high of the overall value and of each annotator's, from a metric with
-    `resamples=False`, which has no replicates; NaN where there is none.
-    floor, floor_by_annotator: as overall and by_annotator, from a metric whose Spec.floor is "chance".
+    Attributes:
+        overall: (R,).
+        n: Number of questions (or items) the value rests on.
+        by_annotator: (R, K) in the order of `answers.annotators`; None where the metric has no value of one annotator.
+        n_by_annotator: K numbers of questions.
+        note: Why the value is NaN, or what it leaves out.
+        notes: K notes, where they differ between annotators.
+        intervals: (1 + K, 2), low and high of the overall value and of each annotator's, of a metric with
+            `resamples=False`; NaN where there is none.
+        floor: As `overall`, of a metric whose Spec.floor is "chance".
+        floor_by_annotator: As `by_annotator`, of such a metric.
     """
 
     overall: np.ndarray
@@ -74,6 +79,8 @@ class Spec:
     resamples: bool = True
     texts: bool = True
     large: Callable[[Task], Mapping[str, Value]] | None = None
+    headline: Mapping[str, Value] | None = None
+    all_annotators: bool = False
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         return _parameters(self.function)
@@ -113,24 +120,39 @@ def metric(
     resamples: bool = True,
     texts: bool = True,
     large: Callable[[Task], Mapping[str, Value]] | None = None,
+    headline: bool | Mapping[str, Value] = False,
+    all_annotators: bool = False,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
-    """Register a metric.
+    """Register a function `f(answers, draws, *, parameters) -> Estimate` as a metric.
 
-    better: "higher" or "lower" (or "ideal" where neither is). bounds: its range. kinds: the task kinds it
-    is defined for. floor: "blind" (the same metric of the blind reference), "chance" (the estimate's own
-    `floor`) or None. ceiling: "human" or None. variants: the parameter settings a scorecard prints, or a function
-    of the task that gives them.
-    resamples: False for a metric that brings its own intervals and is computed on the items as they are.
-    texts: False for a metric of labels alone, which counts questions whose annotator wrote no explanation, too; the
-    others see `answers.explained`.
-    large: parameters that keep the cost linear on a large task, empty for a small one; see `bind_for`.
+    Args:
+        better: "higher", "lower", or "ideal" where neither is better.
+        bounds: Range of the value.
+        kinds: Task kinds the metric is defined for.
+        floor: "blind" (the same metric of the blind reference), "chance" (the estimate's own `floor`) or None.
+        ceiling: "human" or None.
+        variants: The parameter settings that a scorecard prints, or a function of the task that returns them.
+        resamples: False for a metric that has its own intervals and no replicates.
+        texts: False for a metric of labels alone, which counts questions without a human explanation, too; the
+            others see `answers.explained`.
+        large: Returns parameters that keep the cost linear on a large task, and none on a small one (`bind_for`).
+        headline: Whether reports, comparisons, the leaderboard and other harnesses show the metric first; a mapping:
+            in the variants with these parameters. Their order is that of registration.
+        all_annotators: True for a metric that the answers of a single annotator cannot be scored by.
+
+    Raises:
+        MetricError: If the name is registered twice.
     """
+    shown = None if headline is False else {} if headline is True else headline
 
     def register(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
         name = function.__name__
         if name in REGISTRY:
             raise MetricError(f"metric {name!r} is registered twice")
-        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples, texts, large)
+        REGISTRY[name] = Spec(
+            name, function, better, bounds, kinds, floor, ceiling, variants, resamples, texts, large, shown,
+            all_annotators,
+        )  # fmt: skip
         return function
 
     return register
@@ -152,6 +174,15 @@ class Metric:
         """The name with its group size: `imitation_score@10`."""
         m = dict(self.arguments).get("m")
         return self.name if m is None else f"{self.name}@{m}"
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether this variant is one that readers meet first."""
+        return self.spec.headline is not None and self.matches(self.name, self.spec.headline)
+
+    def matches(self, name: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether it is the metric of this name with at least these parameters."""
+        return self.name == name and parameters.items() <= dict(self.arguments).items()
 
     def __str__(self) -> str:
         known = self.spec.parameters()
@@ -264,6 +295,14 @@ def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
         if task.kind in spec.kinds:
             out += [bind(spec.name, **{**encoder, **variant}) for variant in spec.variants_for(task)]
     return out
+
+
+def headline_names(kind: str, one_annotator: bool = False) -> list[str]:
+    """The short names of the headline metrics of a kind of task; one_annotator: of those that one can be scored by."""
+    load_extensions()
+    chosen = [spec for spec in REGISTRY.values() if spec.headline is not None and kind in spec.kinds]
+    bound = [bind(spec.name, **(spec.headline or {})) for spec in chosen if not (one_annotator and spec.all_annotators)]
+    return [metric.short for metric in bound]
 
 
 BEFORE_0_2: Mapping[str, Mapping[str, Value]] = {"own_gain": {"within": "all"}, "hlv_index": {"within": "all"}}

@@ -24,9 +24,15 @@ View = Literal["raw", "norm"]
 def best_of_records(
     answers: Answers, view: str, similarity: Callable[[list[str], list[str]], np.ndarray]
 ) -> np.ndarray:
-    """(Q,) the largest similarity of each answer to one of the annotator's records; 0 without a text.
+    """The largest similarity of each prediction to one of the annotator's explanations.
 
-    similarity: (candidates, references), two lists of equal length -> one number per pair.
+    Args:
+        answers: The predictions.
+        view: "raw" or "norm".
+        similarity: Maps candidates and references, two lists of one length, to one number per pair.
+
+    Returns:
+        (Q,); 0 for an empty text.
     """
     texts, references = answers.texts(view), answers.references(view)
     pairs = [(q, text, own) for q, text in enumerate(texts) if text for own in references[q]]
@@ -65,7 +71,7 @@ def embedding_cosine_values(answers: Answers, view: str = "raw") -> np.ndarray:
     return answers.once(("embedding_cosine", view), lambda: best_of_records(answers, view, cosines))
 
 
-@metric(better="higher")
+@metric(better="higher", headline=True)
 def rouge_l(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     """ROUGE-L F1 (Lin 2004, package rouge_score with its stemmer), 0 to 1; 1 for the annotator's own words.
 
@@ -76,19 +82,22 @@ def rouge_l(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     return over_annotators(answers.means(rouge_l_values(answers, view), draws), answers.counts)
 
 
-@metric(better="higher", bounds=(-1.0, 1.0))
+@metric(better="higher", bounds=(-1.0, 1.0), headline=True)
 def bertscore(
     answers: Answers, draws: Draws, *, view: View = "raw", model: str = "minilm-l6", layer: int = 6
 ) -> Estimate:
     """BERTScore F1 (Zhang et al. 2020), no idf, no rescaling; 1 for the annotator's own words.
 
-    model: minilm-l6 is the verified all-MiniLM-L6-v2, or any model that transformers can load; layer: from 1.
+    Args:
+        view: View of the texts.
+        model: "minilm-l6" (the verified all-MiniLM-L6-v2) or a model that transformers can load.
+        layer: Hidden layer, counted from 1.
     """
     values = bertscore_values(answers, view, model, layer)
     return over_annotators(answers.means(values, draws), answers.counts)
 
 
-@metric(better="higher", bounds=(-1.0, 1.0), variants=({"view": "raw"}, {"view": "norm"}))
+@metric(better="higher", bounds=(-1.0, 1.0), variants=({"view": "raw"}, {"view": "norm"}), headline={"view": "raw"})
 def embedding_cosine(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     """Cosine of the sentence embeddings of the answer and the annotator's own explanation, -1 to 1."""
     values = embedding_cosine_values(answers, view)

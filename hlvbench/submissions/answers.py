@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from ..errors import DataError
+from ..errors import DataError, validation_problems
 from ..types import Generation, Task
-from .card import problems_of
 
 MOST_SAMPLES = 50
 
@@ -37,7 +36,7 @@ def to_generations(rows: Sequence[Mapping[str, Any]]) -> list[Generation]:
     try:
         return [Generation(**row) for row in _ROWS.validate_python(rows)]
     except ValidationError as error:
-        problems = problems_of(error)
+        problems = validation_problems(error)
         raise DataError(f"{len(problems)} problems in its rows, counted from 0: {'; '.join(problems[:5])}") from None
 
 

@@ -14,8 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from ..baselines.attacks import SYSTEMS as ATTACKS
 from ..baselines.references import SYSTEMS as REFERENCES
 from ..data.table import MOST_ID
+from ..errors import validation_problems
 from ..io import sha256_text
-from .safe_reading import hidden, unsafe, without_paths
+from ..text import hidden
+from .safe_reading import unsafe, without_paths
 
 HEAD = "# What this submission says about itself; made by `hlvbench submit` and `hlvbench check --write`.\n"
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+")
@@ -163,23 +165,12 @@ class Card(_Part):
         return f"{self.date:%Y%m%d}_{self.name}"
 
 
-def problems_of(error: ValidationError) -> list[str]:
-    """All problems of a document, each with its place."""
-    found = []
-    for problem in error.errors(include_url=False):
-        place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-        message = problem["msg"].removeprefix("Value error, ")
-        got = "" if problem["type"] == "missing" or isinstance(problem["input"], dict) else repr(problem["input"])
-        found.append(f"{place + ': ' if place else ''}{message}{f' (got {got:.60})' if got else ''}")
-    return found
-
-
 def card_problems(values: Mapping[str, Any]) -> list[str]:
     """All problems of a parsed submission.toml."""
     try:
         Card.model_validate(values)
     except ValidationError as error:
-        return problems_of(error)
+        return validation_problems(error)
     return []
 
 

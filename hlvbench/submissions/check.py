@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..data.task import describe_tasks, load_spec, load_task
@@ -15,6 +14,8 @@ from ..errors import DataError, HlvbenchError, UsageError
 from ..io import dump_json, generation_lines, read_json, read_text, sha256_text, write_atomic
 from ..metrics.predictions import Embedder
 from ..results import side_by_side
+from ..results.score_check import EQUAL
+from ..results.score_report import ScoreReport
 from ..results.scorecard import score_task
 from ..settings import asked_by
 from ..types import Generation, Task
@@ -22,9 +23,8 @@ from .answers import answer_problems, to_generations
 from .card import Verified, card_digest, in_future, to_toml
 from .copies import STRETCH, Originals
 from .folder import Findings, Submission, read_submission
-from .rescore import check_judges, compare_documents, regenerate
+from .rescore import check_judges, compare_reports, regenerate
 from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, SafeReader, strings
-from .score_document import EQUAL, version_of
 
 
 class CheckContext:
@@ -125,13 +125,13 @@ class _Check:
     def __init__(self, submission: Submission, context: CheckContext, findings: Findings, new: bool) -> None:
         self.submission, self.context, self.findings, self.new = submission, context, findings, new
         self.card, self.folder = submission.card, submission.folder
-        self.tasks = {name: self._task(name) for name in submission.documents}
+        self.tasks = {name: self._task(name) for name in submission.reports}
         self.answers: dict[str, list[Generation]] = {}
-        self.largest, self.renewed = 0.0, dict[str, dict[str, Any]]()
+        self.largest, self.renewed = 0.0, dict[str, ScoreReport]()
 
     def _task(self, name: str) -> Task | str:
         """The task in the version that was answered, or why it is not at hand."""
-        task, version = self.context.task(name), self.submission.documents[name]["task"]
+        task, version = self.context.task(name), self.submission.reports[name].task
         if isinstance(task, Task) and f"{name}@{task.version}" != version:
             return f"version {task.version} of the task is at hand, the submission is of {version}"
         return task
@@ -180,7 +180,7 @@ class _Check:
         if not isinstance(task, Task):
             findings.warn(where, f"its questions and texts are not checked: {task}")
             return rows
-        problems = answer_problems(rows, task, self.submission.documents[name]["samples"])
+        problems = answer_problems(rows, task, self.submission.reports[name].samples)
         findings.error(where, *problems)
         if problems:
             return []
@@ -209,20 +209,20 @@ class _Check:
 
     def _rescore(self, name: str, task: Task | str) -> None:
         """Compare a scores.json with one made from the raw answers; that of an older release is renewed."""
-        document, where, findings = self.submission.documents[name], f"{name}/{SCORES}", self.findings
+        report, where, findings = self.submission.reports[name], f"{name}/{SCORES}", self.findings
         if not isinstance(task, Task):
             findings.warn(where, f"not re-scored: {task} (hlvbench fetch, or HLVBENCH_DATA)")
             return
-        asked, system = asked_by(self.submission.settings), document["system"]
+        asked, system = asked_by(self.submission.settings), report.system
         rows, embedder = self.answers[name], self.context.embedder
-        fresh = score_task(task, rows, embedder, system=system, per_answer=False, asked=asked).document
-        found, version = compare_documents(document, fresh), version_of(document)
+        fresh = score_task(task, rows, embedder, system=system, per_answer=False, asked=asked).report
+        found, version = compare_reports(report, fresh), report.version
         whose = f" ({found.whose})" if found.whose else ""
         if version == __version__:
             self.largest = max(self.largest, found.largest)
             findings.error(where, *found.problems)
             if not found.problems:
-                count = len(fresh["scores"])
+                count = len(fresh.scores)
                 findings.ok(where, f"re-scored: all {count} scores, largest difference {found.largest:g}{whose}")
         elif self.new or _release(version) > _release(__version__):
             findings.error(
@@ -237,8 +237,8 @@ class _Check:
 
     def _record(self) -> None:
         """Write [verified], and this version's scores where an older one scored."""
-        folder, card, renewed, documents = self.folder, self.card, self.renewed, self.submission.documents
-        written = {f"{name}/{SCORES}": dump_json(document) for name, document in renewed.items()}
+        folder, card, renewed, reports = self.folder, self.card, self.renewed, self.submission.reports
+        written = {f"{name}/{SCORES}": dump_json(report.to_dict()) for name, report in renewed.items()}
         generations = dict(card.generations)
         if renewed and card.recipe:
             # the prompts' hashes are part of the answers, so that a new wording gives another hash
@@ -248,8 +248,8 @@ class _Check:
                 manifest["tasks"][name]["generations_sha256"] = generations[name]
             written[MANIFEST] = dump_json(manifest)
         if renewed:
-            newest = {**documents, **renewed}
-            old, fresh = (side_by_side({card.system: list(found.values())}) for found in (documents, newest))
+            newest = {**reports, **renewed}
+            old, fresh = (side_by_side({card.system: list(found.values())}) for found in (reports, newest))
             write_atomic(folder / README, read_text(folder / README).replace(old, fresh))
         for name, text in written.items():
             write_atomic(folder / name, text)

@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..data.download import upstream_of
 from ..data.task import load_spec, task_names
-from ..errors import DataError
+from ..errors import DataError, validation_problems
 from ..io import sha256_bytes
-from ..results.rows import legible
+from ..results.score_check import EQUAL, check_submitted
+from ..results.score_report import ScoreReport
 from ..settings import asked_by
+from ..text import legible
 from .card import (
     Card,
     Line,
@@ -22,12 +24,10 @@ from .card import (
     base_of,
     card_digest,
     is_baseline,
-    problems_of,
     publishes_dataset_text,
     trained_by,
 )
 from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, SafeReader, strings, unsafe
-from .score_document import EQUAL, document_problems, version_of
 
 _LONGEST = 400
 
@@ -119,12 +119,12 @@ class JudgeResult(_Document):
 
 @dataclass(frozen=True)
 class Submission:
-    """What a sound folder holds. documents: task -> scores.json; judges: task -> what each judge found."""
+    """What a sound folder holds. reports: task -> scores.json; judges: task -> what each judge found."""
 
     folder: Path
     card: Card
     settings: Mapping[str, Any]
-    documents: Mapping[str, Mapping[str, Any]]
+    reports: Mapping[str, ScoreReport]
     judges: Mapping[str, list[JudgeResult]]
     reader: SafeReader
 
@@ -168,21 +168,22 @@ class _FolderReader:
         self._check_files()
         self._check_texts()
         self._check_method()
-        documents: dict[str, Any] = {task: self.parsed.get(f"{task}/{SCORES}") for task in self.settings.task}
-        for task, document in documents.items():
-            found = document_problems(document, task, self.reader.scale) if document is not None else ["missing"]
-            self.findings.error(f"{task}/{SCORES}", *found)
+        for task in self.settings.task:
+            name = f"{task}/{SCORES}"
+            found = check_submitted(self.parsed[name], task, self.reader.scale) if name in self.files else ["missing"]
+            self.findings.error(name, *found)
             self._check_recipe(task)
             self._check_manifest(task)
-        judges = {task: self._judges(task) for task in documents}
+        judges = {task: self._judges(task) for task in self.settings.task}
         if self._broken():
             return None
-        if self.card.verified and (why := self._not_verified(documents)):
+        reports = {task: ScoreReport.model_validate(self.parsed[f"{task}/{SCORES}"]) for task in judges}
+        if self.card.verified and (why := self._not_verified(reports)):
             self.findings.warn(CARD, f"[verified] does not count: {why}; hlvbench check --write verifies again")
             self.card = self.card.model_copy(update={"verified": None})
-        shown = ", ".join(d["task"] for d in documents.values())
+        shown = ", ".join(report.task for report in reports.values())
         self.findings.ok(".", f"{len(self.files)} files match their hashes; {shown}")
-        return Submission(self.folder, self.card, self.parsed[SETTINGS], documents, judges, self.reader)
+        return Submission(self.folder, self.card, self.parsed[SETTINGS], reports, judges, self.reader)
 
     def _broken(self) -> bool:
         return len(self.findings.errors()) > self.before
@@ -200,7 +201,7 @@ class _FolderReader:
             return model.model_validate(self.parsed[name])
         except ValidationError as error:
             hint = "; rows are compared on the whole test split (no --limit, --annotator or --history), seed 0"
-            self.findings.error(name, *(problem + hint * (name == SETTINGS) for problem in problems_of(error)))
+            self.findings.error(name, *(problem + hint * (name == SETTINGS) for problem in validation_problems(error)))
             return None
 
     def _typed(self) -> bool:
@@ -304,9 +305,9 @@ class _FolderReader:
                 self.findings.error(name, f"the result of a judge on {result.task!r:.60}")
         return list(found.values())
 
-    def _not_verified(self, documents: Mapping[str, Any]) -> str:
+    def _not_verified(self, reports: Mapping[str, ScoreReport]) -> str:
         """Why the record of a verification does not hold for this submission; else empty."""
-        verified, versions = self.card.verified, {version_of(document) for document in documents.values()}
+        verified, versions = self.card.verified, {report.version for report in reports.values()}
         if verified is None or verified.card_sha256 != card_digest(self.reader.text(self.files[CARD])):
             return f"{CARD} or a file was changed after it"
         if versions != {verified.hlvbench}:

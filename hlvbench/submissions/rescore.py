@@ -11,7 +11,6 @@ from typing import Any
 
 from ..baselines.attacks import AttackModel
 from ..baselines.references import Reference
-from ..bootstrap import decode
 from ..errors import HlvbenchError
 from ..io import sha256_text, write_atomic
 from ..judging.judge_run import FOLDER, Subject, again, judges_of
@@ -19,13 +18,14 @@ from ..judging.judge_settings import STYLOMETRIC
 from ..metrics.predictions import Embedder
 from ..models import Query
 from ..prompting.prompt import Prompter
+from ..results.score_check import EQUAL
+from ..results.score_report import ScoreReport
 from ..results.scorecard import answers_of
 from ..types import Generation, Task
 from .folder import Findings, Submission, is_judge_result
-from .score_document import EQUAL
 
-_COMPARED = "task questions samples missing missing_reasons without_explanation thought skipped".split()
-_COMPARED += "unscored_annotators majority details".split()
+_COMPARED = set("task questions samples missing missing_reasons without_explanation thought skipped".split())
+_COMPARED |= {"unscored_annotators", "majority", "details"}
 """Keys of a scores.json that scoring again must give, beside scores and replicates."""
 _SCORE = ("value", "low", "high", "floor", "ceiling", "n", "note")
 _JUDGED = ("judge", "n", "unreadable", "accuracy", "low", "high", "ceiling", "floor")
@@ -54,7 +54,7 @@ def regenerate(recipe: str, task: Task, embedder: Embedder, seed: int = 0) -> li
     return rows
 
 
-def compare_documents(submitted: Mapping[str, Any], rescored: Mapping[str, Any]) -> Comparison:
+def compare_reports(submitted: ScoreReport, rescored: ScoreReport) -> Comparison:
     """A submitted scores.json against one made from its raw answers; numbers within EQUAL are equal."""
     here, there = dict(_leaves(submitted)), dict(_leaves(rescored))
     problems, largest, whose = list[str](), 0.0, ""
@@ -72,17 +72,16 @@ def compare_documents(submitted: Mapping[str, Any], rescored: Mapping[str, Any])
     return Comparison(largest, whose, tuple(problems))
 
 
-def _leaves(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _leaves(report: ScoreReport) -> Iterator[tuple[str, Any]]:
     """(name, value) of everything in a scores.json that scoring again must give."""
-    for score in document["scores"]:
-        metric = score["signature"].partition("|")[0]
-        whose = f"{metric}, {score['annotator']}" if score["annotator"] is not None else metric
-        yield from ((f"{whose}: {key}", score[key]) for key in _SCORE)
-    for key in _COMPARED:
-        yield from _flat(key, document.get(key) or "none" if key == "details" else document[key])
-    for name, stored in document["replicates"]["values"].items():
-        values = decode(stored)[1].tolist()
-        yield from ((f"replicates of {name}[{n}]", None if math.isnan(v) else v) for n, v in enumerate(values))
+    for score in report.scores:
+        whose = score.name if score.annotator is None else f"{score.name}, {score.annotator}"
+        yield from ((f"{whose}: {key}", getattr(score, key)) for key in _SCORE)
+    for key, value in report.model_dump(include=_COMPARED).items():
+        yield from _flat(key, value)
+    for name, kept in report.replicates.values.items():
+        values = enumerate(kept.values.tolist())
+        yield from ((f"replicates of {name}[{number}]", None if math.isnan(v) else v) for number, v in values)
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:

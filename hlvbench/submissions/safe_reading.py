@@ -10,7 +10,6 @@ import math
 import os
 import re
 import tomllib
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from ..data.task_config import is_name
 from ..errors import DataError
 from ..io import strict_json
+from ..text import hidden, local_path
 
 KIB, MIB = 1 << 10, 1 << 20
 CARD, README, SETTINGS, MANIFEST = "submission.toml", "README.md", "settings.json", "manifest.json"
@@ -39,14 +39,7 @@ AMPLE = 100
 """Annotators up to which the limits are those written here; with more annotators they grow."""
 MOST_FILES, MOST_ROWS, MOST_LEVELS, LONGEST_TEXT = 400, 100_000, 24, 20_000
 _LARGEST = 2.0**53
-_JOINERS = "\u200c\u200d"  # Persian and Indic words need them
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-_ABSOLUTE = re.compile(
-    r"""(?<![\w:/.~-])/(?:[^\s/"'<>]+/)+[^\s/"'<>]*"""  # two parts or more: "and /or" is no path
-    r"""|(?<![\w:/.~-])/(?:tmp|home|root|work|data|mnt|srv|opt|var|Users)\b"""
-    r"""|(?<![\w/])~[\w-]*/|(?<!\w)[A-Za-z]:[\\/]|\\\\\w|\bfile:/|(?<![\w.])\.\.(?:/|\\|$)"""
-)
 _PLACE = re.compile(r"""(?<![^\s,=:"'(])(?:(?:~[\w-]*|\.{1,2})?/(?!/)|[A-Za-z]:[\\/]|\\\\)[^\s,"')]+""")
 
 
@@ -185,20 +178,6 @@ def strings(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for position, inner in enumerate(value):
             yield from strings(inner, f"{name}[{position}]")
-
-
-def hidden(text: str) -> str:
-    """The name of the first character that a reader cannot see or that changes the text's direction; else empty."""
-    for char in text:
-        if char not in "\n" + _JOINERS and unicodedata.category(char) in _HIDDEN:
-            return f"U+{ord(char):04X} {unicodedata.name(char, '').lower()}".strip()
-    return ""
-
-
-def local_path(text: str) -> str:
-    """The first part of `text` that is a path on some machine or leads out of its folder; else empty."""
-    match = _ABSOLUTE.search(text)
-    return match[0] if match else ""
 
 
 def unsafe(text: str) -> str:

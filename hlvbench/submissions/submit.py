@@ -14,14 +14,15 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from ..errors import DataError, RunError, UsageError, all_problems
+from ..errors import DataError, RunError, UsageError, all_problems, validation_problems
 from ..io import dump_json, read_generations, read_json, read_text, sha256_bytes, sha256_file, write_atomic
 from ..results import side_by_side
 from ..results.markdown import plain
+from ..results.score_report import ScoreReport
 from ..settings import asked_by
 from ..types import Task
 from .answers import to_generations
-from .card import Card, base_of, in_future, is_baseline, problems_of, publishes_dataset_text, to_toml, trained_by
+from .card import Card, base_of, in_future, is_baseline, publishes_dataset_text, to_toml, trained_by
 from .check import CheckContext, check_copies
 from .folder import Findings, read_submission
 from .safe_reading import CARD, GENERATIONS, MANIFEST, PROFILES, README, SCORES, SETTINGS, without_paths
@@ -75,28 +76,28 @@ def submit(
         UsageError: If something in `about` is missing or wrong; all problems at once.
     """
     context, findings = context or CheckContext(), Findings()
-    settings, manifest, documents = _finished(run)
+    settings, manifest, reports = _finished(run)
     training = _training_files(settings)
     card = _card(run, name, about, settings, manifest, training)
     target = root / card.folder
     if target.exists():
         raise RunError(f"{target} exists; choose another --name, or remove it")
-    contents, overlap = _contents(run, card, settings, manifest, documents, training, context, findings)
+    contents, overlap = _contents(run, card, settings, manifest, reports, training, context, findings)
     hashes = {path: sha256_bytes(contents[path]) for path in sorted(contents)}
     card = card.model_copy(update={"files": hashes, "overlap": overlap})
-    contents |= {README: _readme(card, documents).encode(), CARD: to_toml(card).encode()}
+    contents |= {README: _readme(card, reports).encode(), CARD: to_toml(card).encode()}
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".submit-") as scratch:
         for path, content in contents.items():
             write_atomic(Path(scratch) / target.name / path, content)
-        read_submission(Path(scratch) / target.name, findings, context.annotators(documents))
+        read_submission(Path(scratch) / target.name, findings, context.annotators(reports))
         if findings.errors():
             raise RunError(all_problems(f"{run} cannot be submitted:", map(str, findings.errors())))
         (Path(scratch) / target.name).rename(target)
     return target, findings
 
 
-def _finished(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
+def _finished(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, ScoreReport]]:
     """The settings, the manifest and the scores of every task of a finished run."""
     absent = [n for n in (SETTINGS, MANIFEST) if not (run / n).is_file()]
     if absent:
@@ -107,7 +108,7 @@ def _finished(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict
         raise RunError(
             all_problems(f"{run} is not finished; the same command continues it, `hlvbench score` scores it:", missing)
         )
-    return settings, manifest, {task: read_json(run / task / SCORES) for task in settings["task"]}
+    return settings, manifest, {task: ScoreReport.read(run / task / SCORES) for task in settings["task"]}
 
 
 def _card(
@@ -176,7 +177,7 @@ def _card(
     try:
         card = Card.model_validate(values)
     except ValidationError as error:
-        problems += map(_as_option, problems_of(error))
+        problems += map(_as_option, validation_problems(error))
     if problems:
         raise UsageError(all_problems("a submission needs other options:", problems))
     return card
@@ -233,7 +234,7 @@ def _contents(
     card: Card,
     settings: Mapping[str, Any],
     manifest: Mapping[str, Any],
-    documents: Mapping[str, Mapping[str, Any]],
+    reports: Mapping[str, ScoreReport],
     training: Mapping[str, Any],
     context: CheckContext,
     findings: Findings,
@@ -245,8 +246,8 @@ def _contents(
         MANIFEST: dump_json({**without_paths(dict(manifest)), "settings": shown}),
         **{p: dump_json(v) if p.endswith(".json") else tomli_w.dumps(v) for p, v in training.items()},
     }
-    for name, document in documents.items():
-        contents[f"{name}/{SCORES}"] = dump_json({**document, "system": without_paths(document["system"])})
+    for name, report in reports.items():
+        contents[f"{name}/{SCORES}"] = dump_json({**report.to_dict(), "system": without_paths(report.system)})
         task, where = context.task(name), f"{name}/{GENERATIONS}"
         if not card.recipe:
             contents[where] = (run / where).read_bytes()
@@ -276,7 +277,7 @@ def _memorised(path: Path, where: str, task: Task, context: CheckContext, findin
     return check_copies(rows, where, task, context, findings)
 
 
-def _readme(card: Card, documents: Mapping[str, Mapping[str, Any]]) -> str:
+def _readme(card: Card, reports: Mapping[str, ScoreReport]) -> str:
     """The submission on a page: what it is, how it was made and can be checked, its headline scores."""
     lines = [f"# {plain(card.system)}", "", *([plain(card.description), ""] if card.description else [])]
     lines += [f"By {plain(', '.join(card.authors))}. What training read, what it cost and every hash: `{CARD}`.", ""]
@@ -287,5 +288,5 @@ def _readme(card: Card, documents: Mapping[str, Mapping[str, Any]]) -> str:
             "",
         ]
     commands = [*card.reproduce.commands, f"hlvbench check submissions/{card.folder}"]
-    table = side_by_side({card.system: list(documents.values())})
+    table = side_by_side({card.system: list(reports.values())})
     return "\n".join([*lines, *(f"    {command}" for command in commands), "", table, ""])

@@ -102,9 +102,8 @@ def test_the_first_sentences_say_who_is_best_how_sure_and_whether_it_beats_copyi
     parts = {"a": part(0.5, seed=1), "b": part(0.1, seed=2), "near": part(0.3, seed=3), "guess": part(0.5, seed=4)}
     _, made, systems = table(parts, references={"near": "nearest", "guess": "label-guess"})
     said = lead(made, systems)
-    assert said.startswith(
-        "Best of 2: a, index 0.500. Rank 1, surely ahead of all others. It beats the nearest training"
-    )
+    assert said.startswith("Best of 2: a, index 0.500. Rank 1, ahead of all others. ")
+    assert "It beats the nearest training answer (0.200 [" in said
     assert "It does not beat a classifier with retrieval (0.000 [" in said
     _, made, systems = table({"a": part(0.5, seed=1), "b": part(0.495, seed=2)})
     assert lead(made, systems).endswith("Rank 1, shared with 1 other.")

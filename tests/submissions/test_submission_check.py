@@ -19,13 +19,14 @@ from hlvbench.errors import UsageError
 from hlvbench.generation.run import run
 from hlvbench.io import dump_json, generation_lines, sha256_file
 from hlvbench.results import side_by_side
+from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
 from hlvbench.submissions import Findings, check, read_submission
 from hlvbench.submissions.card import card_problems
 from hlvbench.submissions.check import check_copies
 from hlvbench.submissions.copies import Originals, Overlap
-from hlvbench.submissions.rescore import compare_documents
+from hlvbench.submissions.rescore import compare_reports
 from tests.boards import (
     DAY,
     NamedEmbedder,
@@ -53,7 +54,7 @@ def test_the_same_text_gets_the_same_scores_and_is_recorded_as_verified(tmp_path
 
 def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     rows = _own_words()
-    newest = score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).document
+    newest = score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).report.to_dict()
     older = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", "|hlvbench:0.0.9"))
     row = next(s for s in older["scores"] if s["metric"] == "rouge_l" and s["annotator"] is None)
     row.update(value=0.5, low=0.4, high=0.6)
@@ -64,7 +65,7 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     assert "scored by hlvbench 0.0.9, this is" in str(check(folder, context=ToyContext(), new=True).errors()[0])
     assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
     name = tomllib.loads((folder / "submission.toml").read_text())["system"]
-    table, renewed = (side_by_side({name: [document]}) for document in (older, newest))
+    table, renewed = (side_by_side({name: [report_of(document)]}) for document in (older, newest))
     (folder / "README.md").write_text(f"# Mine\n\n{table}\n\nA word of ours.\n")
     assert check(folder, context=ToyContext(), write=True).errors() == []
     assert renewed != table
@@ -93,7 +94,7 @@ NEXT = re.sub(r"\d+$", lambda digits: str(int(digits[0]) + 1), __version__)
 
 @pytest.mark.parametrize("version", ["99.0.0", NEXT, "next"])
 def test_scores_of_a_release_to_come_are_refused(tmp_path, version):
-    newest = score_task(toy_task(), _own_words(), NamedEmbedder(), per_answer=False).document
+    newest = score_task(toy_task(), _own_words(), NamedEmbedder(), per_answer=False).report.to_dict()
     forged = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", f"|hlvbench:{version}"))
     folder = _with_answers(tmp_path, _own_words(), forged)
     found = check(folder, context=ToyContext()).errors()
@@ -108,7 +109,7 @@ def _own_words():
 
 def _with_answers(root, rows, document=None):
     text = generation_lines(rows)
-    document = document or score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).document
+    document = document or score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).report.to_dict()
     settings = {"model": "org/base", "task": ["toy"], "prompt": "base", "split": "test", "limit": None, "seed": 0}
     facts = {"data_sha256": {}, "generations_sha256": sha(text), "model": {}}
     files = {"toy/generations.jsonl": text, "manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}})}
@@ -129,14 +130,18 @@ def test_a_number_that_does_not_follow_from_the_text_is_named(tmp_path):
         (lambda d: d.update(thought=5), "thought is 5, re-scored 0"),
         (lambda d: d.update(skipped={"x": 3}), "skipped.x is 3, re-scored 'absent'"),
         (lambda d: d["scores"][0].update(note="state of the art"), ": note is 'state of the art'"),
-        (lambda d: d.pop("details"), "details is 'none'"),
+        (lambda d: d.pop("details"), "details is None, re-scored 'absent'"),
     ],
 )
 def test_what_stands_beside_the_scores_is_compared_too(change, said):
     given = copy.deepcopy(scored("nearest"))
-    assert compare_documents(given, scored("nearest")).problems == ()
+    assert compare_reports(report_of(given), report_of(scored("nearest"))).problems == ()
     change(given)
-    assert any(said in problem for problem in compare_documents(given, scored("nearest")).problems)
+    assert any(said in problem for problem in compare_reports(report_of(given), report_of(scored("nearest"))).problems)
+
+
+def report_of(document):
+    return ScoreReport.model_validate(document)
 
 
 def warnings(folder):
@@ -217,7 +222,7 @@ def test_two_thousandths_are_equal_and_more_is_not(gap, equal):
     given, fresh = copy.deepcopy(scored("nearest")), scored("nearest")
     row = next(s for s in given["scores"] if s["value"] is not None and s["metric"] == "rouge_l")
     row["value"] += gap
-    found = compare_documents(given, fresh)
+    found = compare_reports(report_of(given), report_of(fresh))
     assert (found.problems == ()) is equal
     assert found.largest == pytest.approx(gap)
     assert found.whose.startswith("rouge_l(view=raw)")
@@ -227,7 +232,7 @@ def test_a_forged_replicate_or_swap_matrix_is_a_difference_too():
     given = copy.deepcopy(scored("nearest"))
     given["replicates"]["values"]["label_kappa"]["offset"] += 0.01
     given["details"]["swap"][0]["system"][0][0] += 0.01
-    found = " ".join(compare_documents(given, scored("nearest")).problems)
+    found = " ".join(compare_reports(report_of(given), report_of(scored("nearest"))).problems)
     assert "replicates of label_kappa" in found
     assert "details.swap[0].system[0][0]" in found
 
