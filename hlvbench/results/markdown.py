@@ -10,8 +10,9 @@ from ..text import aligned, legible, number
 from .markup import Html
 from .report_model import Beside, Block, Bullets, Cell, Code, Facts, Fold, Heat, Note, Table
 from .report_page import asked_for
-from .report_sections import MOST_COLUMNS, TaskResult, headline_table, sections, tally
+from .report_sections import TaskResult, headline_table, sections, tally
 from .score_report import Score, ScoreReport
+from .swap_section import MOST_COLUMNS
 
 COLUMNS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "label accuracy": ("label_accuracy", {"multi": "any"}),

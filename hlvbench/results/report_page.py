@@ -11,9 +11,10 @@ from typing import Any
 from ..text import number
 from .markup import Html, Part, code, fold, join, name_of, table, tag, titled
 from .report_model import Beside, Block, Bullets, Cell, Code, Drawing, Facts, Fold, Heat, Note, Section, Table
-from .report_sections import MOST_COLUMNS, TaskResult, sections
+from .report_sections import TaskResult, sections
 from .score_report import Score
 from .svg import value_of
+from .swap_section import MOST_COLUMNS
 
 _HERE = Path(__file__).parent
 LEVELS = 10

@@ -14,8 +14,9 @@ from hlvbench import results
 from hlvbench.metrics import parse_metric, scorecard
 from hlvbench.results import TaskResult, summary
 from hlvbench.results.answer_items import extremes, item_scores
-from hlvbench.results.report_sections import pooled, rows_apart, swap_reading
+from hlvbench.results.report_sections import pooled
 from hlvbench.results.score_report import Score, ScoreReport
+from hlvbench.results.swap_section import rows_apart, swap_reading
 from hlvbench.text import number
 from tests.toy import toy_task
 
