@@ -19,9 +19,9 @@ from ..io import dump_json, read_json, sha256_text, write_atomic
 from ..judging.judge_run import JudgedTask, judged_tasks
 from ..judging.questions import LONGEST, SHOTS, Question, attribution_questions
 from ..results.compare import Run, distinct_names
-from .rating_sheet import Material, Sheet, make_sheet, sheet_csv, sheet_page
+from .rating_sheet import Material, make_sheet, sheet_csv, sheet_page
 from .study_design import Cell, Sample, choose, sheet_units
-from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, ScreenKey, SheetKey, StudyKey, SystemKey
+from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, StudyKey, SystemKey
 from .study_questions import NOT_PUBLIC, PARTS, instructions
 
 README = """# Human study {study}
@@ -96,16 +96,21 @@ def export_study(
         ],
         samples=list(material.samples),
         alike=sorted(alike),
-        sheets={sheet.id: _sheet_key(sheet, material) for sheet in sheets},
+        sheets={sheet.id: sheet.key for sheet in sheets},
     )
     _claim(out, study)
     # the key first, so that the same command completes an interrupted export
     write_atomic(out / KEY, dump_json(key.model_dump(mode="json")))
     (out / RATINGS).mkdir(exist_ok=True)
     readme = README.format(
-        study=study, warning=NOT_PUBLIC, for_raters=FOR_RATERS, sheet=sheets[0].id, count=raters, key=KEY,
+        study=study,
+        warning=NOT_PUBLIC,
+        for_raters=FOR_RATERS,
+        sheet=sheets[0].id,
+        count=raters,
+        key=KEY,
         ratings=RATINGS,
-    )  # fmt: skip
+    )
     write_atomic(out / "README.md", readme)
     write_atomic(out / FOR_RATERS / "instructions.txt", instructions())
     for sheet in sheets:
@@ -113,7 +118,7 @@ def export_study(
         write_atomic(out / FOR_RATERS / f"{sheet.id}.csv", sheet_csv(sheet))
     if cut := sum(len(text) >= LONGEST for _, text in answers.values()):
         notes.append(f"{cut} answers are longer than {LONGEST} characters and shown up to there")
-    screens = Counter(unit.part for unit in sheets[0].units)
+    screens = Counter(screen["part"] for screen in sheets[0].screens)
     return {
         "out": str(out),
         "study": study,
@@ -215,20 +220,6 @@ def _material(
     samples = choose(eligible, count, seed)
     shown = {(n, y): questions[y, s.task, s.item, s.annotator] for n, s in enumerate(samples) for y in systems}
     return Material(tasks, samples, shown)
-
-
-def _sheet_key(sheet: Sheet, material: Material) -> SheetKey:
-    screens = {}
-    for unit, screen in zip(sheet.units, sheet.screens, strict=True):
-        key = ScreenKey(
-            part=unit.part, sample=unit.sample, systems=unit.systems, sha256=screen["sha256"],
-            repeats=None if unit.repeats is None else str(unit.repeats + 1),
-        )  # fmt: skip
-        if unit.part == "attribution":
-            question = material.questions[unit.sample, unit.systems[0]]
-            key = key.model_copy(update={"right": question.right, "candidates": question.candidates})
-        screens[screen["id"]] = key
-    return SheetKey(sha256=sheet.sha256, screens=screens)
 
 
 def _claim(out: Path, study: str) -> None:

@@ -82,9 +82,16 @@ def questionnaire(
 ) -> Questionnaire:
     """The questions about one set of answers under a judge's conditions."""
     return attribution_questions(
-        task, split, answers, limit=limit, shots=settings.shots, seed=settings.seed, orders=settings.orders,
-        show=settings.show, view=settings.view,
-    )  # fmt: skip
+        task,
+        split,
+        answers,
+        limit=limit,
+        shots=settings.shots,
+        seed=settings.seed,
+        orders=settings.orders,
+        show=settings.show,
+        view=settings.view,
+    )
 
 
 def judged_tasks(
@@ -104,8 +111,9 @@ def judged_tasks(
     problems = [f"{run} has no task {name}; it has {', '.join(has)}" for name in files if name not in has]
     problems += [
         f"{run}: {name} has no generations.jsonl; finish the run by its own command"
-        for name, path in files.items() if name in has and not path.exists()
-    ]  # fmt: skip
+        for name, path in files.items()
+        if name in has and not path.exists()
+    ]
     if recorded.get("annotator"):
         problems.append(f"{run} answers for {', '.join(recorded['annotator'])} only; a judge is asked about all")
     if problems:
@@ -115,11 +123,15 @@ def judged_tasks(
         _check_data(run, task)
     return [
         JudgedTask(
-            task, run, str(recorded["model"]), split, limit,
+            task,
+            run,
+            str(recorded["model"]),
+            split,
+            limit,
             answers_of(task, read_generations(files[task.name]), split, limit),
         )
         for task in tasks
-    ]  # fmt: skip
+    ]
 
 
 def _check_data(run: Path, task: Task) -> None:
@@ -178,15 +190,24 @@ def _ask(judge: Judge, tasks: Sequence[JudgedTask], budget: Budget | None, how: 
     for position, (name, one, questions) in enumerate(todo, start=1):
         model, task = judge.model(one.task, one.split, questions.questions), one.task
         about = {
-            "task": task.name, "version": task.version, "split": one.split, "limit": one.limit, "answers": name,
+            "task": task.name,
+            "version": task.version,
+            "split": one.split,
+            "limit": one.limit,
+            "answers": name,
             "data_sha256": dict(task.data_sha256),
-        }  # fmt: skip
+        }
         place = one.replies(settings, name)
         try:
             collect(
-                BudgetedJudge(model.model, budget) if budget else model, queries(task, questions.questions),
-                place.out, about, stem=place.stem, settings=settings.recorded(), **how,
-            )  # fmt: skip
+                BudgetedJudge(model.model, budget) if budget else model,
+                queries(task, questions.questions),
+                place.out,
+                about,
+                stem=place.stem,
+                settings=settings.recorded(),
+                **how,
+            )
         except ModelError as error:
             later = sum(len(rest.questions) for _, _, rest in todo[position:])
             raise type(error)(
@@ -259,9 +280,15 @@ def _report(one: JudgedTask, settings: JudgeSettings, replicates: int) -> dict[s
     version = f"{one.task.name}@{one.task.version}"
     head = {"task": version, "split": one.split, "system": one.system, "judge": settings.title}
     return judge_report(
-        one.judged(settings), metric, one.split, head, limit=one.limit, seed=settings.seed, replicates=replicates,
+        one.judged(settings),
+        metric,
+        one.split,
+        head,
+        limit=one.limit,
+        seed=settings.seed,
+        replicates=replicates,
         samples=len(one.answers),
-    )  # fmt: skip
+    )
 
 
 def metric_of(task: Task, split: str, settings: JudgeSettings, described: Mapping[str, Any]) -> Metric:

@@ -107,10 +107,18 @@ class JudgeSettings:
     def model(self, tasks: tuple[str, ...] = ("",)) -> Settings:
         """The settings of the model behind the judge."""
         return Settings(
-            self.judge, task=tasks, base_url=self.base_url, revision=self.revision, dtype=self.dtype,
-            device=self.device, think=self.think, trust_remote_code=self.trust_remote_code, model_arg=self.model_arg,
-            seed=self.seed, max_new_tokens=max(self.max_new_tokens, 1),
-        )  # fmt: skip
+            self.judge,
+            task=tasks,
+            base_url=self.base_url,
+            revision=self.revision,
+            dtype=self.dtype,
+            device=self.device,
+            think=self.think,
+            trust_remote_code=self.trust_remote_code,
+            model_arg=self.model_arg,
+            seed=self.seed,
+            max_new_tokens=max(self.max_new_tokens, 1),
+        )
 
     @property
     def shown_name(self) -> str:

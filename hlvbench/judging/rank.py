@@ -79,9 +79,15 @@ def rank_judge(
         about = {"task": task.name + SUFFIX, "version": task.version, "split": settings.split, "limit": settings.limit}
         own = model.model(task, settings.split, questions)
         result = collect(
-            own, queries(task, questions), _place(folder, task).out, about, batch_size=batch_size,
-            settings=judge.recorded(), resume=resume, quiet=quiet,
-        )  # fmt: skip
+            own,
+            queries(task, questions),
+            _place(folder, task).out,
+            about,
+            batch_size=batch_size,
+            settings=judge.recorded(),
+            resume=resume,
+            quiet=quiet,
+        )
         facts[task.name + SUFFIX] = {"data_sha256": dict(task.data_sha256), "model": own.describe(), **result}
     write_manifest(folder, settings, facts, command, time.time() - started)
     return score_ranking(folder, data_dir=data_dir, tasks_dir=tasks_dir, replicates=replicates)
@@ -100,10 +106,15 @@ def score_ranking(
         questions = _questions(task, settings, judge)
         judged = read_replies(task, questions, read_generations(place.finished), unreadable_is_wrong=True)
         rows = [
-            {"item": q.item.id, "annotator": q.annotator, "candidates": list(q.candidates),
-             "named": judged.named[q.key], "correct": float(judged.named[q.key] == q.annotator)}
+            {
+                "item": q.item.id,
+                "annotator": q.annotator,
+                "candidates": list(q.candidates),
+                "named": judged.named[q.key],
+                "correct": float(judged.named[q.key] == q.annotator),
+            }
             for q in questions.questions
-        ]  # fmt: skip
+        ]
         write_atomic(place.out / "answers.jsonl", "".join(map(dump_line, rows)))
         described = read_json(place.plan)["model"]
         write_atomic(place.out / "scores.json", dump_json(_scores(judged, settings, judge, described, replicates)))
@@ -133,8 +144,9 @@ def _judge_settings(settings: Settings) -> JudgeSettings:
     default, taken = Settings(""), {"model", "task", "split", "limit", *_JUDGE_NAMES}
     unused = [
         f"--{name.replace('_', '-')}: a judge is asked as docs/metrics.md §8 says, whatever the prompts of answers"
-        for name in sorted(_NAMES - taken) if getattr(settings, name) != getattr(default, name)
-    ]  # fmt: skip
+        for name in sorted(_NAMES - taken)
+        if getattr(settings, name) != getattr(default, name)
+    ]
     if unused:
         raise UsageError(all_problems(f"--task NAME{SUFFIX} does not take these options:", unused))
     if settings.model.startswith("reference:"):

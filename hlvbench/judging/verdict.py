@@ -104,9 +104,11 @@ def read_replies(
     for keys, what in (
         (prompts.keys() - replies.keys(), "no reply"),
         (replies.keys() - prompts.keys(), "no such question"),
-        ({k for k in prompts.keys() & replies.keys() if replies[k].prompt_sha256 != sha256_text(prompts[k])},
-         "a reply to another question (other answers or data)"),
-    ):  # fmt: skip
+        (
+            {k for k in prompts.keys() & replies.keys() if replies[k].prompt_sha256 != sha256_text(prompts[k])},
+            "a reply to another question (other answers or data)",
+        ),
+    ):
         problems += [f"item {item}, annotator {annotator}, number {n}: {what}" for item, annotator, n in sorted(keys)]
     if problems:
         raise DataError(all_problems(f"{task.name}: the judge's replies do not fit the answers", problems, most=10))
@@ -150,10 +152,18 @@ def accuracies(
         n = value.n if k < 0 else judged.verdicts.counts[k]
         scores.append(
             Score(
-                metric.short, signature, name, _rounded(float(estimate[0])), low, high, judged.chance, None, n,
+                metric.short,
+                signature,
+                name,
+                _rounded(float(estimate[0])),
+                low,
+                high,
+                judged.chance,
+                None,
+                n,
                 draws.lack,
             )
-        )  # fmt: skip
+        )
     return scores
 
 
@@ -213,10 +223,14 @@ def judge_report(
         ],
         "confusion": system.confusion() if valid else None,
         "letters": system.letters(),
-        "people": {**_numbers(ceiling), "unreadable": human.unreadable, "letters": human.letters(),
-                   "confusion": human.confusion()},
+        "people": {
+            **_numbers(ceiling),
+            "unreadable": human.unreadable,
+            "letters": human.letters(),
+            "confusion": human.confusion(),
+        },
         "blind": {**_numbers(floors[0]), "unreadable": blind.unreadable, "letters": blind.letters()},
-    }  # fmt: skip
+    }
 
 
 def _numbers(score: Score) -> dict[str, Any]:
