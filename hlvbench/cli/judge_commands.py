@@ -17,8 +17,8 @@ def add(verbs: Any) -> None:
     parser = add_verb(verbs, "judge", _judge, text, task=False)
     add_option = parser.add_argument
     add_option("run", type=Path, metavar="RUN", help="a run folder")
-    add_option("--judge", action="append", metavar="J", help="stylometric (default), a path or hub id, endpoint:MODEL; "
-               "repeatable")  # fmt: skip
+    add_option("--judge", action="append", metavar="J", help="stylometric (default), a path or hub id, endpoint:MODEL, "
+               "KIND:REST of a registered backend; repeatable")  # fmt: skip
     add_option("--by", choices=("auto", "letters", "reply"), default="auto", help="local models: the likelihood of "
                "the letters (default) or a short reply")  # fmt: skip
     add_option("--view", choices=("auto", "raw", "norm"), default="auto", help="of the explanations (default: norm for "

@@ -21,20 +21,8 @@ from ..judging.questions import LONGEST, SHOTS, Question, attribution_questions
 from ..results.compare import Run, distinct_names
 from .rating_sheet import Material, make_sheet, sheet_csv, sheet_page
 from .study_design import Cell, Sample, choose, sheet_units
-from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, StudyKey, SystemKey
-from .study_questions import NOT_PUBLIC, PARTS, instructions
-
-README = """# Human study {study}
-
-**Not to be published.** {warning}
-
-- `{for_raters}/`: give each rater one sheet, either the page (`{sheet}.html`, opens in any browser, offline) or
-  the table (`{sheet}.csv` with `instructions.txt`). One sheet per rater, {count} in all.
-- `{key}`: which system wrote what. No rater may see it.
-- `{ratings}/`: put what comes back here (`.json` from the page, `.csv` from the table), then
-
-      hlvbench human-study score THIS_FOLDER
-"""
+from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, StudyKey, SystemKey, read_key
+from .study_questions import PARTS, instructions, readme
 
 
 def export_study(
@@ -102,16 +90,7 @@ def export_study(
     # the key first, so that the same command completes an interrupted export
     write_atomic(out / KEY, dump_json(key.model_dump(mode="json")))
     (out / RATINGS).mkdir(exist_ok=True)
-    readme = README.format(
-        study=study,
-        warning=NOT_PUBLIC,
-        for_raters=FOR_RATERS,
-        sheet=sheets[0].id,
-        count=raters,
-        key=KEY,
-        ratings=RATINGS,
-    )
-    write_atomic(out / "README.md", readme)
+    write_atomic(out / "README.md", readme(study, sheets[0].id, raters))
     write_atomic(out / FOR_RATERS / "instructions.txt", instructions())
     for sheet in sheets:
         write_atomic(out / FOR_RATERS / f"{sheet.id}.html", sheet_page(sheet))
@@ -154,7 +133,7 @@ def refuse_tracked(out: Path) -> None:
     remedy = f"choose an --out outside of {tree}, or add it to {tree / '.gitignore'}"
     why = f"--out {out}: lies in the git work tree {tree}; the sheets hold dataset texts, which must not be published"
     if shutil.which("git") is None:
-        raise UsageError(f"{why}, and without git it cannot be told whether they are ignored; {remedy}")
+        raise UsageError(f"{why}, and without git nobody can check whether they are ignored; {remedy}")
     ignored = subprocess.run(["git", "check-ignore", "-q", "--", str(path / KEY)], cwd=parent, capture_output=True)
     if ignored.returncode != 0:
         raise UsageError(f"{why}; {remedy}")
@@ -182,9 +161,9 @@ def _read_runs(
         raise RunError(all_problems("these runs cannot be studied:", problems))
     left = [task for task in tasks if task not in shared]
     notes = [f"left out, as not every run has it: {', '.join(left)}"] if left else []
-    systems = distinct_names([Run(folder, _title(folder)) for folder in folders])
-    found = {name: {task: own[task] for task in shared} for name, own in zip(systems, runs.values(), strict=True)}
-    return found, splits[folders[0]], notes
+    titles = distinct_names([Run(folder, _title(folder)) for folder in folders])
+    systems = {title: {task: own[task] for task in shared} for title, own in zip(titles, runs.values(), strict=True)}
+    return systems, splits[folders[0]], notes
 
 
 def _title(folder: Path) -> str:
@@ -205,8 +184,8 @@ def _material(
     questions: dict[tuple[str, str, str, str], Question] = {}
     for system, own in systems.items():
         for name, one in own.items():
-            asked = attribution_questions(one.task, split, one.answers[0], shots=shots, seed=seed).questions
-            questions |= {(system, name, *question.pair): question for question in asked}
+            own_questions = attribution_questions(one.task, split, one.answers[0], shots=shots, seed=seed).questions
+            questions |= {(system, name, *question.pair): question for question in own_questions}
     eligible: dict[Cell, list[Sample]] = {}
     before = 0
     for name, task in tasks.items():
@@ -224,7 +203,7 @@ def _material(
 
 def _claim(out: Path, study: str) -> None:
     if (out / KEY).exists():
-        there = dict(read_json(out / KEY)).get("study")
+        there = read_key(out).study
         if there != study:
             raise RunError(f"{out} holds another study ({there}); this one would be {study}; choose another --out")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):

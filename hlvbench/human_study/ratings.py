@@ -98,7 +98,7 @@ def read_ratings(folder: Path, key: StudyKey) -> tuple[dict[str, str], list[Rati
     if problems:
         raise DataError(all_problems(f"{place}: {len(problems)} problems; nothing was scored:", problems))
     sheets = [sheet for sheet in key.sheets if sheet in files]
-    found = [
+    answered = [
         Rating(rater, answer.screen, screen, question, _meaning(screen, question, value))
         for rater, sheet in enumerate(sheets)
         for answer in by_sheet[sheet].answers
@@ -106,7 +106,7 @@ def read_ratings(folder: Path, key: StudyKey) -> tuple[dict[str, str], list[Rati
         for question, value in answer.values.items()
         if value is not None
     ]
-    return {sheet: files[sheet] for sheet in sheets}, found
+    return {sheet: files[sheet] for sheet in sheets}, answered
 
 
 def _meaning(screen: ScreenKey, question: str, value: str) -> str:

@@ -27,7 +27,7 @@ from ..types import Annotation, Pair, Task
 from .judge_models import Judge
 from .judge_prompt import queries
 from .judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
-from .prices import Budget, BudgetedJudge, estimate, price_needed, price_of
+from .prices import Budget, BudgetedJudge, estimate, price_of
 from .questions import Predictions, Questionnaire, attribution_questions
 from .stylometric import fitted_on
 from .verdict import Judged, judge_alpha, judge_report, read_replies
@@ -58,7 +58,10 @@ class JudgedTask:
             "people": human_answers(self.task, self.split, self.limit),
             "blind": blind_answers(self.task, self.split),
         }
-        return {name: questionnaire(self.task, self.split, answers[name], self.limit, settings) for name in SETS}
+        return {
+            name: attribution_questions(self.task, self.split, own, limit=self.limit, **settings.conditions)
+            for name, own in answers.items()
+        }
 
     def replies(self, settings: JudgeSettings, name: str) -> Place:
         """The files with a judge's replies to one of the sets of answers."""
@@ -77,23 +80,6 @@ def human_answers(task: Task, split: str, limit: int | None) -> dict[Pair, Annot
     return {pair: task.human(pair) for pair in task.questions(split, limit)}
 
 
-def questionnaire(
-    task: Task, split: str, answers: Predictions, limit: int | None, settings: JudgeSettings
-) -> Questionnaire:
-    """The questions about one set of answers under a judge's conditions."""
-    return attribution_questions(
-        task,
-        split,
-        answers,
-        limit=limit,
-        shots=settings.shots,
-        seed=settings.seed,
-        orders=settings.orders,
-        show=settings.show,
-        view=settings.view,
-    )
-
-
 def judged_tasks(
     run: Path, data_dir: Path | None = None, tasks_dir: Path | None = None, names: Sequence[str] | None = None
 ) -> list[JudgedTask]:
@@ -106,6 +92,8 @@ def judged_tasks(
     if not (run / SETTINGS).exists():
         raise RunError(f"{run} is no run folder: it has no {SETTINGS}")
     recorded = read_json(run / SETTINGS)
+    if not isinstance(recorded, dict) or not {"task", "split", "limit", "model"} <= recorded.keys():
+        raise RunError(f"{run / SETTINGS}: not the settings of a run")
     has, split, limit = list(recorded["task"]), recorded["split"], recorded["limit"]
     files = {name: run / name / "generations.jsonl" for name in names or has}
     problems = [f"{run} has no task {name}; it has {', '.join(has)}" for name in files if name not in has]
@@ -118,20 +106,12 @@ def judged_tasks(
         problems.append(f"{run} answers for {', '.join(recorded['annotator'])} only; a judge is asked about all")
     if problems:
         raise RunError("\n".join(problems))
-    tasks = load_tasks(list(files), data_dir, tasks_dir)
-    for task in tasks:
+    tasks = []
+    for task in load_tasks(list(files), data_dir, tasks_dir):
         _check_data(run, task)
-    return [
-        JudgedTask(
-            task,
-            run,
-            str(recorded["model"]),
-            split,
-            limit,
-            answers_of(task, read_generations(files[task.name]), split, limit),
-        )
-        for task in tasks
-    ]
+        answers = answers_of(task, read_generations(files[task.name]), split, limit)
+        tasks.append(JudgedTask(task, run, str(recorded["model"]), split, limit, answers))
+    return tasks
 
 
 def _check_data(run: Path, task: Task) -> None:
@@ -177,9 +157,8 @@ def judge(
     if budget is None or not settings.judge.startswith("endpoint:"):
         _ask(model, tasks, None, how)
     else:
-        price = price_needed(settings, prices)
         with locked(run / ".lock.budget", "another command spends this run's budget"):
-            _ask(model, tasks, Budget(run, price, budget, settings.max_new_tokens), how)
+            _ask(model, tasks, Budget(run, settings, prices, budget), how)
     return rescore(run, tasks, [settings], replicates)
 
 
@@ -279,16 +258,8 @@ def _report(one: JudgedTask, settings: JudgeSettings, replicates: int) -> dict[s
     metric = metric_of(one.task, one.split, settings, described)
     version = f"{one.task.name}@{one.task.version}"
     head = {"task": version, "split": one.split, "system": one.system, "judge": settings.title}
-    return judge_report(
-        one.judged(settings),
-        metric,
-        one.split,
-        head,
-        limit=one.limit,
-        seed=settings.seed,
-        replicates=replicates,
-        samples=len(one.answers),
-    )
+    conditions = {"limit": one.limit, "seed": settings.seed, "replicates": replicates, "samples": len(one.answers)}
+    return judge_report(one.judged(settings), metric, one.split, head, **conditions)
 
 
 def metric_of(task: Task, split: str, settings: JudgeSettings, described: Mapping[str, Any]) -> Metric:

@@ -34,7 +34,7 @@ class JudgeSettings:
         show: "label" and "input" show the labels of all texts and the inputs of the references.
         shots: references per candidate, 1 or more.
         orders: "one" balanced order of the letters, or "all" cyclic shifts.
-        max_new_tokens: of a reply; 1 for "letters" and 0 for "style", whatever is given.
+        max_new_tokens: of a reply; 1 for "letters" and 0 for "style", whatever the value.
 
     Raises:
         pydantic.ValidationError: with every problem; `judge_settings` turns it into a UsageError.
@@ -103,6 +103,11 @@ class JudgeSettings:
         if self.judge != STYLOMETRIC:
             self.model().check()
         return self
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """The arguments of `attribution_questions`."""
+        return {name: getattr(self, name) for name in ("shots", "seed", "orders", "show", "view")}
 
     def model(self, tasks: tuple[str, ...] = ("",)) -> Settings:
         """The settings of the model behind the judge."""

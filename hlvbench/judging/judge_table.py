@@ -36,10 +36,10 @@ def judged_text(reports: Sequence[Mapping[str, Any]], agreements: Sequence[Mappi
     parts = [aligned(rows)]
     parts += [f"{r['task']}, {r['judge']}: {r['note']}" for r in reports if r["note"]]
     parts += [f"{r['task']}, {r['judge']}: {_letters(r)}" for r in reports]
-    for found in agreements:
-        alpha = found["alpha"]
+    for agreement in agreements:
+        alpha = agreement["alpha"]
         parts.append(
-            f"{found['task']}: Krippendorff's alpha of {', '.join(found['judges'])}: {number(alpha['system'])} on the "
+            f"{agreement['task']}: Krippendorff's alpha of {', '.join(agreement['judges'])}: {number(alpha['system'])} on the "
             f"system's answers, {number(alpha['people'])} on human ones"
         )
     return "\n".join(parts)

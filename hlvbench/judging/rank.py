@@ -23,8 +23,9 @@ from ..settings import Service, Settings, slug
 from ..types import Task
 from .judge_models import Judge
 from .judge_prompt import queries
-from .judge_run import human_answers, metric_of, questionnaire
+from .judge_run import human_answers, metric_of
 from .judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
+from .questions import Questionnaire, attribution_questions
 from .verdict import Judged, accuracies, read_replies
 
 SUFFIX = "/attribution"
@@ -77,17 +78,9 @@ def rank_judge(
     for task in tasks:
         questions = _questions(task, settings, judge).questions
         about = {"task": task.name + SUFFIX, "version": task.version, "split": settings.split, "limit": settings.limit}
-        own = model.model(task, settings.split, questions)
-        result = collect(
-            own,
-            queries(task, questions),
-            _place(folder, task).out,
-            about,
-            batch_size=batch_size,
-            settings=judge.recorded(),
-            resume=resume,
-            quiet=quiet,
-        )
+        own, place = model.model(task, settings.split, questions), _place(folder, task)
+        how: dict[str, Any] = {"batch_size": batch_size, "settings": judge.recorded(), "resume": resume, "quiet": quiet}
+        result = collect(own, queries(task, questions), place.out, about, **how)
         facts[task.name + SUFFIX] = {"data_sha256": dict(task.data_sha256), "model": own.describe(), **result}
     write_manifest(folder, settings, facts, command, time.time() - started)
     return score_ranking(folder, data_dir=data_dir, tasks_dir=tasks_dir, replicates=replicates)
@@ -134,9 +127,9 @@ def _tasks(names: Sequence[str], data_dir: Path | None, tasks_dir: Path | None) 
     return load_tasks([name.removesuffix(SUFFIX) for name in names], data_dir, tasks_dir)
 
 
-def _questions(task: Task, settings: Settings, judge: JudgeSettings) -> Any:
+def _questions(task: Task, settings: Settings, judge: JudgeSettings) -> Questionnaire:
     answers = human_answers(task, settings.split, settings.limit)
-    return questionnaire(task, settings.split, answers, settings.limit, judge)
+    return attribution_questions(task, settings.split, answers, limit=settings.limit, **judge.conditions)
 
 
 def _judge_settings(settings: Settings) -> JudgeSettings:
