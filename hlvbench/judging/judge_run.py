@@ -165,7 +165,8 @@ def judge(
 def _ask(judge: Judge, tasks: Sequence[JudgedTask], budget: Budget | None, how: Mapping[str, Any]) -> None:
     """Collect the replies to all three sets of answers, human ones first: they decide the validity check."""
     settings = judge.settings
-    todo = [(name, one, one.questionnaires(settings)[name]) for name in ("people", "blind", "system") for one in tasks]
+    sets = [(one, one.questionnaires(settings)) for one in tasks]
+    todo = [(name, one, questions[name]) for name in ("people", "blind", "system") for one, questions in sets]
     for position, (name, one, questions) in enumerate(todo, start=1):
         model, task = judge.model(one.task, one.split, questions.questions), one.task
         about = {

@@ -37,10 +37,10 @@ def judged_text(reports: Sequence[Mapping[str, Any]], agreements: Sequence[Mappi
     parts += [f"{r['task']}, {r['judge']}: {r['note']}" for r in reports if r["note"]]
     parts += [f"{r['task']}, {r['judge']}: {_letters(r)}" for r in reports]
     for agreement in agreements:
-        alpha = agreement["alpha"]
+        judges, alpha = ", ".join(agreement["judges"]), agreement["alpha"]
         parts.append(
-            f"{agreement['task']}: Krippendorff's alpha of {', '.join(agreement['judges'])}: {number(alpha['system'])} on the "
-            f"system's answers, {number(alpha['people'])} on human ones"
+            f"{agreement['task']}: Krippendorff's alpha of {judges}: {number(alpha['system'])} on the system's "
+            f"answers, {number(alpha['people'])} on human ones"
         )
     return "\n".join(parts)
 
