@@ -147,11 +147,12 @@ def _read_runs(
     runs: dict[Path, dict[str, JudgedTask]] = {}
     for folder in folders:
         try:
-            runs[folder] = {one.task.name: one for one in judged_tasks(folder, data_dir, tasks_dir, names)}
+            tasks = judged_tasks(folder, data_dir, tasks_dir, names=names, partial=True)
+            runs[folder] = {one.task.name: one for one in tasks}
         except HlvbenchError as error:
             problems.append(str(error))
-    tasks = dict.fromkeys(task for own in runs.values() for task in own)
-    shared = [task for task in tasks if all(task in own for own in runs.values())]
+    every = dict.fromkeys(task for own in runs.values() for task in own)
+    shared = [task for task in every if all(task in own for own in runs.values())]
     if runs and not shared:
         problems.append("they have no task in common")
     splits = {folder: one.split for folder, own in runs.items() for one in own.values()}
@@ -159,7 +160,7 @@ def _read_runs(
         problems += [f"{folder}: answers the split {split}" for folder, split in splits.items()]
     if problems:
         raise RunError(all_problems("these runs cannot be studied:", problems))
-    left = [task for task in tasks if task not in shared]
+    left = [task for task in every if task not in shared]
     notes = [f"left out, as not every run has it: {', '.join(left)}"] if left else []
     titles = distinct_names([Run(folder, _title(folder)) for folder in folders])
     systems = {title: {task: own[task] for task in shared} for title, own in zip(titles, runs.values(), strict=True)}

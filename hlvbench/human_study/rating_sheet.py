@@ -15,8 +15,7 @@ from ..judging.questions import LETTERS, Question
 from ..prompting.prompt import label_word
 from ..results.markup import Html, tag
 from ..results.report_page import page_head
-from ..results.rows import legible
-from ..text import raw
+from ..text import legible, raw
 from ..types import Annotation, Item, Task
 from .study_design import Sample, Unit
 from .study_key import ScreenKey, SheetKey

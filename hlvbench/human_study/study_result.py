@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..results.markdown import aligned, plain
-from ..results.rows import legible, number
+from ..results.markdown import plain
+from ..text import aligned, legible, number
 
 TABLES = {
     "raters": ("Raters", "what is left open counts nowhere", "sheet file answered asked"),

@@ -81,13 +81,22 @@ def human_answers(task: Task, split: str, limit: int | None) -> dict[Pair, Annot
 
 
 def judged_tasks(
-    run: Path, data_dir: Path | None = None, tasks_dir: Path | None = None, names: Sequence[str] | None = None
+    run: Path,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    partial: bool = False,
 ) -> list[JudgedTask]:
-    """The answers of a finished run folder, of all its tasks or of `names`.
+    """The answers of a finished run folder.
+
+    Args:
+        names: names of tasks; default: all of the run.
+        partial: accept a run that answers for some annotators only.
 
     Raises:
         RunError: the folder is no run, is unfinished, has no such task, answers for some annotators only, or was made
-            with other data; every problem is listed.
+            with other data.
     """
     if not (run / SETTINGS).exists():
         raise RunError(f"{run} is no run folder: it has no {SETTINGS}")
@@ -102,7 +111,7 @@ def judged_tasks(
         for name, path in files.items()
         if name in has and not path.exists()
     ]
-    if recorded.get("annotator"):
+    if recorded.get("annotator") and not partial:
         problems.append(f"{run} answers for {', '.join(recorded['annotator'])} only; a judge is asked about all")
     if problems:
         raise RunError("\n".join(problems))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from ..errors import UsageError, all_problems, validation_problems
+from ..errors import UsageError, all_problems, option_problems
 from ..generation.open_model import is_local
 from ..io import sha256_text
 from ..settings import Settings, slug
@@ -160,5 +160,4 @@ def judge_settings(**options: Any) -> JudgeSettings:
     try:
         return JudgeSettings(**options)
     except ValidationError as error:
-        problems = validation_problems(error, option=True)
-        raise UsageError(all_problems("these options do not make sense:", problems)) from None
+        raise UsageError(all_problems("these options do not make sense:", option_problems(error))) from None

@@ -163,7 +163,7 @@ def _scores(
         "questions": len(judged.questionnaire.questions),
         "missing": judged.unreadable,
         "left_out": len(judged.questionnaire.left_out),
-        "scores": [asdict(score) for score in scores],
+        "scores": [score.model_dump() for score in scores],
         "confusion": {"annotators": list(task.scored_annotators), "counts": judged.confusion()},
         "letters": judged.letters(),
     }
