@@ -20,7 +20,7 @@ from ..bootstrap import REPLICATES, Draws, holm, interval, seeded
 from ..io import dump_json, write_atomic
 from ..metrics.kappa import kappa
 from ..metrics.krippendorff import krippendorff_alpha, raw_agreement
-from ..results.rows import judge_results
+from ..results.answer_items import judge_results
 from .ratings import Rating, read_ratings
 from .study_key import StudyKey, read_key
 from .study_questions import PARTS, QUESTIONS, RATED
