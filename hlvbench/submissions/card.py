@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..baselines.attacks import SYSTEMS as ATTACKS
-from ..baselines.references import SYSTEMS as REFERENCES
+from ..baselines.baseline_registry import BASELINES, REFERENCES
 from ..data.table import MOST_ID
 from ..data.task_config import is_name
 from ..io import sha256_text
@@ -157,7 +156,7 @@ def _is_file(name: str) -> bool:
 
 def _recipe(value: Any) -> str:
     kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if name in {"reference": REFERENCES, "attack": ATTACKS}.get(kind, {}):
+    if name in {"reference": REFERENCES, "attack": BASELINES}.get(kind, ()):
         return ""
     return f"{value!r:.60} is neither reference:NAME nor attack:NAME of this version"
 
@@ -251,7 +250,7 @@ def role(card: Mapping[str, Any], model: str = "") -> str:
     if card.get("method") != "reference" or not is_reference(model):
         return "system"
     kind, _, name = model.partition(":")
-    known = ATTACKS.get(name)
+    known = BASELINES.get(name)
     if known is not None and known.kind == "people":
         return "ceiling"
     return "attack" if kind == "attack" else "floor"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..baselines.attacks import AttackModel
-from ..baselines.references import Reference
+from ..baselines.baseline_registry import PREFIXES, open_baseline
 from ..io import sha256_text
 from ..metrics.predictions import Embedder
 from ..models import Query
@@ -14,8 +13,7 @@ from ..types import Generation, Task
 def regenerate(recipe: str, task: Task, embedder: Embedder, seed: int = 0) -> list[Generation]:
     """The answers of `reference:NAME` or `attack:NAME` to the test split, as `hlvbench run` writes them."""
     task = task.asking()
-    kind, _, name = recipe.partition(":")
-    model = (AttackModel if kind == "attack" else Reference)(name, task, "test", embedder, seed)
+    model = open_baseline(recipe, task, "test", embedder, seed)
     prompter, rows = Prompter(task), []
     for item, annotator in task.questions("test"):
         content = prompter.content(item, annotator)
@@ -27,4 +25,4 @@ def regenerate(recipe: str, task: Task, embedder: Embedder, seed: int = 0) -> li
 
 def publishes_dataset_text(model: str) -> bool:
     """Whether a run's texts are dataset text by construction: all references and attacks but `majority`."""
-    return model.startswith(("reference:", "attack:")) and model not in ("reference:majority", "attack:majority")
+    return model.startswith(PREFIXES) and model not in ("reference:majority", "attack:majority")
