@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..processes import share_of
+from ..processes import process_rank
 from ..settings import PROMPTS, SHOTS
 from ..training.training_config import Config, check_method, named_config
 from .options import Collect, Merge, add_verb, base_matches_option, names_of, pairs, places_of
@@ -106,7 +106,7 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     out = train(
         config, arguments.out, **places_of(arguments), device=arguments.device, micro=arguments.micro_batch,
         skip_missing=arguments.skip_missing, quiet=arguments.quiet, command=["hlvbench", *argv],
-        share=share_of(),
+        share=process_rank(),
     )  # fmt: skip
     print(json.dumps({"adapters": str(out)}) if arguments.json else out)
 

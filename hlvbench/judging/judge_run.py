@@ -16,7 +16,7 @@ from ..bootstrap import REPLICATES, item_draws
 from ..data.task import load_tasks
 from ..errors import ModelError, RunError
 from ..generation.generate import collect
-from ..generation.journal import Place
+from ..generation.journal import AnswerFiles
 from ..generation.run import SETTINGS
 from ..io import dump_json, read_generations, read_json, write_atomic
 from ..lock import locked
@@ -169,7 +169,7 @@ def plan(
         for name, asked in subject.sets(settings).items():
             model = panel.judge(subject.task, subject.split, asked.asked)
             left = queries(subject.task, asked.asked)
-            if Place(subject.folder, stem(settings, name)).finished.exists():
+            if AnswerFiles(subject.folder, stem(settings, name)).finished.exists():
                 left = []
             rows.append({"task": subject.task.name, "answers": name, **estimate(model, left, settings, price)})
     return rows
@@ -196,7 +196,7 @@ def again(subject: Subject, settings: JudgeSettings, replicates: int = REPLICATE
     The stylometric judge, which needs nobody, is asked anew.
     """
     if settings.judge == STYLOMETRIC:
-        for place in (Place(subject.folder, stem(settings, name)) for name in SETS):
+        for place in (AnswerFiles(subject.folder, stem(settings, name)) for name in SETS):
             for path in (place.finished, place.plan):
                 path.unlink(missing_ok=True)
         how = {"batch_size": "auto", "resume": True, "quiet": True}
@@ -210,7 +210,7 @@ def judges_of(folder: Path) -> Iterator[JudgeSettings]:
         recorded = read_json(path)
         settings = recorded_settings(recorded["settings"])
         if recorded.get("answers") == "system" and all(
-            Place(folder, stem(settings, name)).finished.exists() for name in SETS
+            AnswerFiles(folder, stem(settings, name)).finished.exists() for name in SETS
         ):
             yield settings
 
@@ -219,7 +219,7 @@ def read_judged(subject: Subject, settings: JudgeSettings) -> dict[str, Judged]:
     """The replies of a judge to the three sets of answers, read."""
     found = {}
     for name, asked in subject.sets(settings).items():
-        rows = read_generations(Place(subject.folder, stem(settings, name)).finished)
+        rows = read_generations(AnswerFiles(subject.folder, stem(settings, name)).finished)
         found[name] = judged(subject.task, asked, rows)
     return found
 
@@ -230,7 +230,7 @@ def _scored(subject: Subject, settings: JudgeSettings, replicates: int) -> dict[
     draws = item_draws(
         system.verdicts.items, f"{task.name}@{task.version}", subject.split, settings.seed, replicates
     )  # fmt: skip
-    described = read_json(Place(subject.folder, settings.stem()).plan)["model"]
+    described = read_json(AnswerFiles(subject.folder, settings.stem()).plan)["model"]
     metric = metric_of(task, subject.split, settings, described)
     head = {
         "task": f"{task.name}@{task.version}", "split": subject.split, "system": subject.system,

@@ -10,7 +10,6 @@ import numpy as np
 from ..generation.open_model import open_models
 from ..io import sha256_text
 from ..models import Completion, Model, Query
-from ..models.hf import HfModel
 from ..settings import Service
 from ..types import Task
 from .judge_prompt import render_question
@@ -19,14 +18,14 @@ from .questions import Question
 from .stylometric import Stylometric
 
 
-class Reader:
+class Reader(Model):
     """A model as a judge. Its prompts are hashed as written here, before any chat template, so that whoever has the
     task's data can tell which question a kept reply belongs to; the template is hashed in the description."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.name, self.context, self.batch_size = model.name, model.context, model.batch_size
-        self.parallel: int = getattr(model, "parallel", 1)
+        self.parallel = model.parallel
 
     def describe(self) -> dict[str, Any]:
         return {**self.model.describe(), "template_sha256": sha256_text(self.model.prompt_text("Who wrote it?"))}
@@ -51,7 +50,7 @@ class LetterReader(Reader):
     The completion's first line is the likeliest letter, its second the probabilities among the letters on offer.
     """
 
-    def __init__(self, model: HfModel, questions: Mapping[Any, Question]) -> None:
+    def __init__(self, model: Model, questions: Mapping[Any, Question]) -> None:
         super().__init__(model)
         self.local, self.questions = model, questions
 
@@ -87,7 +86,6 @@ class Panel:
             return Stylometric(task, split, self.settings.view, self.settings.seed, by_key)
         model = self._models[task.name]
         if self.settings.by == "letters":
-            assert isinstance(model, HfModel)
             return LetterReader(model, by_key)
         return Reader(model)
 

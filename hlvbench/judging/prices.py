@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, UsageError
-from ..generation.journal import Partial
+from ..generation.journal import Journal
 from ..io import read_text
 from ..models import Completion, Query
 from ..models.endpoint import Endpoint
@@ -76,9 +76,9 @@ class Meter:
         if not budget >= 0:
             raise UsageError(f"--budget {budget}: US dollars, 0 or more")
         self.price, self.budget, self.max_new_tokens = price, budget, max_new_tokens
-        self._ledger = Partial(folder / LEDGER)
+        self._ledger = Journal(folder / LEDGER)
         self._ledger.repair()
-        self._spent = sum(float(line["usd"]) for line in self._ledger.lines())
+        self._spent = sum(float(line["usd"]) for line in self._ledger.entries())
         self._reserved = 0.0
         self._turn = threading.Lock()
 

@@ -23,7 +23,7 @@ from ..io import dump_json, read_json, sha256_file, write_atomic
 from ..lock import locked
 from ..metrics.predictions import Embedder
 from ..models.adapters import WEIGHTS, AdapterPlan, local_folder
-from ..processes import ALONE, Share
+from ..processes import ALONE, ProcessRank
 from ..prompting.prompt import render_answer
 from ..provenance import provenance
 from ..settings import PROMPT_VERSION
@@ -50,7 +50,7 @@ def train(
     skip_missing: bool = False,
     quiet: bool = False,
     command: Sequence[str] = (),
-    share: Share = ALONE,
+    share: ProcessRank = ALONE,
 ) -> Path:
     """Train the adapters into `out`/<task>/<annotator>/ (shared: `out` itself); returns `out`, resumes by itself.
 
@@ -179,7 +179,7 @@ def _selector(
 
 def _finish(
     job: Job, config: Config, bench: Bench, facts: Mapping[str, Any], command: Sequence[str], seconds: float,
-    share: Share,
+    share: ProcessRank,
 ) -> None:  # fmt: skip
     """The manifest, then the work folder becomes the adapter's: where that exists it is complete."""
     write_atomic(job.work / MANIFEST, dump_json({
@@ -225,7 +225,7 @@ def _peak_memory(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _device(asked: str, share: Share) -> str:
+def _device(asked: str, share: ProcessRank) -> str:
     """Each process of a node takes a GPU of its own."""
     import torch
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..io import dump_json, write_atomic
-from ..models import Completion, Query
+from ..models import Completion, Model, Query
 from ..models.adapter_validation import PROBE, load_adapters
 from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, local_folder, seat, write_record
 from ..models.decode import Decoder
@@ -214,7 +214,7 @@ def _plain(value: Any) -> Any:
     )
 
 
-class Speakers:
+class Speakers(Model):
     """The bench as a Model (see `hlvbench.models.Model`): each annotator is answered by an adapter on it."""
 
     def __init__(self, bench: Bench, adapters: Mapping[str, Path | None], facts: Mapping[str, Any]) -> None:
