@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ModelError, UsageError
 from ..settings import Settings
 from ..types import Task
-from . import Completion, OutOfMemory, Query
+from . import Completion, Model, OutOfMemory, Query
 from .adapter_validation import PROBE
 from .adapters import identify
 from .loading import CPU_BATCH, GPU_BATCH, free_memory, is_out_of_memory, pick_device
@@ -26,18 +26,12 @@ WHOLE = 512
 """Questions per call where the backend makes its own batches."""
 
 
-class LmEval:
-    """A backend that answers every question of a task (see `Model`)."""
+class LmEval(Model):
+    """A backend that answers every question of a task."""
 
     def __init__(self, settings: Settings, backend: str, arguments: Mapping[str, Any], lm: Any, size: int) -> None:
-        self.name, self.settings, self.backend, self.arguments, self.lm = (
-            settings.model,
-            settings,
-            backend,
-            arguments,
-            lm,
-        )
-        self.batch_size = size
+        self.name, self.settings, self.lm, self.batch_size = settings.model, settings, lm, size
+        self.backend, self.arguments = backend, arguments
         self.templated = self._render(PROBE) is not None
         self.countable = self._tokens(PROBE) is not None
         longest = getattr(lm, "max_length", None)
@@ -53,9 +47,6 @@ class LmEval:
             "chat_template": self.templated,
             **(vars(identify(str(folder), folder)) if (folder / "config.json").is_file() else {}),
         }
-
-    def group(self, annotator: str) -> str:
-        return ""
 
     def prompt_text(self, content: str) -> str:
         """Through the backend's chat template if it has one; else as `prompt.render` does."""
@@ -112,7 +103,7 @@ class LmEval:
             return None
 
 
-def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> dict[str, LmEval]:
+def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> Mapping[str, Model]:
     """The same model for every task. A ModelError where the backend is unknown, not installed or does not load."""
     _check(settings)
     backend, _, rest = settings.model.partition(":")[2].partition(",")
@@ -139,12 +130,8 @@ def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> dict[str, LmEval]
 
 
 def _check(settings: Settings) -> None:
-    problems = {
-        "--adapter-dir": settings.adapter_dir, "--model-map": settings.model_map, "--revision": settings.revision,
-        "--temperature": settings.temperature, "--model-arg": settings.model_arg,
-        "--trust-remote-code": settings.trust_remote_code,
-    }  # fmt: skip
-    moot = [name for name, value in problems.items() if value]
+    names = ("adapter_dir", "model_map", "revision", "temperature", "model_arg", "trust_remote_code")
+    moot = [f"--{name.replace('_', '-')}" for name in names if vars(settings)[name]]
     if moot:
         raise UsageError(
             f"--model lm-eval: answers greedily by one model, whose arguments stand behind the backend's name "

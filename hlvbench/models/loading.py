@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..io import read_json
-from ..processes import share_of
+from ..processes import process_rank
 from ..settings import Settings
 from .adapters import CONFIG, Base, identify
 
@@ -73,7 +73,7 @@ def load_model(folder: Path, settings: Settings, device: str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    arguments = _model_arguments(settings.model_arg)
+    arguments = {"trust_remote_code": settings.trust_remote_code, **_model_arguments(settings.model_arg)}
     stored = read_json(folder / "config.json").get("quantization_config") or {}
     if device == "cpu" and ("quantization_config" in arguments or stored.get("quant_method") == "bitsandbytes"):
         raise ModelError(
@@ -91,9 +91,8 @@ def load_model(folder: Path, settings: Settings, device: str) -> Any:
     logging.disable_progress_bar()
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True,
-            trust_remote_code=settings.trust_remote_code, **arguments,
-        )  # fmt: skip
+            str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True, **arguments
+        )
     except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
         raise ModelError(f"{folder}: cannot be loaded: {_reason(error)}") from error
     if info["missing_keys"]:
@@ -134,7 +133,7 @@ def pick_device(asked: str) -> str:
 
     if asked in ("auto", "cuda") and torch.cuda.is_available():
         # of several processes on a machine each takes its own GPU, which is "cuda" to it from here on
-        torch.cuda.set_device(share_of().local % torch.cuda.device_count())
+        torch.cuda.set_device(process_rank().local % torch.cuda.device_count())
     if asked != "auto":
         try:
             torch.empty(1, device=asked)
@@ -144,6 +143,12 @@ def pick_device(asked: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def context_of(model: Any) -> int | None:
+    """The positions of prompt and answer together; None where the configuration does not say."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return None if positions is None else int(positions)
 
 
 def fitting_batch(model: Any, device: str) -> int:
