@@ -12,7 +12,7 @@ import numpy as np
 from ..bootstrap import seeded
 from ..errors import UsageError
 from ..metrics.predictions import Embedder, blind_answers
-from ..metrics.projections import people, residuals, usable
+from ..metrics.projections import human_annotations, residuals, usable
 from ..text import norm, raw
 from ..types import Annotation, Label, Pair, Task
 
@@ -171,7 +171,7 @@ class Knowledge:
     @cached_property
     def habits(self) -> dict[str, np.ndarray]:
         """Per annotator the unit vector of the mean train explanation less what the others say of its items."""
-        answers = people(self.task, "train", self.embedder)
+        answers = human_annotations(self.task, "train", self.embedder)
         kept, columns = usable(answers, "self"), answers.cells[1]
         vectors, out = residuals(answers, "norm", "self"), {}
         for annotator in self.task.annotators:
