@@ -18,12 +18,7 @@ Made = TypeVar("Made")
 
 
 def answer_batch(model: Model, batch: Sequence[Query], at_most: int) -> tuple[list[Completion], int, Refused | None]:
-    """Answer a batch; a refused question gets an empty text and "error".
-
-    Args:
-        model: The model.
-        batch: The questions.
-        at_most: How many to ask at once.
+    """Answer a batch, `at_most` questions at once; a refused question gets an empty text and "error".
 
     Returns:
         The completions, the size that fits into memory, and why the batch was refused if all of it was.

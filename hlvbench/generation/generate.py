@@ -50,18 +50,13 @@ def generate(
     """Write `out`/generations.jsonl, or what is missing of it.
 
     Args:
-        task: The task.
-        model: The model of this task.
         out: The run's folder of this task.
         prompts: The user message of (item, annotator).
-        split: Whose questions are asked.
-        limit: Only those of the first items.
+        limit: Only questions about the first items.
         annotators: Only questions to these.
         samples: Answers per question.
-        batch_size: Questions per batch, or "auto".
         settings: What decided the answers, for the manifest and for the check that a folder belongs to them.
         resume: False starts anew.
-        quiet: No progress on stderr.
         process: Takes the batches whose number is its rank modulo the number of processes. Whoever ends last writes
             the finished file; the others return facts with `finished` false.
 

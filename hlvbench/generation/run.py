@@ -49,13 +49,8 @@ def generate(
     """Write the raw text of every question below the run folder, which is returned; resumes by itself.
 
     Args:
-        settings: What decides the answers.
         out: The run folder; by default below runs/, named by the settings.
-        data_dir: Where the datasets are.
-        tasks_dir: More tasks.
-        batch_size: Questions per batch, or "auto".
         resume: False starts anew.
-        quiet: No progress on stderr.
         command: For the manifest.
         service: How an endpoint is asked.
         process: Of several processes with the same arguments each takes its part of the batches; the files are those

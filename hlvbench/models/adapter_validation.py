@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import first_lines
 from .adapters import WEIGHTS
 
 PROBE = "Decide the label and explain your decision. Context: A man sleeps. Statement: The man is awake."
@@ -47,7 +48,8 @@ def load_adapters(
                 names[folder] = name
                 found = list(_key_problems(model, folder, name))
             except Exception as error:  # peft and torch raise a dozen kinds on a config or a shape that does not fit
-                found = [f"{folder}: does not fit the base: {_first_lines(error)}"]
+                # torch puts a heading above the first size mismatch
+                found = [f"{folder}: does not fit the base: {first_lines(error, 2)}"]
             if not found:
                 alone[folder] = _logits(model, encoded, name)
                 if not alone[folder].isfinite().all():
@@ -142,7 +144,7 @@ def _template_problems(folder: Path, tokenizer: Any) -> Iterator[str]:
         theirs = tokenizer.apply_chat_template(messages, chat_template=template, **options)
         ours = tokenizer.apply_chat_template(messages, **options) if tokenizer.chat_template else None
     except Exception as error:  # templates raise whatever they like
-        yield f"{folder}: the chat template saved beside the adapter cannot be rendered: {_first_lines(error)}"
+        yield f"{folder}: the chat template saved beside the adapter cannot be rendered: {first_lines(error)}"
         return
     if theirs != ours:
         yield (
@@ -159,9 +161,3 @@ def _chat_template(folder: Path) -> str | None:
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, str) else None
-
-
-def _first_lines(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # torch puts a heading above the first size mismatch
-    return " ".join(lines[:2])[:400] if lines else type(error).__name__

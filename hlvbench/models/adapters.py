@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems
+from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems, first_lines
 from ..io import dump_json, read_json, sha256_file, sha256_text, write_atomic
 from ..types import Pair, Task
 from .smollm2 import NAME as EMBEDDED
@@ -207,7 +207,7 @@ def local_folder(
     try:
         return Path(snapshot_download(match[1], revision=match[2] or revision, allow_patterns=FETCHED))
     except Exception as problem:  # the hub's many errors share no base class
-        reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
+        reason = first_lines(problem)
         raise error(f"{what} {place}: no such folder here, and the hub did not give it: {reason}") from None
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from ..errors import ModelError
 from ..prompting.prompt import render
 from ..prompting.reasoning import closed_reasoning, opened_reasoning
 from ..settings import Settings
 from ..types import Task
-from . import Completion, OutOfMemory, Query
+from . import Completion, Query
 from .constrained import Choice, Heads, choose, heads_of, line_ends
 from .gumbel import GumbelSampler, seed_of
-from .loading import free_memory, is_out_of_memory
+from .loading import within_memory
 from .logprobs import padded, prefill, shared_prefix, shares_prefixes
-
-T = TypeVar("T")
 
 
 class Decoder:
@@ -80,9 +78,9 @@ class Decoder:
         """
         seeds = [seed_of(self.settings.seed, q) for q in queries]
         if task is not None:
-            return self._within_memory(lambda: self._constrained(model, queries, seeds, task, ends))
+            return within_memory(self.settings.model, lambda: self._constrained(model, queries, seeds, task, ends))
         prompts = [self.encode(q.content) for q in queries]
-        rows = self._within_memory(lambda: self._free(model, prompts, seeds, ends))
+        rows = within_memory(self.settings.model, lambda: self._free(model, prompts, seeds, ends))
         opened = [opened_reasoning(self.prompt_text(q.content)) for q in queries]
         return [self._completion(row, ends, before) for row, before in zip(rows, opened, strict=True)]
 
@@ -93,7 +91,7 @@ class Decoder:
         """
         tokens = [self._next_token(queries[0].content, word) for word in words]
         prompts = [self.encode(q.content) for q in queries]
-        return self._within_memory(lambda: self._next(model, prompts, tokens))
+        return within_memory(self.settings.model, lambda: self._next(model, prompts, tokens))
 
     def _next_token(self, content: str, word: str) -> int:
         """The token that `word` is after a prompt, which all prompts of a run end alike."""
@@ -105,18 +103,6 @@ class Decoder:
         if after[:-1] != before:
             raise ModelError(f"{self.settings.model}: {word!r} is not one token after a prompt; use --by reply")
         return after[-1]
-
-    def _within_memory(self, make: Callable[[], T]) -> T:
-        """`make()`, its failures as OutOfMemory or ModelError."""
-        # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
-        try:
-            return make()
-        except RuntimeError as error:
-            failure = str(error).splitlines()[0]
-            if not is_out_of_memory(error):
-                raise ModelError(f"{self.settings.model}: generation failed: {failure}") from error
-        free_memory()
-        raise OutOfMemory(failure)
 
     def _free(
         self, model: Any, prompts: Sequence[list[int]], seeds: Sequence[int], ends: Sequence[int]

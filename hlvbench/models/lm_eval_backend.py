@@ -12,13 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, first_lines
 from ..settings import Settings
 from ..types import Task
-from . import Completion, Model, OutOfMemory, Query
+from . import Completion, Model, Query
 from .adapter_validation import PROBE
 from .adapters import identify
-from .loading import CPU_BATCH, GPU_BATCH, free_memory, is_out_of_memory, pick_device
+from .loading import CPU_BATCH, GPU_BATCH, pick_device, within_memory
 from .smollm2 import NAME as EMBEDDED
 from .smollm2 import fetch_embedded
 
@@ -67,16 +67,7 @@ class LmEval(Model):
             Instance("generate_until", {}, (self.prompt_text(q.content), dict(options)), 0, ("hlvbench", number, 1))
             for number, q in enumerate(batch)
         ]
-        failure = None
-        try:
-            texts = self.lm.generate_until(requests, disable_tqdm=True)
-        except RuntimeError as error:
-            failure = str(error).splitlines()[0]
-            if not is_out_of_memory(error):
-                raise ModelError(f"{self.name}: generation failed: {failure}") from error
-        if failure is not None:
-            free_memory()
-            raise OutOfMemory(failure)
+        texts = within_memory(self.name, lambda: self.lm.generate_until(requests, disable_tqdm=True))
         return [self._completion(text) for text in texts]
 
     def _completion(self, text: str) -> Completion:
@@ -122,8 +113,7 @@ def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> Mapping[str, Mode
         size = arguments.get("batch_size")
         lm = kind.create_from_arg_obj(arguments)
     except Exception as error:  # every backend raises what it likes
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"--model lm-eval:{backend}: cannot be loaded: {reason}") from error
+        raise ModelError(f"--model lm-eval:{backend}: cannot be loaded: {first_lines(error)}") from error
     own = int(str(size)) if str(size).isdigit() else WHOLE
     model = LmEval(settings, backend, arguments, lm, own)
     return {task.name: model for task in tasks}

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import ModelError
+from ..errors import ModelError, first_lines
 from ..io import read_json
 from ..processes import process_rank
 from ..settings import Settings
+from . import OutOfMemory
 from .adapters import CONFIG, Base, identify
 
+T = TypeVar("T")
 CPU_BATCH, GPU_BATCH = 32, 64
 PLANNED = 2048
 """Tokens of prompt and answer that a batch size is planned for."""
@@ -64,7 +66,7 @@ def load_tokenizer(folder: Path, settings: Settings) -> Any:
             str(folder), padding_side="left", trust_remote_code=settings.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: its tokenizer cannot be loaded: {_reason(error)}") from error
+        raise ModelError(f"{folder}: its tokenizer cannot be loaded: {first_lines(error)}") from error
 
 
 def load_model(folder: Path, settings: Settings, device: str) -> Any:
@@ -94,7 +96,7 @@ def load_model(folder: Path, settings: Settings, device: str) -> Any:
             str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True, **arguments
         )
     except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{folder}: cannot be loaded: {_reason(error)}") from error
+        raise ModelError(f"{folder}: cannot be loaded: {first_lines(error)}") from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(
@@ -138,7 +140,7 @@ def pick_device(asked: str) -> str:
         try:
             torch.empty(1, device=asked)
         except (RuntimeError, AssertionError) as error:
-            raise ModelError(f"--device {asked}: not usable here: {_reason(error)}") from None
+            raise ModelError(f"--device {asked}: not usable here: {first_lines(error)}") from None
         return asked
     if torch.cuda.is_available():
         return "cuda"
@@ -191,5 +193,14 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def _reason(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def within_memory(name: str, make: Callable[[], T]) -> T:
+    """`make()`, where a failure of the model `name` is an OutOfMemory or a ModelError."""
+    # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
+    try:
+        return make()
+    except RuntimeError as error:
+        failure = first_lines(error)
+        if not is_out_of_memory(error):
+            raise ModelError(f"{name}: generation failed: {failure}") from error
+    free_memory()
+    raise OutOfMemory(failure)
