@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class HlvbenchError(Exception):
@@ -56,3 +60,15 @@ def all_problems(heading: str, problems: Iterable[str], most: int = 50) -> str:
     if len(found) > most:
         lines.append(f"  ... and {len(found) - most} more")
     return "\n".join(lines)
+
+
+def validation_problems(error: ValidationError) -> list[str]:
+    """One line per problem that pydantic found: the place in the document, what is wrong, what was got."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key:.60}" for key in problem["loc"]).lstrip(".")
+        said = problem["msg"].removeprefix("Value error, ")
+        known = {"extra_forbidden": "is not a key here", "missing": "is missing"}.get(problem["type"])
+        got = "" if known or problem["type"] == "value_error" else f", got {problem['input']!r:.60}"
+        lines.append(f"{place}: {known or said}{got}" if place else f"{said}{got}")
+    return lines

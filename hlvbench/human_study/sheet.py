@@ -10,8 +10,7 @@ from typing import Any
 from ..io import sha256_text
 from ..judging.questions import Question
 from ..prompting.prompt import label_word
-from ..results.rows import legible
-from ..text import raw
+from ..text import legible, raw
 from ..types import Annotation, Item, Task
 from .design import Sample, Unit
 from .wording import LETTERS, NOT_PUBLIC, PART, PARTS

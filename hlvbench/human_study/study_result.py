@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..results.markdown import plain
-from ..results.rows import legible, number
+from ..text import legible, number
 
 Result = Mapping[str, Any]
 Rows = list[tuple[str, ...]]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..results.markdown import aligned
-from ..results.rows import number
+from ..text import aligned, number
 
 JSON_KEYS = ("task", "judge", "accuracy", "low", "high", "ceiling", "floor", "unreadable", "n")
 

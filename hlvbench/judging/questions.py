@@ -15,8 +15,7 @@ from typing import Literal
 from ..bootstrap import clusters, seeded
 from ..errors import UsageError
 from ..io import dump_line, sha256_text
-from ..results.rows import legible
-from ..text import in_view
+from ..text import in_view, legible
 from ..types import Annotation, Item, Pair, Task
 
 MOST = 4

@@ -19,8 +19,9 @@ from ..generation.generate import collect
 from ..generation.journal import AnswerFiles
 from ..generation.run import SETTINGS, claim, write_manifest
 from ..io import dump_json, dump_line, read_generations, read_json, write_atomic
+from ..results.score_report import Score
 from ..settings import Service, Settings, slug
-from ..types import Score, Task
+from ..types import Task
 from .judge_run import metric_of
 from .judge_settings import STYLOMETRIC, JudgeSettings
 from .judges import Panel, queries
@@ -164,7 +165,10 @@ def _document(
     overall, each = lines(found, metric, draws)
 
     def score(annotator: str | None, line: Line) -> dict[str, Any]:
-        return asdict(Score(metric.short, sign, annotator, line.value, line.low, line.high, found.chance, None, line.n))
+        return Score(
+            metric=metric.short, signature=sign, annotator=annotator, value=line.value, low=line.low, high=line.high,
+            floor=found.chance, n=line.n,
+        ).model_dump()  # fmt: skip
 
     return {
         "task": f"{task.name}{SUFFIX}@{task.version}",

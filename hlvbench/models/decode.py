@@ -14,7 +14,7 @@ from ..types import Task
 from . import Completion, Query
 from .constrained import Choice, Heads, choose, heads_of, line_ends
 from .gumbel import GumbelSampler, seed_of
-from .loading import within_memory
+from .loading import call_model
 from .logprobs import padded, prefill, shared_prefix, shares_prefixes
 
 
@@ -78,9 +78,9 @@ class Decoder:
         """
         seeds = [seed_of(self.settings.seed, q) for q in queries]
         if task is not None:
-            return within_memory(self.settings.model, lambda: self._constrained(model, queries, seeds, task, ends))
+            return call_model(self.settings.model, lambda: self._constrained(model, queries, seeds, task, ends))
         prompts = [self.encode(q.content) for q in queries]
-        rows = within_memory(self.settings.model, lambda: self._free(model, prompts, seeds, ends))
+        rows = call_model(self.settings.model, lambda: self._free(model, prompts, seeds, ends))
         opened = [opened_reasoning(self.prompt_text(q.content)) for q in queries]
         return [self._completion(row, ends, before) for row, before in zip(rows, opened, strict=True)]
 
@@ -91,7 +91,7 @@ class Decoder:
         """
         tokens = [self._next_token(queries[0].content, word) for word in words]
         prompts = [self.encode(q.content) for q in queries]
-        return within_memory(self.settings.model, lambda: self._next(model, prompts, tokens))
+        return call_model(self.settings.model, lambda: self._next(model, prompts, tokens))
 
     def _next_token(self, content: str, word: str) -> int:
         """The token that `word` is after a prompt, which all prompts of a run end alike."""

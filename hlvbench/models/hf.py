@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class AdaptedModel:
+class Assignment:
     """What answers for an annotator: a model folder, and the adapter on it."""
 
     model: Path
@@ -65,8 +65,8 @@ class HfModel(Model):
         return self.loaded.describe(self.task.name)
 
     def group(self, annotator: str) -> str:
-        adapted = self.loaded.assigned[self.task.name, annotator]
-        return f"{adapted.model} {adapted.adapter}"
+        chosen = self.loaded.assigned[self.task.name, annotator]
+        return f"{chosen.model} {chosen.adapter}"
 
     def prompt_text(self, content: str) -> str:
         return self.loaded.decoder.prompt_text(content)
@@ -77,33 +77,33 @@ class HfModel(Model):
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
         task = self.task if self.loaded.settings.answers == "constrained" else None
 
-        def ask(adapted: AdaptedModel, queries: list[Query]) -> list[Completion]:
-            model = self.loaded.activate(adapted)
-            return self.loaded.decoder.answer(model, queries, task, self.loaded.end_tokens(adapted.adapter))
+        def ask(chosen: Assignment, queries: list[Query]) -> list[Completion]:
+            model = self.loaded.activate(chosen)
+            return self.loaded.decoder.answer(model, queries, task, self.loaded.end_tokens(chosen.adapter))
 
         return self._in_turn(batch, ask)
 
     def next_words(self, batch: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
         """One forward pass per prompt; a word that is no single token there is a ModelError."""
         return self._in_turn(
-            batch, lambda adapted, qs: self.loaded.decoder.next_words(self.loaded.activate(adapted), qs, words)
+            batch, lambda chosen, qs: self.loaded.decoder.next_words(self.loaded.activate(chosen), qs, words)
         )
 
-    def _in_turn(self, batch: Sequence[Query], ask: Callable[[AdaptedModel, list[Query]], Sequence[T]]) -> list[T]:
-        """`ask` for the questions of each adapted model, in the order of the batch."""
-        turns: dict[AdaptedModel, list[int]] = {}
+    def _in_turn(self, batch: Sequence[Query], ask: Callable[[Assignment, list[Query]], Sequence[T]]) -> list[T]:
+        """`ask` for the questions of each chosen model, in the order of the batch."""
+        turns: dict[Assignment, list[int]] = {}
         assigned = self.loaded.assigned
         for position, query in enumerate(batch):
             # a question put to no annotator of the task is the base's to answer
-            adapted = assigned.get((self.task.name, query.annotator)) or next(iter(assigned.values()))
-            turns.setdefault(adapted, []).append(position)
+            chosen = assigned.get((self.task.name, query.annotator)) or next(iter(assigned.values()))
+            turns.setdefault(chosen, []).append(position)
         found: dict[int, T] = {}
-        for adapted, positions in turns.items():
+        for chosen, positions in turns.items():
             # whatever --batch-size says: such a model cannot be asked otherwise
             size = 1 if self.loaded.minds_padding else len(positions)
             for start in range(0, len(positions), size):
                 piece = positions[start : start + size]
-                found |= zip(piece, ask(adapted, [batch[i] for i in piece]), strict=True)
+                found |= zip(piece, ask(chosen, [batch[i] for i in piece]), strict=True)
         return [found[i] for i in range(len(batch))]
 
 
@@ -135,24 +135,24 @@ class LoadedModels:
         positions = context_of(self.model)
         self.context = None if positions is None else positions - max(virtual, default=0)
 
-    def _resolve(self, tasks: Sequence[Task]) -> tuple[AdapterPlan, dict[Pair, AdaptedModel]]:
+    def _resolve(self, tasks: Sequence[Task]) -> tuple[AdapterPlan, dict[Pair, Assignment]]:
         """Which model and adapter answers for each annotator."""
         settings, annotators = self.settings, {task.name: task.asked(self.settings.annotator) for task in tasks}
         if settings.model_map and settings.adapter_dir:
             raise ModelError("--model-map and --adapter-dir both say who answers; give one of them")
         if settings.adapter_dir:
             plan = find_adapters(settings.adapter_dir, annotators, others=others_of(tasks))
-            return plan, {pair: AdaptedModel(self.folder, folder) for pair, folder in plan.folders.items()}
+            return plan, {pair: Assignment(self.folder, folder) for pair, folder in plan.folders.items()}
         plan = AdapterPlan()
-        assigned = {(task, a): AdaptedModel(self.folder, None) for task, names in annotators.items() for a in names}
+        assigned = {(task, a): Assignment(self.folder, None) for task, names in annotators.items() for a in names}
         for pair, place in parse_model_map(settings.model_map, annotators).items():
             folder = local_folder(place, f"--model-map {pair[1]}", error=ModelError)
             if (folder / CONFIG).is_file():
                 plan.folders[pair] = folder
-                assigned[pair] = AdaptedModel(self.folder, folder)
+                assigned[pair] = Assignment(self.folder, folder)
             else:
                 check_kind(place, folder)
-                assigned[pair] = AdaptedModel(folder, None)
+                assigned[pair] = Assignment(folder, None)
         return plan, assigned
 
     def _load_all(self) -> None:
@@ -161,9 +161,9 @@ class LoadedModels:
         for kind in sorted({seat(folder) for folder in sound}):
             self._load(self.folder, kind, [folder for folder in sound if seat(folder) == kind])
         self.plan.raise_problems()
-        for adapted in dict.fromkeys(self.assigned.values()):
-            if adapted.adapter is None:
-                self.activate(adapted)
+        for chosen in dict.fromkeys(self.assigned.values()):
+            if chosen.adapter is None:
+                self.activate(chosen)
 
     def _load(self, folder: Path, kind: str, adapters: Sequence[Path]) -> None:
         """Have a model in memory, with these adapters of one `seat` (kind) on it."""
@@ -184,12 +184,12 @@ class LoadedModels:
             self.plan.problems += problems
         self._in_memory = folder, kind
 
-    def activate(self, adapted: AdaptedModel) -> Any:
+    def activate(self, chosen: Assignment) -> Any:
         """The transformers model, with the adapter active."""
-        kind = seat(adapted.adapter) if adapted.adapter else ""
-        self._load(adapted.model, kind, [f for f in self.plan.adapters if seat(f) == kind] if kind else [])
-        if adapted.adapter is not None:
-            self.model.set_adapter(self._names[adapted.adapter])
+        kind = seat(chosen.adapter) if chosen.adapter else ""
+        self._load(chosen.model, kind, [f for f in self.plan.adapters if seat(f) == kind] if kind else [])
+        if chosen.adapter is not None:
+            self.model.set_adapter(self._names[chosen.adapter])
         return self.model
 
     def end_tokens(self, adapter: Path | None) -> list[int]:
@@ -203,7 +203,7 @@ class LoadedModels:
     def _check_tokenizers(self) -> None:
         """Prompts are counted and hashed once, so models of one run must read them alike."""
         problems = []
-        for folder in sorted({adapted.model for adapted in self.assigned.values()} - {self.folder}):
+        for folder in sorted({chosen.model for chosen in self.assigned.values()} - {self.folder}):
             other = Decoder(load_tokenizer(folder, self.settings), self.settings)
             if other.encode(PROBE) != self.decoder.encode(PROBE):
                 problems.append(f"{folder}: renders or encodes a prompt otherwise than {self.settings.model} does")
@@ -212,21 +212,21 @@ class LoadedModels:
 
     def describe(self, task: str) -> dict[str, Any]:
         """The manifest's entry of a task."""
-        own = {a: adapted for (t, a), adapted in self.assigned.items() if t == task}
+        own = {a: chosen for (t, a), chosen in self.assigned.items() if t == task}
         return {
             "kind": "transformers",
             **vars(self.base),
             **({"source": source} if (source := source_of(self.folder)) else {}),
             "revision": self.folder.name if self.folder.parent.name == "snapshots" else None,
-            "adapters": {a: self._sha256[adapted.adapter] for a, adapted in own.items() if adapted.adapter},
-            "models": {a: self._sha256[adapted.model] for a, adapted in own.items() if adapted.model != self.folder},
+            "adapters": {a: self._sha256[chosen.adapter] for a, chosen in own.items() if chosen.adapter},
+            "models": {a: self._sha256[chosen.model] for a, chosen in own.items() if chosen.model != self.folder},
             "device": self.device,
             "dtype": self.dtype,
         }
 
     @cached_property
     def _sha256(self) -> dict[Path, str]:
-        models = {adapted.model for adapted in self.assigned.values()} - {self.folder}
+        models = {chosen.model for chosen in self.assigned.values()} - {self.folder}
         return {f: sha256_file(f / WEIGHTS) for f in self.plan.adapters} | {
             folder: identify(str(folder), folder).weights_sha256 for folder in models
         }

@@ -18,7 +18,7 @@ from ..types import Task
 from . import Completion, Model, Query
 from .adapter_validation import PROBE
 from .adapters import identify
-from .loading import CPU_BATCH, GPU_BATCH, pick_device, within_memory
+from .loading import CPU_BATCH, GPU_BATCH, call_model, pick_device
 from .smollm2 import NAME as EMBEDDED
 from .smollm2 import fetch_embedded
 
@@ -67,7 +67,7 @@ class LmEval(Model):
             Instance("generate_until", {}, (self.prompt_text(q.content), dict(options)), 0, ("hlvbench", number, 1))
             for number, q in enumerate(batch)
         ]
-        texts = within_memory(self.name, lambda: self.lm.generate_until(requests, disable_tqdm=True))
+        texts = call_model(self.name, lambda: self.lm.generate_until(requests, disable_tqdm=True))
         return [self._completion(text) for text in texts]
 
     def _completion(self, text: str) -> Completion:

@@ -193,7 +193,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def within_memory(name: str, make: Callable[[], T]) -> T:
+def call_model(name: str, make: Callable[[], T]) -> T:
     """`make()`, where a failure of the model `name` is an OutOfMemory or a ModelError."""
     # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
     try:

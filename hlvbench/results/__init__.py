@@ -10,14 +10,15 @@ from pathlib import Path
 from ..io import read_json, write_atomic
 from .markdown import markdown, summary
 from .report_page import page
-from .rows import MOST_LISTED, Document, ItemScore, annotators, item_scores, judge_results, metric_text
+from .rows import MOST_LISTED, Document, ItemScore, annotators, item_scores, judge_results, metric_text, plain_values
+from .score_report import ScoreReport
 from .side_by_side import side_by_side
 
 __all__ = ["markdown", "page", "refresh_report", "side_by_side", "summary", "write_report"]
 
 
-def write_report(folder: Path, documents: Sequence[Document]) -> None:
-    """Write report.md and report.html of a scored run: one document (scores.json) per task.
+def write_report(folder: Path, reports: Sequence[ScoreReport]) -> None:
+    """Write report.md and report.html of a scored run: one score report per task.
 
     Of a task with more than `MOST_LISTED` annotators they list the ends and the spread; the scores of all are written
     to `folder/<task>/annotators.csv`.
@@ -25,6 +26,7 @@ def write_report(folder: Path, documents: Sequence[Document]) -> None:
     The items' scores are read from `folder/<task>/answers.jsonl`, judges' results from `folder/<task>/judge/` and the
     settings from `folder/settings.json`, where these exist.
     """
+    documents: list[Document] = [plain_values(report) for report in reports]
     items: list[list[ItemScore]] = [item_scores(folder / _name(d) / "answers.jsonl") for d in documents]
     place = folder / "settings.json"
     settings = read_json(place) if place.exists() else {}
@@ -52,7 +54,7 @@ def refresh_report(folder: Path) -> None:
     names = [_name({"task": name}) for name in read_json(folder / "settings.json")["task"]]
     places = [folder / name / "scores.json" for name in names]
     if all(place.exists() for place in places):
-        write_report(folder, [read_json(place) for place in places])
+        write_report(folder, [ScoreReport.read(place) for place in places])
 
 
 def _name(document: Document) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..text import number
 from .markup import Html, Part, code, fold, join, name_of, note, table, tag, titled
 from .rows import (
     MOST_COLUMNS,
@@ -15,7 +16,6 @@ from .rows import (
     annotators,
     curve,
     find,
-    number,
     pooled,
     shown,
     swap_present,

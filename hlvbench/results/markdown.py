@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..text import aligned, legible, number
 from .rows import (
     JUDGE_COLUMNS,
     MOST_COLUMNS,
@@ -24,10 +25,9 @@ from .rows import (
     find,
     headline,
     judge_rows,
-    legible,
     metric_text,
-    number,
     overall,
+    plain_values,
     pooled,
     short,
     shown,
@@ -40,10 +40,10 @@ from .rows import (
 )
 
 
-def summary(documents: Iterable[Document]) -> str:
+def summary(documents: Iterable[Any]) -> str:
     """A plain-text table per task for the terminal."""
     parts = []
-    for document in documents:
+    for document in map(plain_values, documents):
         rows = [("metric", "value [95 % interval]", "floor", "human")]
         rows += [(short(s), shown(s), number(s["floor"]), number(s["ceiling"])) for s in headline(document)]
         parts.append(f"{_facts_line(document)}\n{aligned(rows)}")
@@ -59,20 +59,14 @@ def _facts_line(document: Document) -> str:
     return f"{what}; {asked} questions, {missing}; majority label accuracy {number(document['majority']['mean'])}"
 
 
-def aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows of cells as lines of columns."""
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
 def markdown(
-    documents: Sequence[Document], items: Sequence[Sequence[ItemScore]] = (), settings: Mapping[str, Any] | None = None
+    documents: Sequence[Any], items: Sequence[Sequence[ItemScore]] = (), settings: Mapping[str, Any] | None = None
 ) -> str:
     """The report as GitHub-flavoured Markdown. items: per document, worst first."""
     lines = ["# hlvbench report", ""]
     if settings:
         lines += [f"Settings: {', '.join(f'{plain(what)} {plain(how)}' for what, how in asked_for(settings))}.", ""]
-    for position, document in enumerate(documents):
+    for position, document in enumerate(map(plain_values, documents)):
         own = items[position] if position < len(items) else ()
         lines += [f"## {plain(document['task'])}", ""]
         lines += [f"- {what}: {plain(how)}" for what, how in facts(document)] + [""]

@@ -8,18 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..text import number
 from . import charts as pictures
 from . import report_sections as sections
 from .markup import Html, join, name_of, table, tag
-from .rows import Document, ItemScore, asked_for, find, number
+from .rows import Document, ItemScore, asked_for, find, plain_values
 
 _HERE = Path(__file__).parent
 
 
 def page(
-    documents: Sequence[Document], items: Sequence[Sequence[ItemScore]] = (), settings: Mapping[str, Any] | None = None
+    documents: Sequence[Any], items: Sequence[Sequence[ItemScore]] = (), settings: Mapping[str, Any] | None = None
 ) -> str:
     """The report as an HTML page. items: per document, worst first."""
+    documents = [plain_values(document) for document in documents]
     system = str(documents[0]["system"]) if documents else ""
     style, script = (_HERE.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
     parts = [_task(d, k, items[k] if k < len(items) else ()) for k, d in enumerate(documents)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..text import number
 from .markup import Html, Part, code, fold, join, name_of, note, table, tag, titled
 from .rows import (
     JUDGE_COLUMNS,
@@ -23,7 +24,6 @@ from .rows import (
     judge_rows,
     meaning,
     metric_text,
-    number,
     overall,
     short,
     shown,

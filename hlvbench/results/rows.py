@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,48 +13,26 @@ import numpy as np
 from ..bootstrap import FEWEST_CLUSTERS
 from ..errors import MetricError
 from ..io import read_json, read_jsonl
-from ..metrics import REGISTRY, Metric, bind, parse_metric
-from ..metrics.index import FACTORS, factor_metrics, left_out
+from ..metrics import REGISTRY, Metric, parse_metric
+from ..metrics.index import FACTORS, left_out
+from ..text import number
 
 Document = Mapping[str, Any]
 Score = Mapping[str, Any]
 
-INDEX = "hlv_index"
+
+def plain_values(report: Any) -> Document:
+    """The report as plain values."""
+    found: Document = report if isinstance(report, dict) else report.to_dict()
+    return found
+
+
 MOST_COLUMNS = 8
 """Annotators that still fit beside each other; more are folded away."""
 MOST_LISTED, ENDS = 40, 10
 """Annotators beyond which a report lists the spread of a metric, its lowest and its highest alone; how many of each."""
-HEADLINE: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("label_accuracy", {"multi": "any"}),
-    ("label_accuracy", {"multi": "priority"}),
-    ("label_kappa", {}),
-    ("label_error", {}),
-    ("within_one", {}),
-    ("lewidi_error", {}),
-    ("agreement_error", {}),
-    ("rouge_l", {"view": "raw"}),
-    ("bertscore", {"view": "raw"}),
-    ("embedding_cosine", {"view": "raw"}),
-    ("grounding", {"view": "raw"}),
-    ("grounding_skill", {"view": "raw"}),
-    ("imitation_score", {"view": "norm", "reduce": "self", "m": 10}),
-    ("own_gain", {"view": "norm", "sim": "embed"}),
-    ("hlv_index", {}),
-)
-"""The rows that a reader meets first, in this order."""
 VIEWS = ("raw", "norm")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PER_ITEM = ("correct", "embedding_cosine_raw", "reciprocal_rank_raw")
-
-
-def legible(value: object) -> str:
-    """Text from outside as UTF-8 can hold it: control characters and those that turn its direction become U+FFFD."""
-    return _CONTROL.sub("\ufffd", str(value).encode("utf-8", "replace").decode())
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    # adding 0 turns -0 into 0
-    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def shown(score: Score) -> str:
@@ -149,7 +126,7 @@ def find(document: Document, name: str, **parameters: Any) -> list[Score]:
 
 
 def headline(document: Document) -> list[Score]:
-    return [score for name, parameters in HEADLINE for score in find(document, name, **parameters)]
+    return [score for score in overall(document) if (metric := metric_of(score)) is not None and metric.is_headline]
 
 
 def factors(document: Document) -> dict[str, Score]:
@@ -162,27 +139,6 @@ def unused(document: Document) -> tuple[str, ...]:
     """The factors that the document's index leaves out."""
     metric = next((metric_of(score) for score in find(document, "hlv_index")), None)
     return left_out(str(dict(metric.arguments)["without"])) if metric else ()
-
-
-def by_metric(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The rows over all annotators of the index and its factors, by the names of `FACTORS` and hlv_index.
-
-    Of a document of the releases 0.1 these are index 1 and its factors.
-    """
-    wanted = {
-        metric: name
-        for within in ("label", "all")
-        for name, metric in {**factor_metrics(within=within), INDEX: bind(INDEX, within=within)}.items()
-    }
-    named = [(_whole(row), row) for row in rows if row["annotator"] is None]
-    return {wanted[metric]: row for metric, row in named if metric in wanted}
-
-
-def _whole(row: Mapping[str, Any]) -> Metric:
-    """The metric of a row, without what its task leaves out of the index or limits because it is large."""
-    metric = parse_metric(row["signature"].partition("|")[0])
-    unset: dict[str, str | int] = {"without": "", "candidates": 0, "inputs": 0, "most": 0}
-    return bind(metric.name, **{key: unset.get(key, value) for key, value in metric.arguments})
 
 
 def curve(document: Document, name: str, view: str) -> dict[int, Score]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..text import number
 from .markdown import plain
-from .rows import Document, Score, find, number
+from .score_report import ScoreReport
 
 COLUMNS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "label accuracy": ("label_accuracy", {"multi": "any"}),
@@ -19,28 +20,25 @@ COLUMNS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 """Column -> metric and parameters; the last one is shown with its interval."""
 
 
-def side_by_side(runs: Mapping[str, Sequence[Document]]) -> str:
-    """Name of a run -> its scores.json documents; a table per task, in the order of the runs."""
-    tasks = dict.fromkeys(str(d["task"]) for documents in runs.values() for d in documents)
+def side_by_side(runs: Mapping[str, Sequence[ScoreReport]]) -> str:
+    """Name of a run -> its scores; a table per task, in the order of the runs."""
+    tasks = dict.fromkeys(report.task for reports in runs.values() for report in reports)
     return "\n\n".join(f"{plain(task)}\n\n{_table(runs, task)}" for task in tasks)
 
 
-def _table(runs: Mapping[str, Sequence[Document]], task: str) -> str:
+def _table(runs: Mapping[str, Sequence[ScoreReport]], task: str) -> str:
     lines = ["| system | " + " | ".join(COLUMNS) + " | missing |", "|---|" + "---:|" * (len(COLUMNS) + 1)]
-    for name, documents in runs.items():
-        for document in documents:
-            if document["task"] == task:
-                cells = [_cell(document, column) for column in COLUMNS]
-                lines.append(f"| {plain(name)} | {' | '.join(cells)} | {document['missing']} |")
+    for name, reports in runs.items():
+        for report in reports:
+            if report.task == task:
+                cells = [_cell(report, column) for column in COLUMNS]
+                lines.append(f"| {plain(name)} | {' | '.join(cells)} | {report.missing} |")
     return "\n".join(lines)
 
 
-def _cell(document: Document, column: str) -> str:
+def _cell(report: ScoreReport, column: str) -> str:
     name, parameters = COLUMNS[column]
-    found: list[Score] = find(document, name, **parameters)
-    if not found or found[0]["value"] is None:
+    score = report.first(name, **parameters)
+    if score is None or score.value is None:
         return "–"
-    score = found[0]
-    if column != list(COLUMNS)[-1] or score["low"] is None:
-        return number(score["value"])
-    return f"{number(score['value'])} [{number(score['low'])}, {number(score['high'])}]"
+    return str(score) if column == list(COLUMNS)[-1] else number(score.value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..text import number
 from .markup import Html, Part, tag
-from .rows import Score, number
+from .rows import Score
 
 _BAR = (170, 24, 8)
 """Width, height and margin of an interval bar."""

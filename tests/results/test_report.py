@@ -11,8 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from hlvbench.metrics import parse_metric, scorecard
-from hlvbench.results import markdown, summary, write_report
-from hlvbench.results import report_page as page
+from hlvbench.results import markdown, page, summary, write_report
 from hlvbench.results.rows import extremes, item_scores, number, pooled, rows_apart, short, shown, swap_reading
 from tests.toy import toy_task
 
