@@ -12,15 +12,13 @@ from pathlib import Path
 
 from ..generation.run import read_scores, run
 from ..models.smollm2 import NAME, fetch_embedded
+from ..results.markdown import COLUMNS, side_by_side_cells
 from ..results.score_report import ScoreReport
-from ..results.side_by_side import COLUMNS
 from ..settings import Settings
-from ..text import aligned, number
+from ..text import aligned
 
 TASK, ITEMS = "demo", 40
 ADAPTERS = Path(__file__).parents[1] / "demo_adapters"
-_SHOWN = ("label accuracy", "label κ", "grounding", "NIS@10", "own gain", "hlv_index")
-"""The columns of the closing table, of those that side-by-side tables have."""
 
 
 def run_demo(out: Path, limit: int = ITEMS, quiet: bool = False) -> str:
@@ -66,8 +64,4 @@ def _words(settings: Settings, folder: Path) -> list[str]:
 
 def closing_table(found: Mapping[str, ScoreReport]) -> str:
     """System -> its scores, as a plain-text table."""
-    rows: list[tuple[str, ...]] = [("system", *_SHOWN)]
-    for system, report in found.items():
-        scores = (report.first(COLUMNS[column][0], **COLUMNS[column][1]) for column in _SHOWN)
-        rows.append((system, *(number(score.value if score else None) for score in scores)))
-    return aligned(rows)
+    return aligned([["system", *COLUMNS], *([system, *side_by_side_cells(report)] for system, report in found.items())])

@@ -63,12 +63,12 @@ def questions(
     ]  # fmt: skip
 
 
-def names(task: Task, one: bool = False) -> list[str]:
+def names(kind: str, one: bool = False) -> list[str]:
     """The numbers of `numbers`: every headline metric and the bounds of its interval, and `missing`.
 
     one: of what a single annotator's answers can be scored by.
     """
-    return [*(name + part for name in headline_names(task.kind, one) for part in ("", "_low", "_high")), "missing"]
+    return [*(name + part for name in headline_names(kind, one) for part in ("", "_low", "_high")), "missing"]
 
 
 @lru_cache(maxsize=8)
@@ -79,14 +79,14 @@ def numbers(place: str, split: str, texts: Texts, one: bool = False) -> dict[str
     """
     task, embedder = task_of(place), load_embedder()
     rows = [Generation(item, annotator, sample, text, "stop", 0, "") for item, annotator, sample, text in texts]
-    metrics = dict[str, Metric]()
-    for metric in scorecard(task, embedder.name):
-        if metric.is_headline and not (one and metric.spec.all_annotators):
-            # of several variants the first
-            metrics.setdefault(metric.short, metric)
+    metrics: dict[str, Metric | None] = dict.fromkeys(headline_names(task.kind, one))
+    for metric in reversed(scorecard(task, embedder.name)):
+        # of several headline variants the first
+        if metric.is_headline and metric.short in metrics:
+            metrics[metric.short] = metric
     report = score_task(
         task, rows, embedder, split=split, only={(r.item, r.annotator) for r in rows},
-        metrics=list(metrics.values()), per_answer=False,
+        metrics=[metric for metric in metrics.values() if metric], per_answer=False,
     ).report  # fmt: skip
     found = dict[str, float | None]()
     for name, score in zip(metrics, report.overall, strict=True):

@@ -298,11 +298,19 @@ def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
 
 
 def headline_names(kind: str, one_annotator: bool = False) -> list[str]:
-    """The short names of the headline metrics of a kind of task; one_annotator: of those that one can be scored by."""
-    load_extensions()
-    chosen = [spec for spec in REGISTRY.values() if spec.headline is not None and kind in spec.kinds]
-    bound = [bind(spec.name, **(spec.headline or {})) for spec in chosen if not (one_annotator and spec.all_annotators)]
-    return [metric.short for metric in bound]
+    """The short names of the headline metrics that other harnesses report: those of this package.
+
+    Args:
+        kind: Of the task, "nominal" or "ordinal".
+        one_annotator: Only metrics that the answers of a single annotator can be scored by.
+    """
+    own = __name__.rpartition(".")[0]
+    return [
+        bind(spec.name, **spec.headline).short
+        for spec in REGISTRY.values()
+        if spec.headline is not None and kind in spec.kinds and spec.function.__module__.startswith(own)
+        if not (one_annotator and spec.all_annotators)
+    ]
 
 
 BEFORE_0_2: Mapping[str, Mapping[str, Value]] = {"own_gain": {"within": "all"}, "hlv_index": {"within": "all"}}

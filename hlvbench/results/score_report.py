@@ -331,3 +331,8 @@ class ScoreReport(Document):
     def version(self) -> str:
         """The hlvbench version that scored."""
         return parse_signature(self.scores[0].signature).version
+
+
+def schema_text() -> str:
+    """docs/scores.schema.json: the JSON schema of scores.json."""
+    return dump_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **ScoreReport.model_json_schema()})

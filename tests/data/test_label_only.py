@@ -20,7 +20,7 @@ from hlvbench.judging.questions import attribution_questions
 from hlvbench.metrics import Answers, bind, scorecard
 from hlvbench.metrics.index import harmonic_index
 from hlvbench.prompting.prompt import render_item
-from hlvbench.results import markdown
+from hlvbench.results import TaskResult, markdown
 from hlvbench.results.score_check import check_submitted
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
@@ -95,7 +95,7 @@ def test_the_report_counts_them_and_their_rows_have_no_value_of_a_text() -> None
         assert row["correct"] == 1.0
         assert empty == ({n for n in row if n.endswith(("_raw", "_norm"))} if silent((row["item"], row["annotator"]))
                          else set())  # fmt: skip
-    assert "- Without a human explanation: 20, in label metrics alone\n" in markdown([found.report])
+    assert "- Without a human explanation: 20, in label metrics alone\n" in markdown([TaskResult(found.report)])
     assert not [p for p in check_submitted(document, "toy") if "label_only" in p]
     assert any(p.startswith("label_only: ") for p in check_submitted({**document, "label_only": "x"}, "toy"))
 

@@ -18,6 +18,7 @@ from hlvbench.errors import UsageError
 from hlvbench.generation.run import run
 from hlvbench.io import dump_json, generation_lines, sha256_file
 from hlvbench.results import side_by_side
+from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
 from hlvbench.submissions import Findings, check, read_submission
@@ -51,7 +52,7 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     assert "scored by hlvbench 0.0.9, this is" in str(check(folder, desk=ToyDesk(), new=True).errors()[0])
     assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
     name = tomllib.loads((folder / "submission.toml").read_text())["system"]
-    table, renewed = (side_by_side({name: [document]}) for document in (older, newest))
+    table, renewed = (side_by_side({name: [ScoreReport.model_validate(document)]}) for document in (older, newest))
     (folder / "README.md").write_text(f"# Mine\n\n{table}\n\nA word of ours.\n")
     assert check(folder, desk=ToyDesk(), write=True).errors() == []
     assert renewed != table
