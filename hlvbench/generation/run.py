@@ -72,11 +72,14 @@ def generate(
         if not (quiet or process.rank):
             _warn_of_format(task, model, settings)
         prompter = make_prompter(task, model, settings, folder / task.name)
-        generate_task(
-            task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
-            annotators=settings.annotator, samples=settings.samples, batch_size=batch_size, settings=asdict(settings),
-            resume=resume, quiet=quiet or process.rank > 0, process=process,
-        )  # fmt: skip
+        how: dict[str, Any] = {
+            "resume": resume,
+            "quiet": quiet or process.rank > 0,
+            "process": process,
+            "batch_size": batch_size,
+        }
+        questions = {**_questions(settings), "settings": asdict(settings)}
+        generate_task(task, model, folder / task.name, prompter.content, **questions, **how)
         facts[task.name] = {
             "version": task.version,
             "data_sha256": dict(task.data_sha256),
@@ -89,6 +92,12 @@ def generate(
             if process.alone or not _recorded(folder, facts):
                 write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
+
+
+def _questions(settings: Settings) -> dict[str, Any]:
+    """Which questions a run asks, as `generate` and `plan_summary` take it."""
+    which = {"split": settings.split, "limit": settings.limit, "samples": settings.samples}
+    return {**which, "annotators": settings.annotator}
 
 
 def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
@@ -166,13 +175,10 @@ def dry_run(
         for task in tasks:
             model = models[task.name]
             prompter = make_prompter(task, model, settings, Path(scratch) / task.name)
-            found[task.name] = plan_summary(
-                task, model, prompter.content, split=settings.split, limit=settings.limit,
-                annotators=settings.annotator, samples=settings.samples, batch_size=batch_size,
-                max_new_tokens=settings.max_new_tokens,
-                # a server may ask a price for an answer that nobody keeps
-                time_one=not settings.model.startswith("endpoint:"),
-            )  # fmt: skip
+            # a server may ask a price for an answer that nobody keeps
+            how: dict[str, Any] = {"batch_size": batch_size, "time_one": not settings.model.startswith("endpoint:")}
+            questions = {**_questions(settings), "max_new_tokens": settings.max_new_tokens}
+            found[task.name] = plan_summary(task, model, prompter.content, **questions, **how)
     return found
 
 
