@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, RunError, all_problems
-from ..io import dump_json, generation_lines, read_json, sha256_file, sha256_text, write_atomic
-from ..lock import locked
+from ..io import dump_json, generation_lines, locked, progress_bar, read_json, sha256_file, sha256_text, write_atomic
 from ..models import Completion, Model, Query, Refused
 from ..models.batching import Readable, willing, within_memory
-from ..progress import Progress
 from ..types import Generation, Task
 from .journal import STEM, Partial, Place
 from .parallel import as_they_come
@@ -129,8 +127,7 @@ def _questions(model: Model, queries: Sequence[Query]) -> list[_Question]:
     known: dict[str, tuple[str, int]] = {}
     found = []
     for query in queries:
-        content = query.content
-        if content not in known:
+        if (content := query.content) not in known:
             # the samples of a question share their prompt
             known = {content: (sha256_text(model.prompt_text(content)), model.count_tokens(content))}
         found.append(_Question(query, *known[content]))
@@ -268,7 +265,8 @@ def _answer(
     own = [n for n in range(len(batches)) if n % world == rank]
     # a size once found too large stays too large for this process, also after a kill
     largest = min((done[n]["at_most"] for n in own if n in done), default=max(map(len, batches), default=1))
-    progress = Progress(sum(len(batches[n]) for n in own), sum(len(batches[n]) for n in own if n in done), quiet)
+    total, answered = sum(len(batches[n]) for n in own), sum(len(batches[n]) for n in own if n in done)
+    progress, tokens = progress_bar(total, answered, quiet), 0
     todo = [n for n in own if n not in done]
 
     def line(number: int) -> _Made:
@@ -282,11 +280,15 @@ def _answer(
         return _Made(row, began, ended, refusal)
 
     def keep(kept: Sequence[_Made]) -> None:
+        nonlocal answered, tokens
         for made in kept:
             mine.append(made.line)
             if watch:
                 watch(made.line["rows"])
-            progress.advance(len(made.line["rows"]), sum(r["new_tokens"] for r in made.line["rows"]))
+            answered += len(made.line["rows"])
+            tokens += sum(r["new_tokens"] for r in made.line["rows"])
+            progress.set_postfix_str(f"{tokens / (progress.format_dict['elapsed'] or 1):.0f} tokens/s", refresh=False)
+            progress.update(len(made.line["rows"]))
 
     held = list[_Made]()
     try:
@@ -300,13 +302,12 @@ def _answer(
                 refused = {(r["item"], r["annotator"]) for h in held for r in h.line["rows"] if r["finish"] == "error"}
                 if len(refused) >= REFUSED_IN_A_ROW and len({item for item, _ in refused}) >= REFUSED_ITEMS:
                     raise type(made.refusal)(f"{made.refusal}; {len(refused)} different questions in a row failed")
-        if held and held[-1].refusal and progress.done == 0:
+        if held and held[-1].refusal and answered == 0:
             raise held[-1].refusal
         keep(held)
     except ModelError as error:
-        left = progress.total - progress.done
         raise type(error)(
-            f"{error}\n{progress.done} of {progress.total} answers are kept, {left} remain; the same command continues"
+            f"{error}\n{answered} of {total} answers are kept, {total - answered} remain; the same command continues"
         ) from error
     finally:
         progress.close()

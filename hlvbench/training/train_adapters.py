@@ -19,8 +19,7 @@ from typing import Any
 from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
 from ..errors import RunError, UsageError, all_problems
-from ..io import dump_json, read_json, sha256_file, write_atomic
-from ..lock import locked
+from ..io import dump_json, locked, read_json, sha256_file, write_atomic
 from ..metrics.predictions import Embedder
 from ..models.adapters import WEIGHTS, AdapterPlan, local_folder
 from ..processes import ALONE, Share

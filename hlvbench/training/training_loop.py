@@ -18,9 +18,8 @@ from typing import Any
 
 from ..bootstrap import seeded
 from ..errors import HlvbenchError
-from ..io import write_atomic
+from ..io import progress_bar, write_atomic
 from ..models.loading import free_memory, is_out_of_memory
-from ..progress import Progress
 from .training_batch import micro_batches
 from .training_config import Config
 
@@ -103,7 +102,7 @@ class Loop:
         TrainError for a loss or gradient that is not finite: nothing of that step is kept.
         """
         self._resume()
-        progress = Progress(self.total, self.state.step, quiet, unit="steps")
+        progress = progress_bar(self.total, self.state.step, quiet, unit="steps")
         recent: deque[float] = deque(maxlen=RECENT)
         due = set(at) - {point["step"] for point in self.state.points}
         if self.state.step in due:
@@ -116,7 +115,8 @@ class Loop:
             self.state.seconds += time.monotonic() - started
             self.state.log.append(row)
             recent.append(row["loss"])
-            progress.advance(1, tokens, f"{'/'.join(self.names)} loss {sum(recent) / len(recent):.3f}")
+            progress.set_postfix_str(f"{'/'.join(self.names)} loss {sum(recent) / len(recent):.3f}", refresh=False)
+            progress.update()
             if self.state.step in due:
                 self._checkpoint(checkpoint)
             elif time.monotonic() - self._saved > SAVE_EVERY:

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from hlvbench.analysis.annotators.audit import audit
+from hlvbench.analysis.audit import audit
 from hlvbench.baselines.references import Reference
 from hlvbench.bootstrap import clusters, every_item_once
 from hlvbench.cli import main

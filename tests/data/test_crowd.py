@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hlvbench.analysis.annotators.annotators import analysis_text, analyze
+from hlvbench.analysis.annotators import analysis_text, analyze
 from hlvbench.baselines.references import SYSTEMS
 from hlvbench.cli import main
 from hlvbench.data.task import load_task

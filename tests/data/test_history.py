@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlvbench.analysis.annotators.learning_curve import curve, curve_markdown
+from hlvbench.analysis.learning_curve import curve, curve_markdown
 from hlvbench.baselines.references import Reference
 from hlvbench.cli import main
 from hlvbench.data.task import cut_history

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hlvbench.analysis.annotators.annotators import analyze
+from hlvbench.analysis.annotators import analyze
 from hlvbench.api import from_dataset, to_dataset
 from hlvbench.baselines.references import SYSTEMS
 from hlvbench.bootstrap import clusters, every_item_once, item_draws

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hlvbench.analysis.annotators.annotators import agreement
+from hlvbench.analysis.annotators import agreement
 from hlvbench.bootstrap import Draws, every_item_once, item_draws, seeded
 from hlvbench.errors import MetricError, UsageError
 from hlvbench.metrics import Answers, bind, bind_for, parse_metric, scorecard
