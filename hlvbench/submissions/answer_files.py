@@ -40,10 +40,9 @@ class Asked:
             splits = read_splits(spec, problems)
         except HlvbenchError:
             return None
-        named = spec.options.get("annotators")
-        if splits is None or problems or not isinstance(named, list):
+        if splits is None or problems or getattr(spec, "upstream", None) is None or spec.annotators is None:
             return None
-        return cls({i: split for split, ids in splits.ids.items() for i in ids}, named, None)
+        return cls({i: split for split, ids in splits.ids.items() for i in ids}, spec.annotators, None)
 
 
 def to_generations(rows: Sequence[Mapping[str, Any]]) -> list[Generation]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data.download import upstream_of
 from ..data.task import load_spec, task_names
 from ..data.task_config import is_name
 from ..errors import DataError
@@ -270,7 +269,7 @@ def _other_data(task: str, hashes: Mapping[str, Any]) -> list[tuple[str, Any, st
     if task not in task_names():
         return []
     spec = load_spec(task)
-    files = upstream_of(spec).files if "upstream" in spec.options else ()
+    files = spec.upstream.files if hasattr(spec, "upstream") else ()
     pinned = {Path(f.path).name: f.sha256 for f in files}
     return [(name, hashes.get(name), digest) for name, digest in pinned.items() if hashes.get(name) != digest]
 

@@ -84,7 +84,7 @@ def read(path: Path) -> dict:
 @pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
 def test_the_yaml_names_every_number_every_annotator_and_the_version_of_the_task(name):
     spec = load_spec(name)
-    kind, annotators = spec.kind, spec.options["annotators"]
+    kind, annotators = spec.kind, spec.annotators
     tasks = {f"hlv_{name}": None, **{f"hlv_{name}_{a.lower()}": a for a in annotators}}
     for task, annotator in tasks.items():
         found = read(YAMLS / f"{task}.yaml")
