@@ -28,12 +28,12 @@ KEPT = 200
 _NAN = -32768
 LEAST_P = 1e-6
 FEWEST_CLUSTERS = 10
-"""With fewer clusters of items there is neither an interval nor a p: resampling them would say nothing."""
+"""With fewer clusters of items there is neither an interval nor a p value."""
 _EQUAL = 1e-9
 
 
 def seeded(*parts: object) -> np.random.Generator:
-    """A generator that depends on nothing but the printed parts, on every machine and run."""
+    """A random generator that depends on the printed `parts` alone, on every machine."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
 
@@ -68,7 +68,12 @@ def clusters(items: Sequence[Item]) -> tuple[tuple[int, ...], ...]:
 
 @dataclass(frozen=True)
 class Draws:
-    """R lists of item positions, each a row of cluster picks (R × number of clusters)."""
+    """R lists of item positions.
+
+    Attributes:
+        groups: The item positions of each cluster.
+        picks: (R, number of clusters) int, the clusters drawn into each list.
+    """
 
     groups: tuple[tuple[int, ...], ...]
     picks: np.ndarray
@@ -130,16 +135,31 @@ def every_item_once(count: int) -> Draws:
 
 
 def item_draws(items: Sequence[Item], task: str, split: str, seed: int = 0, replicates: int = REPLICATES) -> Draws:
-    """Replicate r's draw depends on (task with version, split, seed, r) alone, so all systems share it."""
+    """The bootstrap lists of a split.
+
+    Replicate r depends on (task, split, seed, r) alone, so all systems share it.
+
+    Args:
+        items: The items of the split.
+        task: Name and version, such as "varierr@1".
+        split: Name of the split.
+        seed: Seed of the resampling.
+        replicates: Number of lists, R.
+    """
     groups = clusters(items)
     rows = [seeded("bootstrap", task, split, seed, r).integers(0, len(groups), len(groups)) for r in range(replicates)]
     return Draws(groups, np.array(rows).reshape(replicates, len(groups)))
 
 
 def weighted_means(values: np.ndarray, draws: Draws) -> np.ndarray:
-    """Mean of each column over each list: (N, K) -> (R, K); NaN cells are not part of the mean.
+    """Mean of each column over each list.
 
-    A column without a cell in a list is NaN there.
+    Args:
+        values: (N, K), one row per item; NaN cells are left out of the mean.
+        draws: R lists of items.
+
+    Returns:
+        (R, K); NaN where a column has no cell in a list.
     """
     given = ~np.isnan(values)
     total = draws.weights @ np.where(given, values, 0.0)
@@ -165,11 +185,19 @@ class Interval:
 def interval(
     estimate: float, replicates: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf), level: float = 0.95
 ) -> Interval | None:
-    """Percentile interval recentred on the estimate: [q_lo - b, q_hi - b], b = mean of replicates - estimate.
+    """Percentile interval recentred on the estimate: [q_lo - b, q_hi - b] with b = mean of replicates - estimate.
 
-    Cut to `bounds`, the metric's range. Where a tail's share of the replicates or more lies on an end of the range, the
-    interval reaches that end: recentring must not move an index off the 0 that many replicates have, which
-    `difference_p` counts as ties. None where the estimate or all replicates are NaN.
+    Where a tail's share of the replicates or more lies on an end of the range, the interval reaches that end:
+    recentring must not move an index off the 0 that many replicates have, which `difference_p` counts as ties.
+
+    Args:
+        estimate: The statistic of the items as they are.
+        replicates: (R,), NaN where there is none.
+        bounds: The metric's range; the interval is cut to it.
+        level: Coverage.
+
+    Returns:
+        None where the estimate or all replicates are NaN.
     """
     found = replicates[~np.isnan(replicates)]
     if np.isnan(estimate) or not len(found):
@@ -183,10 +211,17 @@ def interval(
 
 
 def paired_p(difference: float, replicates: np.ndarray) -> float:
-    """Two-sided bootstrap p of a paired difference; replicates recentred on the estimate.
+    """Two-sided bootstrap p value of a paired difference.
 
     p = 2 · min(share of recentred replicates ≤ 0, share ≥ 0), each with one added to numerator and
     denominator (Davison & Hinkley 1997, eq. 4.11), at most 1.
+
+    Args:
+        difference: The difference of the two systems' estimates.
+        replicates: (R,) its replicates, which are recentred on `difference`.
+
+    Returns:
+        NaN where the difference or all replicates are NaN.
     """
     found = replicates[~np.isnan(replicates)]
     if np.isnan(difference) or not len(found):
@@ -197,13 +232,21 @@ def paired_p(difference: float, replicates: np.ndarray) -> float:
 
 
 def difference_p(difference: float, replicates: np.ndarray, items: int) -> tuple[float, bool]:
-    """Two-sided p of a paired difference, and whether it lies beyond the resolution of the replicates.
+    """Two-sided p value of a paired difference, below the resolution of the replicates where they allow it.
 
-    `paired_p`, which R replicates cannot bring below 2 / (R + 1): with 200, a Holm adjustment over six pairs would
-    never find anything. Where no replicate lies on the other side of 0, p is therefore the normal tail
-    2 Φ(-|difference| / standard deviation of the replicates), if that is smaller. Never below 10⁻⁶, nor below
-    2^(1 - items), the least p of a sign test on that many items. A replicate in which the systems are equal counts
-    for both sides: an index clipped at 0 has many of them, and recentring would move all of them to one side.
+    R replicates cannot bring `paired_p` below 2 / (R + 1): with 200, a Holm adjustment over six pairs would never
+    find anything. Where no replicate lies on the other side of 0, p is therefore the normal tail
+    2 Φ(-|difference| / standard deviation of the replicates), if that is smaller. A replicate in which the systems
+    are equal counts for both sides: an index clipped at 0 has many of them, and recentring would move all of them to
+    one side.
+
+    Args:
+        difference: The difference of the two systems' estimates.
+        replicates: (R,) its replicates.
+        items: Number of items. p is at least 2^(1 - items), the least p of a sign test, and at least 10⁻⁶.
+
+    Returns:
+        p, and whether it is the normal tail.
     """
     p = paired_p(difference, replicates)
     known = replicates[~np.isnan(replicates)]
@@ -221,7 +264,11 @@ def difference_p(difference: float, replicates: np.ndarray, items: int) -> tuple
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjusted p values (Holm 1979); NaN stays NaN and is not counted."""
+    """Step-down adjusted p values (Holm 1979).
+
+    Args:
+        p_values: Name of a test to its p value. NaN stays NaN and is not counted as a test.
+    """
     known = sorted((p, key) for key, p in p_values.items() if not np.isnan(p))
     adjusted, running = {key: float("nan") for key in p_values}, 0.0
     for rank, (p, key) in enumerate(known):
@@ -252,7 +299,14 @@ def encode(estimate: float, replicates: np.ndarray) -> dict[str, Any]:
 
 
 def decode(stored: Any) -> tuple[float, np.ndarray]:
-    """The inverse of `encode`: the estimate and the replicates (R,), NaN where there is none; else a DataError."""
+    """The inverse of `encode`.
+
+    Returns:
+        The estimate and the replicates (R,); NaN where there is none.
+
+    Raises:
+        DataError: If `stored` is not what `encode` writes.
+    """
 
     def number(key: str) -> float:
         value = stored.get(key)

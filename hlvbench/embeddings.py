@@ -54,7 +54,11 @@ class MiniLM:
         self._scorers: dict[tuple[str, int], Any] = {}
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Unit rows (n, 384), float32, in the order of `texts`; a text without a token is a zero row."""
+        """The embeddings of texts.
+
+        Returns:
+            (n, 384) float32 unit rows, in the order of `texts`; a text without a token is a zero row.
+        """
         wanted = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if wanted:
             stored = self._disk.read(self.name, wanted)
@@ -71,10 +75,16 @@ class MiniLM:
         return out
 
     def bertscore(self, candidates: Sequence[str], references: Sequence[str], model: str, layer: int) -> np.ndarray:
-        """BERTScore F1 (Zhang et al. 2020; no idf, no rescaling) of each pair, (n,); 0 where a text is blank.
+        """BERTScore F1 (Zhang et al. 2020; no idf, no rescaling) of each pair.
 
-        model: "minilm-l6" (the verified default encoder) or a model that transformers can load.
-        layer: the hidden layer whose token vectors are compared, counted from 1.
+        Args:
+            candidates: n texts.
+            references: n texts.
+            model: "minilm-l6" (the verified default encoder) or a model that transformers can load.
+            layer: The hidden layer whose token vectors are compared, counted from 1.
+
+        Returns:
+            (n,); 0 where a text is blank.
         """
         keys = [(model, layer, c, r) for c, r in zip(candidates, references, strict=True)]
         wanted = [key for key in dict.fromkeys(keys) if key not in self._scores]
@@ -138,15 +148,15 @@ class MiniLM:
 class DiskCache:
     """Bytes by (space, text) in one sqlite file that several processes may use at once.
 
-    A convenience, never a source of failure: a damaged file is replaced by an empty one, and where the
-    disk cannot be written every value is simply computed again.
+    It never fails: a damaged file is replaced by an empty one, and where the disk cannot be written every value is
+    computed again.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self, space: str, texts: Sequence[str]) -> dict[str, bytes]:
-        """What is stored of `texts`."""
+        """The stored values of those `texts` that have one."""
         by_key = {_key(space, text): text for text in texts}
         keys, found = list(by_key), {}
         with self._opened() as connection:
@@ -160,7 +170,7 @@ class DiskCache:
         return found
 
     def write(self, space: str, values: Mapping[str, bytes]) -> None:
-        """Store values; one that another process has stored meanwhile is overwritten by the same bytes."""
+        """Store values; an equal value that another process has stored is overwritten."""
         rows = [(_key(space, text), value) for text, value in values.items()]
         with self._opened() as connection:
             if connection:
@@ -234,7 +244,8 @@ def _unit_vector(blob: bytes) -> np.ndarray | None:
 def find_weights() -> Path:
     """The verified folder of the default encoder: the installed package, the hub cache, or the hub.
 
-    ModelError where it is nowhere to be had, or where its weights are not the pinned ones.
+    Raises:
+        ModelError: If it is in none of these, or if its weights are not the pinned ones.
     """
     folder = _packaged() or _from_hub(offline=True) or _from_hub(offline=False)
     if folder is None:

@@ -1,4 +1,4 @@
-"""Errors a user can act on: each says what, where, what was got and the remedy."""
+"""Errors that a user can act on: each says what is wrong, where, what was found and the remedy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,13 @@ class MetricError(HlvbenchError):
 
 
 def all_problems(heading: str, problems: Iterable[str], most: int = 50) -> str:
-    """One message for all problems at once, the first `most` of them spelt out."""
+    """One message for all problems at once.
+
+    Args:
+        heading: First line.
+        problems: One line each.
+        most: Problems beyond this number are counted, not listed.
+    """
     found = list(problems)
     lines = [heading, *(f"  {problem}" for problem in found[:most])]
     if len(found) > most:

@@ -18,9 +18,9 @@ def raw(text: str) -> str:
 
 
 def norm(text: str) -> str:
-    """Lower case, every run of non-word characters one space: what is left without orthography.
+    """The text without orthography: lower case, with every run of non-word characters replaced by one space.
 
-    Combining marks (vowel signs, viramas, accents) belong to the letter before them, and joiners within a word go.
+    Combining marks (vowel signs, viramas, accents) belong to the letter before them; joiners within a word are dropped.
     """
     lowered = unicodedata.normalize("NFC", text).lower()
     if lowered.isascii():
@@ -54,5 +54,13 @@ def _is_mark(character: str, latin: bool) -> bool:
 
 
 def in_view(text: str, view: str) -> str:
-    """`text` in the view "raw" or "norm"."""
+    """The text in a view.
+
+    Args:
+        text: Any text.
+        view: "raw" (`raw`) or "norm" (`norm`).
+
+    Raises:
+        KeyError: For another view.
+    """
     return {"raw": raw, "norm": norm}[view](text)

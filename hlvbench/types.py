@@ -14,9 +14,12 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to annotate: its id and its named input texts, in the task's field order; "" for one it lacks.
+    """One thing to annotate.
 
-    `group`: items of one group are resampled together; None: items that share an input text are.
+    Attributes:
+        id: Unique in the task.
+        text: Field name to input text, in the task's field order; "" for an optional field without a text.
+        group: Items of one group are resampled together. None: items that share an input text are.
     """
 
     id: str
@@ -31,9 +34,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Annotation:
-    """A label and an explanation: a person's record and a model's answer alike.
+    """A label and an explanation: a human annotation and a model's prediction have this one type.
 
-    The explanation may be "": such a record counts in label metrics alone.
+    Attributes:
+        item: Id of the item.
+        annotator: Name of the annotator.
+        label: A str on a nominal task, an int on an ordinal one.
+        explanation: Free text. "" counts in label metrics alone.
     """
 
     item: str
@@ -46,7 +53,14 @@ class Annotation:
 class Generation:
     """A model's raw text for one question, untouched.
 
-    `finish` is "stop" (the model ended), "length" (cut at the token limit) or "error".
+    Attributes:
+        item: Id of the item.
+        annotator: Name of the annotator in whose name the model answers.
+        sample: 0 … samples - 1.
+        text: The raw text.
+        finish: "stop" (the model ended), "length" (cut at the token limit) or "error".
+        new_tokens: Number of generated tokens.
+        prompt_sha256: Hash of the rendered prompt; "" for a system that reads no prompt.
     """
 
     item: str
@@ -60,7 +74,20 @@ class Generation:
 
 @dataclass(frozen=True)
 class Score:
-    """One number with all that is needed to read it; `annotator` None means all of them."""
+    """One number with all that is needed to read it.
+
+    Attributes:
+        metric: Name and group size, such as "imitation_score@10".
+        signature: The bound metric and the conditions of the number (docs/metrics.md section 11).
+        annotator: None for the value over all annotators.
+        value: None where the metric cannot be computed; `note` says why.
+        low: Lower end of the 95 % interval.
+        high: Upper end of the 95 % interval.
+        floor: Baseline: the value of the blind reference, or chance.
+        ceiling: The humans' value.
+        n: Number of questions the value rests on.
+        note: What a reader must know, or "".
+    """
 
     metric: str
     signature: str
@@ -76,14 +103,28 @@ class Score:
 
 @dataclass(frozen=True)
 class Task:
-    """A dataset with its splits, ready to ask and to score.
+    """A dataset with its splits, ready for prompting and scoring.
 
-    kind: "nominal" or "ordinal" (integer labels). `labels` are all labels allowed (an ordinal task
-    lists every integer of its range). `priority` orders labels for pairs with several records.
-    `fields` maps field names to the names shown in prompts. `meanings` says what labels mean, as prompts show it
-    (all of a nominal task, some scores of an ordinal one, or none). `skipped` counts what is never asked.
-    `licence` says how the data may be used and whom to name; "" where nothing is stated. `index_without` names the
-    factors of `hlv_index` that are left out on this task.
+    Attributes:
+        name: Name of the task's folder.
+        version: Items and splits never change within a version.
+        kind: "nominal" or "ordinal" (integer labels).
+        labels: All labels allowed; an ordinal task lists every integer of its range.
+        priority: Order of the labels for pairs with several annotations: the first wins.
+        instruction: What prompts ask for.
+        fields: Field name to the name shown in prompts.
+        annotators: In the order of every table.
+        items: Item id to item.
+        records: All human annotations.
+        splits: Split name to item ids, in order.
+        subsets: Named sets of item ids.
+        skipped: What is never asked, counted by reason.
+        min_records: Annotators with fewer test items are not scored.
+        data_sha256: File name to the hash of the source files.
+        majority_sentence: Explanation of `reference:majority`.
+        meanings: Label to its meaning, as prompts show it: all labels, some scores of an ordinal task, or none.
+        licence: How the data may be used and whom to name; "" where nothing is stated.
+        index_without: Factors of `hlv_index` that are left out on this task.
     """
 
     name: str
@@ -120,7 +161,7 @@ class Task:
         }
 
     def human(self, pair: Pair) -> Annotation:
-        """What the annotator answers: the priority record, with the next explanation there is if it has none."""
+        """The annotator's own answer: the priority annotation; if it has no explanation, that of the next one."""
         first, *_ = found = self.by_pair[pair]
         text = next((r.explanation for r in found if r.explanation), "")
         return first if first.explanation == text else replace(first, explanation=text)
@@ -142,19 +183,19 @@ class Task:
 
     @cached_property
     def scored_annotators(self) -> tuple[str, ...]:
-        """The annotators with a record of at least `min_records` test items; the others stay out of every metric."""
+        """The annotators of at least `min_records` test items; the others are left out of every metric."""
         counts = Counter(a for _, a in self.questions("test"))
         return tuple(a for a in self.annotators if counts[a] >= self.min_records)
 
     def asked(self, names: Collection[str] | None = None) -> tuple[str, ...]:
-        """Whom systems answer for: the annotators of these names, by default those who are scored."""
+        """The annotators among `names`, in the task's order; by default those who are scored."""
         kept = set(names or self.scored_annotators)
         return tuple(a for a in self.annotators if a in kept)
 
     def asking(self, names: Collection[str] | None = None) -> Task:
-        """The task as systems see it: its annotators are the scored ones and those of these names, who are scored, too.
+        """The task restricted to the scored annotators and those of `names`, who are then scored, too.
 
-        The records of the others stay, and nobody needs anything of them.
+        The annotations of the others stay in `records`.
         """
         kept = self.asked({*self.scored_annotators, *(names or ())})
         return (
@@ -164,8 +205,16 @@ class Task:
     def questions(
         self, split: str, limit: int | None = None, annotators: Collection[str] | None = None
     ) -> tuple[Pair, ...]:
-        """The questions of a split (of its first `limit` items), of all annotators or some: split order of items, then
-        annotators."""
+        """The questions of a split: pairs of an item and an annotator with a record of it.
+
+        Args:
+            split: Name of the split.
+            limit: Take the first so many items; None takes all.
+            annotators: Take these annotators; None takes all.
+
+        Returns:
+            Pairs ordered by item, as in the split, then by annotator, as in the task.
+        """
         kept = None if annotators is None else set(self.asked(annotators))
         return tuple(
             (item, annotator)
@@ -177,8 +226,13 @@ class Task:
     def records_of(
         self, split: str, annotator: str | None = None, *, label_only: bool = False
     ) -> tuple[Annotation, ...]:
-        """The records of a split in question order; of one annotator if named. Those without an explanation, which
-        nothing can be learned from but a label, with `label_only` alone."""
+        """The annotations of a split, in question order.
+
+        Args:
+            split: Name of the split.
+            annotator: Take this annotator's; None takes all.
+            label_only: Include annotations without an explanation.
+        """
         store: dict[tuple[str, bool], dict[str, tuple[Annotation, ...]]] = self.__dict__.setdefault("_records_of", {})
         if (split, label_only) not in store:
             by: dict[str, list[Annotation]] = {}

@@ -21,7 +21,7 @@ from ..metrics.features import ORTHOGRAPHIC, feature_names, features
 from ..metrics.group import SIZES
 from ..metrics.kappa import kappa
 from ..metrics.predictions import Embedder
-from ..metrics.projections import people
+from ..metrics.projections import human_annotations
 from ..text import VIEWS, in_view
 from ..types import Annotation, Item, Label, Task
 from .plots import agreement_png, detectability_png, style_png
@@ -205,7 +205,7 @@ def detectability(task: Task, embedder: Embedder, seed: int, replicates: int, sp
     rows = []
     for name, view, reductions, make in _spaces(task, embedder):
         try:
-            humans, why = people(task, split, make()), ""
+            humans, why = human_annotations(task, split, make()), ""
         except MetricError as error:
             humans, why = None, str(error)
         for reduce in reductions:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..bootstrap import seeded
 from ..metrics.predictions import Embedder
-from ..metrics.projections import people, residuals, usable
+from ..metrics.projections import human_annotations, residuals, usable
 from ..text import norm, raw
 from ..types import Annotation, Item, Label, Pair, Task
 from .references import Answer, Reference
@@ -88,7 +88,7 @@ class Attacker:
     @cached_property
     def habits(self) -> dict[str, np.ndarray]:
         """Per annotator the unit vector of the mean train explanation less what the others say of its items."""
-        answers = people(self.task, "train", self.embedder)
+        answers = human_annotations(self.task, "train", self.embedder)
         kept, columns = usable(answers, "self"), answers.cells[1]
         vectors, out = residuals(answers, "norm", "self"), {}
         for annotator in self.task.annotators:

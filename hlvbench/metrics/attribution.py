@@ -24,10 +24,13 @@ Orders = Literal["one", "all"]
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """What a judge said of one set of answers: N items × K annotators.
+    """A judge's replies about one set of predictions.
 
-    right: (N, K) the share of a question's readable replies (over orders and samples) that name its annotator; 0 for a
-    missing answer; NaN where nothing is asked or no reply is readable.
+    Attributes:
+        items: N items.
+        annotators: K annotators.
+        right: (N, K) share of a question's readable replies (over orders and samples) that name its annotator; 0 for
+            a missing prediction; NaN where nothing is asked or no reply is readable.
     """
 
     items: tuple[Item, ...]
@@ -53,10 +56,18 @@ def attribution(
     shots: int = 5,
     orders: Orders = "one",
 ) -> Estimate:
-    """Share of questions in which the judge names the annotator whose answer it is asked to be.
+    """Share of questions in which the judge names the annotator whose explanation is shown.
 
-    Over all annotators the share of all questions, so that a judge who always says one letter is at chance. The
-    parameters are the conditions under which the judge was asked (see `hlvbench.judging`).
+    Over all annotators it is the share of all questions, so that a judge who always names one letter is at chance.
+
+    Args:
+        judge: Name of the judge.
+        by: How the judge answers.
+        fit: What a fitted judge was fitted on.
+        view: View of the texts.
+        show: What is shown beside the explanations.
+        shots: Annotations shown per annotator.
+        orders: "one" order of the candidates or "all".
     """
     by_annotator = weighted_means(verdicts.right, draws)
     given = ~np.isnan(verdicts.right)

@@ -190,14 +190,17 @@ def _largest(counts: Counter[str]) -> int:
     better="ideal", floor=None, ceiling=None, variants=({"view": "raw"}, {"view": "norm"}), resamples=False, large=large
 )
 def c2st(answers: Answers, draws: Draws, *, view: View = "norm", most: int = 0) -> Estimate:
-    """AUC with which a classifier tells the system's answers from the annotator's own on the same items.
+    """AUC with which a classifier tells the system's explanations from the annotator's own on the same items.
 
-    Per annotator: character 1-4-gram tf-idf, logistic regression (C = 10), out-of-fold scores of 5 folds by item,
-    pooled; the mean over annotators. Ideal .5; 1 is always told apart; people against the same texts are exactly .5.
-    The 95 % interval is a jackknife over items of the out-of-fold scores (items that share an input text are
-    left out together; nothing is refitted). A missing answer is the empty text. Lists other than every item once
-    are NaN: a resampled list would put copies of one text on both sides of a fold. most: so many answers of an
-    annotator at most, drawn by seed; 0 takes all.
+    Ideal .5; 1 is always told apart; humans against themselves are exactly .5. Per annotator: character 1-4-gram
+    tf-idf, logistic regression (C = 10), pooled out-of-fold scores of 5 folds by item; then the mean over annotators.
+    The 95 % interval is a jackknife over clusters of items of the out-of-fold scores, without refitting. A missing
+    prediction is the empty text. There are no replicates: a resampled list would put copies of one text on both sides
+    of a fold.
+
+    Args:
+        view: View of the texts.
+        most: Explanations per annotator at most, drawn by seed; 0 takes all.
     """
     once = (draws.weights == 1).all(axis=1)
     by_annotator = np.full((len(draws), len(answers.annotators)), np.nan)

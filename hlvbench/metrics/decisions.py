@@ -20,7 +20,7 @@ from .registry import Estimate, Value, metric, over_annotators
 
 Multi = Literal["any", "priority"]
 LEAST_SHARED = 20
-"""Items that two annotators must share for their agreement to be compared."""
+"""Items that two annotators share at least, where their agreement is compared."""
 
 
 def correct(answers: Answers, multi: Multi = "any") -> np.ndarray:
@@ -49,7 +49,8 @@ def _multi_variants(task: Task) -> tuple[dict[str, Value], ...]:
 def label_accuracy(answers: Answers, draws: Draws, *, multi: Multi = "any") -> Estimate:
     """Share of questions answered with a label that the annotator gave; for scores the exact one.
 
-    multi: any = one of the annotator's labels; priority = the one that the task's order puts first.
+    Args:
+        multi: "any" accepts each of the annotator's labels, "priority" the one that the task's order puts first.
     """
     return over_annotators(answers.means(correct(answers, multi), draws), answers.counts)
 
@@ -131,12 +132,12 @@ def macro_f1(answers: Answers, draws: Draws) -> Estimate:
 
 @metric(better="lower", bounds=(0.0, np.inf), texts=False)
 def agreement_error(answers: Answers, draws: Draws) -> Estimate:
-    """How far the κ of two predicted annotators is from that of the same two people: root mean square over pairs.
+    """How far the κ of two predicted annotators is from that of the same two humans: root mean square over pairs.
 
-    κ of two annotators on the items that both are asked about (quadratic-weighted for scores); the people's side
-    takes priority labels. Pairs count that share at least `LEAST_SHARED` items; in a list, those whose people differ
-    somewhere. 0 to 2 (release 0.1 had the sum, √(K (K - 1)) times as much). 0: the predicted annotators agree among
-    each other as the people do. One mind answering for all has κ = 1 everywhere and stands far off.
+    0 to 2; 0 means that the predicted annotators agree with each other as the humans do. A system that answers alike
+    for all has κ = 1 in every pair. κ is computed on the items that both annotators are asked about
+    (quadratic-weighted for scores), with the humans' priority labels. Pairs with fewer than `LEAST_SHARED` shared
+    items are left out, and in a replicate those whose humans never differ.
     """
     rows, column = answers.cells
     size, values = len(answers.annotators), scale_of(answers.task)

@@ -41,10 +41,18 @@ def chance_rank(count: int) -> float:
 
 
 def reciprocal_ranks(answers: Answers, view: str = "raw", inputs: int | None = None) -> np.ndarray:
-    """(Q,) 1 / mid-rank of the answer's own input among the inputs of the split, in (0, 1]; 0 where missing.
+    """Reciprocal mid-rank of each prediction's own input among the inputs of the split.
 
-    The candidates are the inputs of the whole split, whatever `limit` is, so the figure means the same. inputs: the own
-    one and others drawn by seed, so many together; 0: all; None: as the task's scorecard does.
+    The candidates are the inputs of the whole split, whatever `limit` is, so that the figure means the same.
+
+    Args:
+        answers: The predictions.
+        view: "raw" or "norm".
+        inputs: Number of candidates, the own one and others drawn by seed. 0 takes all; None does as the task's
+            scorecard.
+
+    Returns:
+        (Q,) in (0, 1]; 0 where the prediction is missing.
     """
     most = int(large(answers.task).get("inputs", 0)) if inputs is None else inputs
     return answers.once(("reciprocal_ranks", view, most), lambda: _reciprocal_ranks(answers, view, most))
@@ -86,10 +94,14 @@ def _reciprocal_ranks(answers: Answers, view: str, most: int) -> np.ndarray:
 
 @metric(better="higher", floor="chance", variants=_VARIANTS, large=large)
 def grounding(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int = 0) -> Estimate:
-    """Mean reciprocal rank of the answer's own input among all inputs of the split, by sentence embedding.
+    """Mean reciprocal rank of the explanation's own input among all inputs of the split, by sentence embedding.
 
-    Chance (the floor) is g₀ ≈ ln N / N. More than people reach is not better: an echo of the input ranks first.
-    inputs: the own input and others drawn by seed, so many together; 0 takes all.
+    Chance (the baseline) is g₀ = (1/N) Σ 1/r ≈ ln N / N. More than humans reach is not better: an echo of the input
+    ranks first.
+
+    Args:
+        view: View of explanations and inputs.
+        inputs: Number of candidates, the own input and others drawn by seed; 0 takes all.
     """
     values = answers.means(reciprocal_ranks(answers, view, inputs), draws)
     floor = np.full_like(values, chance_rank(_candidates(answers, inputs)))
@@ -101,10 +113,14 @@ def grounding(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int
 
 @metric(better="higher", variants=_VARIANTS, large=large)
 def grounding_skill(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int = 0) -> Estimate:
-    """(g - g₀) / (g_human - g₀) cut to [0, 1]: 0 is chance or worse, 1 is as people do or more.
+    """(g - g₀) / (g_human - g₀) clipped to [0, 1]: 0 is chance or worse, 1 is as humans or above.
 
-    Means over annotators come before the ratio; the people's side is recomputed on every list. NaN where the
-    people themselves do not exceed chance. inputs: as `grounding`.
+    Means over annotators come before the ratio, and the humans' side is recomputed in every replicate. NaN where the
+    humans do not exceed chance.
+
+    Args:
+        view: As in `grounding`.
+        inputs: As in `grounding`.
     """
     chance = chance_rank(_candidates(answers, inputs))
     system, people = (a.means(reciprocal_ranks(a, view, inputs), draws) - chance for a in (answers, answers.human))

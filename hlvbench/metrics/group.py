@@ -7,7 +7,7 @@ a replicate is a matrix product and touches no embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +16,8 @@ import numpy as np
 from ..bootstrap import Draws, every_item_once, mean_over_annotators, ranges
 from ..types import Task
 from .predictions import Answers
-from .probe import Panel, groups_of, panel
-from .projections import EMBED, Reduce, View, ceiling, check_embedder, usable
+from .probe import ProbeScores, groups_of, probe_scores
+from .projections import EMBED, Reduce, View, check_embedder, usable
 from .registry import Estimate, Value, metric
 
 Fit = Literal["dev", "folds"]
@@ -42,7 +42,7 @@ def large(task: Task) -> Mapping[str, Value]:
 
 @dataclass(frozen=True)
 class _GroupStats:
-    """Of the P annotators of a panel on R lists: (R, P) mean probability of the writer, and (R, P) share of groups
+    """Of the P scored annotators on R lists: (R, P) mean probability of the writer, and (R, P) share of groups
     whose likeliest class is the writer (ties share)."""
 
     confidence: np.ndarray
@@ -50,8 +50,8 @@ class _GroupStats:
 
 
 def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int, fit: str, among: int) -> _GroupStats:
-    """Group statistics on every list; replicates are kept, so the metrics of one panel share them."""
-    scored = panel(answers, view, reduce, m, fit, among)
+    """Group statistics on every list; replicates are kept, so the metrics of one probe share them."""
+    scored = probe_scores(answers, view, reduce, m, fit, among)
     if len(draws) == 1:
         return _on_lists(answers, scored, draws, m)
     # the draws are kept beside the result: their id must not be given to others
@@ -59,14 +59,14 @@ def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int,
     return answers.once(key, lambda: (draws, _on_lists(answers, scored, draws, m)))[1]
 
 
-def _on_lists(answers: Answers, scored: Panel, draws: Draws, m: int) -> _GroupStats:
+def _on_lists(answers: Answers, scored: ProbeScores, draws: Draws, m: int) -> _GroupStats:
     confidence, hits = np.full((2, len(draws), len(scored.members)), np.nan)
     for i in range(len(scored.members)):
         (confidence[:, i],), hits[:, i] = _of_member(answers, scored, draws, m, i)
     return _GroupStats(confidence, hits)
 
 
-def _cross(answers: Answers, scored: Panel, draws: Draws, m: int) -> np.ndarray:
+def _cross(answers: Answers, scored: ProbeScores, draws: Draws, m: int) -> np.ndarray:
     """(R, P): the mean probability that the groups of the others, of those told from it, give to each member."""
     sums, times = np.zeros((len(answers.annotators), len(draws))), np.zeros((len(answers.annotators), 1))
     for i, k in enumerate(scored.members):
@@ -81,7 +81,7 @@ def _cross(answers: Answers, scored: Panel, draws: Draws, m: int) -> np.ndarray:
 
 
 def _of_member(
-    answers: Answers, scored: Panel, draws: Draws, m: int, i: int, every: bool = False
+    answers: Answers, scored: ProbeScores, draws: Draws, m: int, i: int, every: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Member i on R lists: the mean probability of the writer, (1, R), or of every class, (C, R), for its groups; and
     the share of hits, (R).
@@ -194,22 +194,6 @@ def _own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
     ]
 
 
-def same_length(draws: Draws, given: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The lists cut to the items in `given`, `most` lists of one length at a time:
-    (which lists, (lists, length) item positions)."""
-    longest = max(map(len, draws.lists))
-    padded = np.full((len(draws), longest), -1)
-    for r, positions in enumerate(draws.lists):
-        padded[r, : len(positions)] = positions
-    kept = np.append(given, False)[padded]
-    lengths = kept.sum(axis=1)
-    for length in np.unique(lengths[lengths > 0]):
-        chosen = np.flatnonzero(lengths == length)
-        for start in range(0, len(chosen), most):
-            lists = chosen[start : start + most]
-            yield lists, padded[lists][kept[lists]].reshape(len(lists), length)
-
-
 @dataclass(frozen=True)
 class _Scope:
     """Which annotators a group metric gives a value for, and what its rows say."""
@@ -221,7 +205,7 @@ class _Scope:
     counts: tuple[int, ...]
 
 
-def _scope(answers: Answers, scored: Panel, reduce: str) -> _Scope:
+def _scope(answers: Answers, scored: ProbeScores, reduce: str) -> _Scope:
     places, notes = list(range(len(scored.members))), list(scored.notes)
     said = []
     lone = only_annotator(answers)
@@ -251,7 +235,7 @@ def only_annotator(answers: Answers) -> int | None:
 
 
 def _spread(values: np.ndarray, scope: _Scope, count: int) -> np.ndarray:
-    """(R, P) values of a panel -> (R, K), NaN for annotators without a value."""
+    """(R, P) values of the scored annotators -> (R, K), NaN for annotators without a value."""
     out = np.full((len(values), count), np.nan)
     out[:, list(scope.columns)] = values[:, list(scope.places)]
     return out
@@ -262,16 +246,24 @@ def group_confidence(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
     candidates: int = 0, embed: str = EMBED, m: int,
 ) -> Estimate:  # fmt: skip
-    """Mean probability of the target over annotators and groups of m answers; [0, 1], blind 1/K, chance 1/K.
+    """Mean probability that the probe gives the target annotator, over annotators and groups of m explanations.
 
-    candidates: the target and those it is told from, at most, drawn by seed among the annotators who share items
-    (chance 1/candidates); 0 takes all annotators. With them each has 2,000 / P groups, at least 20 and at most 200.
-    The mean is over the annotators with m answers and m reference records; the probe knows these alone.
-    A missing answer is the empty text. Fewer than two such annotators: NaN with a note.
+    In [0, 1]; the blind reference and chance are at 1/K. The mean is over the annotators with m predictions and m
+    reference annotations, who are the probe's classes. A missing prediction is the empty text. NaN with a note where
+    there are fewer than two such annotators.
+
+    Args:
+        view: View of the texts.
+        reduce: What is subtracted as content: "none", "self", "item" or "input" (see `residuals`).
+        fit: Split or folds the probe is fitted on.
+        candidates: Classes per target, the target included, drawn by seed among the annotators who share items
+            (chance 1/candidates); 0 takes all. With it each annotator has 2,000 / P groups, from 20 to 200.
+        embed: Name of the encoder.
+        m: Group size.
     """
     check_embedder(answers, embed)
     stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
-    return _estimate(answers, stats.confidence, panel(answers, view, reduce, m, fit, candidates), reduce)
+    return _estimate(answers, stats.confidence, probe_scores(answers, view, reduce, m, fit, candidates), reduce)
 
 
 @metric(better="higher", floor="chance", variants=VARIANTS, large=large)
@@ -282,10 +274,10 @@ def group_accuracy(
     """Share of groups of m answers whose likeliest writer is the target; as `group_confidence`, ties share."""
     check_embedder(answers, embed)
     stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
-    return _estimate(answers, stats.hits, panel(answers, view, reduce, m, fit, candidates), reduce)
+    return _estimate(answers, stats.hits, probe_scores(answers, view, reduce, m, fit, candidates), reduce)
 
 
-def _estimate(answers: Answers, values: np.ndarray, scored: Panel, reduce: str) -> Estimate:
+def _estimate(answers: Answers, values: np.ndarray, scored: ProbeScores, reduce: str) -> Estimate:
     scope = _scope(answers, scored, reduce)
     by = _spread(values, scope, len(answers.annotators))
     low = np.where(np.isnan(by), np.nan, _spread(scored.chance[None], scope, len(answers.annotators)))
@@ -300,22 +292,29 @@ def imitation_score(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
     candidates: int = 0, embed: str = EMBED, floor: Literal["chance", "cross"] = "chance", m: int,
 ) -> Estimate:  # fmt: skip
-    """NIS = (C - floor) / (C_human - floor), C the group confidence meaned over annotators: a ratio of means.
+    """NIS = (C - floor) / (C_human - floor), C the mean group confidence over annotators: a ratio of means.
 
-    0 = no trace of the annotator, 1 = as recognisable as the person, above 1 = a caricature; not clipped.
-    floor: chance = 1/P for P annotators; cross = the confidence of the other annotators' own texts. candidates: as
-    `group_confidence`.
-    NaN ("not enough") where C_human - floor < .05. The ceiling is recomputed on every list.
+    0 is no trace of the annotator, 1 is as recognisable as the human, above 1 is a caricature; not clipped. NaN where
+    C_human - floor < .05. The humans' side is recomputed in every replicate.
+
+    Args:
+        view: As in `group_confidence`.
+        reduce: As in `group_confidence`.
+        fit: As in `group_confidence`.
+        candidates: As in `group_confidence`.
+        embed: Name of the encoder.
+        floor: "chance" is 1/P for P annotators, "cross" the confidence of the other annotators' own texts.
+        m: Group size.
     """
     check_embedder(answers, embed)
-    scored = panel(answers, view, reduce, m, fit, candidates)
+    scored = probe_scores(answers, view, reduce, m, fit, candidates)
     scope = _scope(answers, scored, reduce)
     confidence = _group_stats(answers, draws, view, reduce, m, fit, candidates).confidence
-    human = _group_stats(ceiling(answers), draws, view, reduce, m, fit, candidates)
+    human = _group_stats(answers.human, draws, view, reduce, m, fit, candidates)
     lowest = np.broadcast_to(scored.chance, confidence.shape)
     if floor == "cross":
-        people = ceiling(answers)
-        lowest = _cross(people, panel(people, view, reduce, m, fit, candidates), draws, m)
+        people = answers.human
+        lowest = _cross(people, probe_scores(people, view, reduce, m, fit, candidates), draws, m)
     places = list(scope.places)
     gained, span = confidence - lowest, human.confidence - lowest
     by = _spread(_ratio(gained, span), scope, len(answers.annotators))
@@ -335,11 +334,13 @@ def _ratio(gained: np.ndarray, span: np.ndarray) -> np.ndarray:
 
 
 def swap_matrix(answers: Answers, view: str, m: int, *, reduce: str = "self", fit: str = "dev") -> np.ndarray:
-    """(K, K): the mean probability that groups of m answers given as annotator i (row) are annotator j's (column).
+    """The mean probability that groups of m explanations predicted for annotator i (row) are annotator j's (column).
 
-    Rows sum to 1; a system with four equal annotators has equal rows. NaN for annotators without m answers.
+    Returns:
+        (K, K); rows sum to 1 and are equal where a system answers alike for all. NaN for annotators with fewer than m
+        predictions.
     """
-    scored, draws = panel(answers, view, reduce, m, fit), every_item_once(len(answers.items))
+    scored, draws = probe_scores(answers, view, reduce, m, fit), every_item_once(len(answers.items))
     out = np.full((len(answers.annotators), len(answers.annotators)), np.nan)
     for i, k in enumerate(scored.members):
         out[k, list(scored.classes[i])] = _of_member(answers, scored, draws, m, i, every=True)[0][:, 0]

@@ -25,7 +25,11 @@ FACTORS: Mapping[str, tuple[str, Mapping[str, Value]]] = {
 
 
 def left_out(without: str) -> tuple[str, ...]:
-    """The factors that `hlv_index(without=...)` names, joined by "+"; a MetricError for another name, or for all."""
+    """The factors that `hlv_index(without=...)` names, joined by "+".
+
+    Raises:
+        MetricError: For an unknown name, or if all factors are named.
+    """
     names = tuple(filter(None, without.split("+")))
     if not set(names) < set(FACTORS):
         raise MetricError(f"hlv_index: without={without} must name some of {', '.join(FACTORS)}")
@@ -48,7 +52,14 @@ def factor_metrics(embed: str = EMBED, within: Within = "label", task: Task | No
 
 
 def harmonic_index(factors: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Harmonic mean of the factors clipped to [0, 1]; 0 where one is 0, NaN where one is NaN. (R,)"""
+    """Harmonic mean of the factors clipped to [0, 1].
+
+    Args:
+        factors: Name to (R,) values.
+
+    Returns:
+        (R,); 0 where a factor is 0, NaN where one is NaN.
+    """
     table = np.clip(np.stack(list(factors.values())), 0.0, 1.0)
     positive = (table > _ZERO).all(axis=0)
     inverse = (1.0 / np.where(positive, table, 1.0)).sum(axis=0)
@@ -61,10 +72,14 @@ def hlv_index(
 ) -> Estimate:
     """Harmonic mean of label_kappa, grounding_skill, imitation_score@10 and own_gain, each clipped to [0, 1].
 
-    On a large task the factors have the parameters that its scorecard prints (`candidates`, `inputs`).
-    0 if any is 0: a missing skill cannot be bought by the others. People have 1. within: of own_gain; all is index 1,
-    that of the releases 0.1. NaN with a note where a factor cannot be given. without: factors that are left out, joined
-    by "+" (`index_without` in task.toml: those whose human value on dev lies less than .05 above its baseline).
+    0 if any of them is 0: no skill makes up for another. Humans have 1. NaN with a note where a factor cannot be
+    computed. On a large task the factors have the parameters that its scorecard prints (`candidates`, `inputs`).
+
+    Args:
+        within: Of own_gain; "all" is index 1, that of the releases 0.1.
+        embed: Name of the encoder.
+        without: Factors that are left out, joined by "+" (`index_without` in task.toml: those whose human value on
+            dev lies less than .05 above its baseline).
     """
     left = left_out(without)
     bound = factor_metrics(embed, within, answers.task)

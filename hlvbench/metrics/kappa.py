@@ -6,11 +6,17 @@ import numpy as np
 
 
 def kappa(first: np.ndarray, second: np.ndarray, weights: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-    """κ = 1 - observed / expected disagreement of two raters on R weighted lists of n items: (R,).
+    """κ = 1 - observed / expected disagreement of two raters on R weighted lists of n items.
 
-    first, second: (n,) label codes. weights: (R, n), how often each item stands in each list. values: (L,) the
-    codes' numbers for quadratic weights (Cohen 1968), None for equal ones (Cohen 1960).
-    NaN on an empty list, and where both raters are constant on the same label: nothing could be disagreed about.
+    Args:
+        first: (n,) label codes.
+        second: (n,) label codes.
+        weights: (R, n), how often each item stands in each list.
+        values: (L,) the codes' numbers for quadratic weights (Cohen 1968); None weighs all differences alike
+            (Cohen 1960).
+
+    Returns:
+        (R,); NaN on an empty list, and where both raters give one label only.
     """
     total = weights.sum(axis=1)
     if values is None:

@@ -11,15 +11,23 @@ LEVELS = ("nominal", "ordinal", "interval")
 
 
 def krippendorff_alpha(codes: np.ndarray, level: str = "nominal", weights: np.ndarray | None = None) -> np.ndarray:
-    """Krippendorff's alpha, 1 - observed / expected disagreement, on R weighted lists of U units: (R,).
+    """Krippendorff's alpha, 1 - observed / expected disagreement, on R weighted lists of U units.
 
-    codes: (U, raters) int, positions on the scale 0 … L-1 in its order, -1 where a rater gave none. Units with
-    fewer than two values say nothing about agreement and are left out. level: what a difference c - k weighs:
-    nominal 1; interval (c - k)²; ordinal (n_c / 2 + n_{c+1} + … + n_{k-1} + n_k / 2)², n the values of the list in use.
-    weights: (R, U), how often each unit stands in each list; None is one list that holds each once.
-    1 is full agreement, 0 chance, below 0 systematic disagreement; NaN where all values of a list are the same
-    or there are none, so that nothing could be disagreed about.
-    Krippendorff 2011, "Computing Krippendorff's alpha-reliability".
+    1 is full agreement, 0 chance, below 0 systematic disagreement. Krippendorff 2011, "Computing Krippendorff's
+    alpha-reliability".
+
+    Args:
+        codes: (U, raters) int, positions on the scale 0 … L-1 in its order, -1 where a rater gave none. Units with
+            fewer than two values are left out.
+        level: What a difference c - k weighs: "nominal" 1; "interval" (c - k)²; "ordinal"
+            (n_c / 2 + n_{c+1} + … + n_{k-1} + n_k / 2)², n the values of the list in use.
+        weights: (R, U), how often each unit stands in each list; None is one list that holds each once.
+
+    Returns:
+        (R,); NaN where a list has no value or one value only.
+
+    Raises:
+        ValueError: For an unknown level.
     """
     if level not in LEVELS:
         raise ValueError(f"level {level!r} is not one of {', '.join(LEVELS)}")

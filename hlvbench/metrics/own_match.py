@@ -20,7 +20,7 @@ import numpy as np
 from ..bootstrap import Draws, every_item_once, ranges
 from ..types import Task
 from .predictions import Answers, once_per_task
-from .projections import EMBED, View, ceiling, check_embedder, encoded, people, usable
+from .projections import EMBED, View, check_embedder, encoded, human_annotations, usable
 from .registry import Estimate, Value, metric
 
 Sim = Literal["embed", "chargram"]
@@ -102,7 +102,7 @@ def _chargrams(answers: Answers, view: str) -> Any:
     def fit() -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        train = people(answers.task, "train", answers.embedder)
+        train = human_annotations(answers.task, "train", answers.embedder)
         texts = [text for records in train.references(view) for text in records] or ["no text"]
         return TfidfVectorizer(analyzer="char", ngram_range=(2, 4), lowercase=False).fit(texts)
 
@@ -310,12 +310,16 @@ def _matches(answers: Answers, draws: Draws, view: str, sim: str, skill: bool) -
 def own_match(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", embed: str = EMBED
 ) -> Estimate:
-    """Share of answers closest to the target's own record among the records of all annotators of the item.
+    """Share of explanations that are closest to the annotator's own among those of all annotators of the item.
 
-    sim: cosine of embeddings, or of tf-idf of character 2- to 4-grams fitted on train. Two records of an annotator:
-    the larger; ties share the hit; a missing answer has none. Floor: the same with the system's answers moved to the
-    annotator's other items, each to every other (of more than 200 answers, 200 evenly spaced ones); it has no
-    interval.
+    Of two annotations by one annotator the closer one counts; ties share the hit; a missing prediction has none. The
+    baseline is the same share with the system's explanations moved to the annotator's other items, each to every
+    other (at most 200 evenly spaced ones per annotator); it has no interval.
+
+    Args:
+        view: View of the texts.
+        sim: Cosine of embeddings ("embed"), or of tf-idf of character 2- to 4-grams fitted on train ("chargram").
+        embed: Name of the encoder.
     """
     check_embedder(answers, embed)
     return _matches(answers, draws, view, sim, skill=False)
@@ -338,18 +342,23 @@ def own_gain(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", within: Within = "label",
     embed: str = EMBED,
 ) -> Estimate:  # fmt: skip
-    """What the answers say of this person on this item: G(system) / G(human); 0 = nothing, 1 = the person's own words.
+    """What an explanation says of this annotator on this item: G(system) / G(human).
 
-    G = mean over questions of D_ia(x_ia) - mean of D_ia(x_ja) over the annotator's other questions j that the system
-    answered with the same label, where D_ia(x) = s(x, own record) - mean of s(x, records of the item's other
-    annotators). The first difference removes the item, the second the annotator's style and what the label alone says.
-    Where no other question has that label: over all others. within=all: always over all others. G(human) is the
-    same of the people's records and labels. A missing answer is the empty text with a label of its own.
-    Needs two items per annotator; NaN with a note where G(human) < .01.
+    0 is nothing, 1 is the annotator's own words. G is the mean over questions of D_ia(x_ia) minus the mean of
+    D_ia(x_ja) over the annotator's other questions j that the system answered with the same label, where D_ia(x) =
+    s(x, own annotation) - mean of s(x, annotations of the item by others). The first difference removes the item, the
+    second the annotator's style and what the label alone says. A missing prediction is the empty text with a label of
+    its own. NaN with a note where G(human) < .01; an annotator needs two items.
+
+    Args:
+        view: View of the texts.
+        sim: As in `own_match`.
+        within: "label" compares with predictions of the same label, where there is one; "all" with all others.
+        embed: Name of the encoder.
     """
     check_embedder(answers, embed)
     (gains, number), (best_gains, best_number) = (
-        _gain_sums(who, draws, view, sim, within) for who in (answers, ceiling(answers))
+        _gain_sums(who, draws, view, sim, within) for who in (answers, answers.human)
     )
     mean, best = _divide(gains, number), _divide(best_gains, best_number)
     by = _divide(mean, best, LEAST_GAIN)

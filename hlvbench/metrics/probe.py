@@ -11,7 +11,7 @@ import numpy as np
 from ..bootstrap import clusters, seeded
 from ..errors import MetricError
 from .predictions import Answers
-from .projections import people, residuals, usable
+from .projections import human_annotations, residuals, usable
 
 GROUPS = 200
 MOST_GROUPS, LEAST_GROUPS = 2000, 20
@@ -51,14 +51,20 @@ def _first(m: int, column: int, size: int, most: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """Who is scored in groups of m, and the logits of each of their answers.
+class ProbeScores:
+    """The annotators scored in groups of m, and the probe's logits of each of their predictions.
 
-    members: columns of the P annotators with enough answers and reference records. classes: per member the columns
-    that its probe tells apart, its own among them, C of them, so chance is 1/C; all members where they are
-    at most `candidates`. rows: per member the items of its answers (n), logits: (n, C). folds: (N,) which probe scored
-    the item; a group stays within one. groups: how many a member has. counts: answers per annotator (K).
-    notes: per annotator (K), why it has no value; note: the same for all of them.
+    Attributes:
+        members: Columns of the P annotators with enough predictions and reference annotations.
+        classes: Per member, the C columns that its probe tells apart, its own among them; chance is 1/C. All members
+            where they are at most `candidates`.
+        rows: Per member, the items (n) of its predictions.
+        logits: Per member, (n, C).
+        folds: (N,) which probe scored the item; a group stays within one fold.
+        groups: Number of groups of a member.
+        counts: Predictions per annotator (K).
+        notes: Per annotator (K), why it has no value.
+        note: The same for all annotators together.
     """
 
     members: tuple[int, ...]
@@ -77,17 +83,17 @@ class Panel:
         return np.array([1.0 / len(own) for own in self.classes])
 
 
-def panel(answers: Answers, view: str, reduce: str, m: int, fit: str, candidates: int = 0) -> Panel:
-    """The panel of a system; computed once per (answers, view, reduction, m, fit, candidates)."""
+def probe_scores(answers: Answers, view: str, reduce: str, m: int, fit: str, candidates: int = 0) -> ProbeScores:
+    """The probe's scores of a system; computed once per (answers, view, reduction, m, fit, candidates)."""
     if m < 1:
         raise MetricError(f"groups hold at least one answer; m={m} was asked for")
     if candidates < 0 or candidates == 1:
         raise MetricError(f"candidates={candidates}: a target is told from at least one other; 0 takes all annotators")
-    key = ("panel", view, reduce, m, fit, candidates)
-    return answers.once(key, lambda: _panel(answers, view, reduce, m, fit, candidates))
+    key = ("probe scores", view, reduce, m, fit, candidates)
+    return answers.once(key, lambda: _probe_scores(answers, view, reduce, m, fit, candidates))
 
 
-def _panel(answers: Answers, view: str, reduce: str, m: int, fit: str, candidates: int) -> Panel:
+def _probe_scores(answers: Answers, view: str, reduce: str, m: int, fit: str, candidates: int) -> ProbeScores:
     rows = answers.cells[0]
     source, halves = _reference(answers, fit)
     folds = np.array([halves.get(item.id, 0) for item in answers.items], dtype=int)
@@ -119,7 +125,7 @@ def _panel(answers: Answers, view: str, reduce: str, m: int, fit: str, candidate
                 here = folds[rows[scored[place]]] == fold
                 logits[place][here] = vectors[scored[place][here]] @ slope + intercept
     note = _summary(answers.annotators, notes, counts, m, bool(members))
-    return Panel(
+    return ProbeScores(
         members, tuple(classes[k] for k in members), tuple(rows[q] for q in scored), tuple(logits), folds,
         max(LEAST_GROUPS, min(GROUPS, MOST_GROUPS // len(members))) if many else GROUPS,
         tuple(counts), tuple(notes), note,
@@ -127,12 +133,11 @@ def _panel(answers: Answers, view: str, reduce: str, m: int, fit: str, candidate
 
 
 def _classes(answers: Answers, members: tuple[int, ...], candidates: int) -> dict[int, tuple[int, ...]]:
-    """Whom each member is told from, itself included: everybody, or at most `candidates` who share items.
+    """The classes of each member's probe, itself included: all members, or at most `candidates` who share items.
 
-    Circles of annotators who all share an item of the split with each other are drawn by seed, so that one probe
-    serves a whole circle: those who have none yet come first, and a circle that is too small is filled up with
-    others who share an item with its first one. A member belongs to the first circle all of which share an item with
-    it.
+    Sets of annotators who all share an item of the split with each other are drawn by seed, so that one probe serves
+    the whole set. Annotators without a set come first, and a set that is too small is filled up with others who share
+    an item with its first annotator. A member belongs to the first set all of whose annotators share an item with it.
     """
     if not candidates or len(members) <= candidates:
         return dict.fromkeys(members, members)
@@ -149,15 +154,15 @@ def _classes(answers: Answers, members: tuple[int, ...], candidates: int) -> dic
         if first in found:
             continue
         others = [k for k in order if k in near[first] and k != first]
-        circle, common = [first], near[first]
-        # only `others` who are in `common` share items with all of the circle so far
+        clique, common = [first], near[first]
+        # only `others` who are in `common` share items with all of the clique so far
         for k in [k for k in others if k not in found] + [k for k in others if k in found]:
-            if len(circle) < candidates and k in common:
-                circle.append(k)
+            if len(clique) < candidates and k in common:
+                clique.append(k)
                 common = common & near[k]
-        belong = [k for k in circle if k not in found]
-        circle += [k for k in others if k not in circle][: candidates - len(circle)]
-        chosen = tuple(sorted(circle))
+        belong = [k for k in clique if k not in found]
+        clique += [k for k in others if k not in clique][: candidates - len(clique)]
+        chosen = tuple(sorted(clique))
         found |= {k: chosen for k in belong if k == first or near[k].issuperset(chosen)}
     return {k: found[k] for k in members}
 
@@ -179,8 +184,8 @@ def _reference(answers: Answers, fit: str) -> tuple[Answers, dict[str, int]]:
     """
     task, embedder = answers.task, answers.embedder
     if fit == "dev" and answers.split != "dev" and task.splits.get("dev"):
-        return people(task, "dev", embedder), {}
-    source = people(task, answers.split, embedder)
+        return human_annotations(task, "dev", embedder), {}
+    source = human_annotations(task, answers.split, embedder)
     halves: dict[str, int] = {}
     sizes = [0, 0]
     for group in clusters(source.items):

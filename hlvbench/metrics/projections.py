@@ -5,8 +5,7 @@ People and systems pass through the same functions: `people` is one more system.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -15,21 +14,12 @@ from ..errors import MetricError
 from ..types import Task
 from .predictions import Answers, Embedder, once_per_task
 
-T = TypeVar("T")
 View = Literal["raw", "norm"]
 Reduce = Literal["none", "self", "item", "input"]
 EMBED = MiniLM.name
 """The default `embed` parameter: signatures name the encoder that made the vectors."""
 
 _ALPHAS = np.logspace(-3, 3, 13)
-
-
-def memo(owner: Task | Answers) -> dict[Hashable, Any]:
-    """A store for derived values that lives as long as its owner (as a cached_property's does)."""
-    if isinstance(owner, Answers):
-        return owner.memo
-    found: dict[Hashable, Any] = owner.__dict__.setdefault("_memo", {})
-    return found
 
 
 def check_embedder(answers: Answers, embed: str) -> None:
@@ -41,14 +31,9 @@ def check_embedder(answers: Answers, embed: str) -> None:
         )
 
 
-def people(task: Task, split: str, embedder: Embedder, limit: int | None = None) -> Answers:
-    """The priority records of a split as a system's answers: laid out once per task, shared by all systems."""
+def human_annotations(task: Task, split: str, embedder: Embedder, limit: int | None = None) -> Answers:
+    """The priority annotations of a split as predictions, laid out once per task."""
     return Answers(task, split, {}, embedder, limit).explained.human
-
-
-def ceiling(answers: Answers) -> Answers:
-    """The people that a system is measured against."""
-    return answers.human
 
 
 def embeddings(answers: Answers, view: str) -> np.ndarray:
@@ -123,7 +108,7 @@ def _ridge(task: Task, embedder: Embedder, view: str) -> tuple[np.ndarray, np.nd
     """Slope (d, d) and intercept (d,) of people's train embeddings on their inputs' embeddings."""
     from sklearn.linear_model import RidgeCV
 
-    train = people(task, "train", embedder)
+    train = human_annotations(task, "train", embedder)
     if not train.questions:
         raise MetricError(f"task {task.name}: reduce=input is fitted on train records, and there are none")
     rows, _ = train.cells

@@ -33,14 +33,19 @@ Variants = tuple[Mapping[str, Value], ...] | Callable[["Task"], tuple[Mapping[st
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic on R lists of items.
+    """A statistic on R lists of items; NaN where it cannot be computed.
 
-    overall: (R,). by_annotator: (R, K) in the order of `answers.annotators`, None where the metric has
-    no value of one annotator. n: questions (or items) the value rests on; n_by_annotator likewise.
-    NaN means "cannot be given"; `note` then says why. `notes` holds one note per annotator where they differ.
-    intervals: (1 + K, 2), low and high of the overall value and of each annotator's, from a metric with
-    `resamples=False`, which has no replicates; NaN where there is none.
-    floor, floor_by_annotator: as overall and by_annotator, from a metric whose Spec.floor is "chance".
+    Attributes:
+        overall: (R,).
+        n: Number of questions (or items) the value rests on.
+        by_annotator: (R, K) in the order of `answers.annotators`; None where the metric has no value of one annotator.
+        n_by_annotator: K numbers of questions.
+        note: Why the value is NaN, or what it leaves out.
+        notes: K notes, where they differ between annotators.
+        intervals: (1 + K, 2), low and high of the overall value and of each annotator's, of a metric with
+            `resamples=False`; NaN where there is none.
+        floor: As `overall`, of a metric whose Spec.floor is "chance".
+        floor_by_annotator: As `by_annotator`, of such a metric.
     """
 
     overall: np.ndarray
@@ -114,16 +119,22 @@ def metric(
     texts: bool = True,
     large: Callable[[Task], Mapping[str, Value]] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
-    """Register a metric.
+    """Register a function `f(answers, draws, *, parameters) -> Estimate` as a metric.
 
-    better: "higher" or "lower" (or "ideal" where neither is). bounds: its range. kinds: the task kinds it
-    is defined for. floor: "blind" (the same metric of the blind reference), "chance" (the estimate's own
-    `floor`) or None. ceiling: "human" or None. variants: the parameter settings a scorecard prints, or a function
-    of the task that gives them.
-    resamples: False for a metric that brings its own intervals and is computed on the items as they are.
-    texts: False for a metric of labels alone, which counts questions whose annotator wrote no explanation, too; the
-    others see `answers.explained`.
-    large: parameters that keep the cost linear on a large task, empty for a small one; see `bind_for`.
+    Args:
+        better: "higher", "lower", or "ideal" where neither is better.
+        bounds: Range of the value.
+        kinds: Task kinds the metric is defined for.
+        floor: "blind" (the same metric of the blind reference), "chance" (the estimate's own `floor`) or None.
+        ceiling: "human" or None.
+        variants: The parameter settings that a scorecard prints, or a function of the task that returns them.
+        resamples: False for a metric that has its own intervals and no replicates.
+        texts: False for a metric of labels alone, which counts questions without a human explanation, too; the
+            others see `answers.explained`.
+        large: Returns parameters that keep the cost linear on a large task, and none on a small one (`bind_for`).
+
+    Raises:
+        MetricError: If the name is registered twice.
     """
 
     def register(function: Callable[..., Estimate]) -> Callable[..., Estimate]:

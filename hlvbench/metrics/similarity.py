@@ -24,9 +24,15 @@ View = Literal["raw", "norm"]
 def best_of_records(
     answers: Answers, view: str, similarity: Callable[[list[str], list[str]], np.ndarray]
 ) -> np.ndarray:
-    """(Q,) the largest similarity of each answer to one of the annotator's records; 0 without a text.
+    """The largest similarity of each prediction to one of the annotator's explanations.
 
-    similarity: (candidates, references), two lists of equal length -> one number per pair.
+    Args:
+        answers: The predictions.
+        view: "raw" or "norm".
+        similarity: Maps candidates and references, two lists of one length, to one number per pair.
+
+    Returns:
+        (Q,); 0 for an empty text.
     """
     texts, references = answers.texts(view), answers.references(view)
     pairs = [(q, text, own) for q, text in enumerate(texts) if text for own in references[q]]
@@ -82,7 +88,10 @@ def bertscore(
 ) -> Estimate:
     """BERTScore F1 (Zhang et al. 2020), no idf, no rescaling; 1 for the annotator's own words.
 
-    model: minilm-l6 is the verified all-MiniLM-L6-v2, or any model that transformers can load; layer: from 1.
+    Args:
+        view: View of the texts.
+        model: "minilm-l6" (the verified all-MiniLM-L6-v2) or a model that transformers can load.
+        layer: Hidden layer, counted from 1.
     """
     values = bertscore_values(answers, view, model, layer)
     return over_annotators(answers.means(values, draws), answers.counts)

@@ -92,11 +92,17 @@ def _over_items(values: np.ndarray, answers: Answers, draws: Draws, subset: str)
 
 @metric(better="lower", bounds=(0.0, np.inf), variants=_variants, texts=False)
 def lewidi_error(answers: Answers, draws: Draws, *, subset: Subset = "all", scale: float = 10.0) -> Estimate:
-    """Nominal: average error rate, the share of wrong cells in the annotators × labels table of an item.
-    Ordinal: average normalised absolute distance, |error| / `scale`. Both averaged within items, then over items.
+    """The LeWiDi-2025 error of single labels, averaged within items and then over items; n counts items.
 
-    scale: 10 is the span of -5…5; the shared task's own program divided by 11. It plays no part in a nominal task.
-    subset: lewidi2025 = the items that are in the shared task's test set. n counts items.
+    Nominal: average error rate, the share of wrong cells in an item's table of annotators × labels. Ordinal: average
+    normalised absolute distance, |error| / scale.
+
+    Args:
+        subset: "lewidi2025" keeps the items of the shared task's test set.
+        scale: Ordinal only. 10 is the span of -5 … 5; the shared task's own program divided by 11.
+
+    Raises:
+        MetricError: If `scale` is not positive.
     """
     if scale <= 0:
         raise MetricError(f"lewidi_error: scale={scale} is not above 0; give the span of the scale, such as 10")
@@ -107,9 +113,12 @@ def lewidi_error(answers: Answers, draws: Draws, *, subset: Subset = "all", scal
 
 @metric(better="lower", bounds=(0.0, np.inf), variants=_variants, texts=False)
 def lewidi_soft_error(answers: Answers, draws: Draws, *, subset: Subset = "all") -> Estimate:
-    """Distance between the distribution of an item's answers and that of its people's labels, meaned over items.
+    """Mean distance between the label distributions of an item's predictions and annotations; n counts items.
 
     Nominal: Manhattan distance of the two-point distributions (given or not) of each label, mean over labels,
-    0 to 2. Ordinal: Wasserstein-1 distance of the scores, in units of the scale. n counts items.
+    0 to 2. Ordinal: Wasserstein-1 distance of the scores, in units of the scale.
+
+    Args:
+        subset: "lewidi2025" keeps the items of the shared task's test set.
     """
     return _over_items(soft_errors(answers), answers, draws, subset)

@@ -143,7 +143,7 @@ def feature_wasserstein(answers: Answers, draws: Draws, *, view: View = "norm", 
 
 
 def wasserstein(weights: np.ndarray, people: np.ndarray, system: np.ndarray) -> np.ndarray:
-    """Wasserstein-1 of two samples of Q values under each row of weights (R, Q), times the row's sum: (R,)."""
+    """Wasserstein-1 distance of two samples of Q values under each row of weights (R, Q), times the row's sum: (R,)."""
     points = np.unique(np.concatenate([people, system]))
     if len(points) < 2:
         return np.zeros(len(weights))

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from hlvbench.analysis.annotators import annotators as analysis
-from hlvbench.analysis.annotators.annotators import (
+from hlvbench.analysis import annotators as analysis
+from hlvbench.analysis.annotators import (
     SIZES,
     agreement,
     analysis_text,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from hlvbench.analysis.annotators.audit import (
+from hlvbench.analysis.audit import (
     COLUMNS,
     FACTORS,
     _broken,

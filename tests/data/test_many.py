@@ -25,7 +25,7 @@ from hlvbench.metrics.c2st import _drawn
 from hlvbench.metrics.grounding import chance_rank, reciprocal_ranks
 from hlvbench.metrics.group import group_confidence, imitation_score, own_lists
 from hlvbench.metrics.krippendorff import raw_agreement
-from hlvbench.metrics.probe import GROUPS, groups_of, panel
+from hlvbench.metrics.probe import GROUPS, groups_of, probe_scores
 from hlvbench.metrics.style import wasserstein
 from hlvbench.results import _table
 from hlvbench.results.rows import spreads
@@ -65,7 +65,7 @@ def test_a_target_is_told_from_at_most_nineteen_others(annotators: int, chance: 
 
 def test_candidates_are_those_who_share_an_item_and_every_circle_is_full_where_it_can_be() -> None:
     task = toy_task(annotators=45, items=(2, 20, 40), absent=0.6)
-    scored = panel(people(task), "norm", "self", 1, "dev", 20)
+    scored = probe_scores(people(task), "norm", "self", 1, "dev", 20)
     by_item = [{a for i, a in task.questions("test") if i == item} for item in task.splits["test"]]
     for k, classes in zip(scored.members, scored.classes, strict=True):
         assert k in classes
@@ -82,7 +82,7 @@ def test_a_target_among_candidates_has_the_value_of_a_task_of_these_alone() -> N
     answers = people(task)
     found = group_confidence(answers, once(answers), reduce="none", candidates=3, embed="toy", m=1)
     assert found.by_annotator is not None
-    scored = panel(answers, "norm", "none", 1, "dev", 3)
+    scored = probe_scores(answers, "norm", "none", 1, "dev", 3)
     for k, classes in zip(scored.members, scored.classes, strict=True):
         names = tuple(task.annotators[c] for c in classes)
         records = tuple(r for r in task.records if r.annotator in names)

@@ -17,8 +17,8 @@ from hlvbench.metrics import bind, parse_metric
 from hlvbench.metrics.group import group_accuracy, group_confidence, imitation_score, swap_matrix
 from hlvbench.metrics.own_match import own_gain
 from hlvbench.metrics.predictions import Answers, Embedder
-from hlvbench.metrics.probe import groups_of, panel
-from hlvbench.metrics.projections import people, residuals
+from hlvbench.metrics.probe import groups_of, probe_scores
+from hlvbench.metrics.projections import human_annotations, residuals
 from hlvbench.types import Annotation, Pair, Task
 
 from ..toy import STYLE, ToyEmbedder, style_task, toy_task
@@ -53,7 +53,7 @@ def test_confidence_is_the_mean_probability_that_sklearn_gives_for_the_mean_vect
         return [vectors[groups_of(len(vectors), m, k)].mean(axis=1) for k, vectors in enumerate(own)]
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
-    probe.fit(np.concatenate(means(people(task, "dev", STYLE))), np.repeat(range(4), 200))
+    probe.fit(np.concatenate(means(human_annotations(task, "dev", STYLE))), np.repeat(range(4), 200))
     expected = [probe.predict_proba(x)[:, k].mean() for k, x in enumerate(means(system))]
     hits = [(probe.predict(x) == k).mean() for k, x in enumerate(means(system))]
     found = group_confidence(system, once(system), embed="style", m=m)
@@ -137,7 +137,7 @@ def test_vectorised_resampling_equals_a_plain_loop_over_the_same_replicates() ->
     draws = item_draws(answers.items, "toy@1", "test", replicates=20)
     draws = Draws(((0, 1), *draws.groups[2:]), draws.picks % (len(draws.groups) - 1))  # lists of unequal length
     for m in (1, 5):
-        scored = panel(answers, "raw", "self", m, "dev")
+        scored = probe_scores(answers, "raw", "self", m, "dev")
         for r, positions in enumerate(draws.lists):
             confidences, hits = [], []
             for k in range(4):
@@ -230,7 +230,7 @@ def test_the_signature_is_the_documented_one_and_parses_back() -> None:
 @pytest.mark.slow
 def test_real_people_random_own_text_and_a_blind_system_score_what_the_definitions_page_says(data_dir: Path) -> None:
     task, embedder = load_task("varierr", data_dir), load_embedder()
-    people_test = people(task, "test", embedder)
+    people_test = human_annotations(task, "test", embedder)
     lists = once(people_test)
     for m, expected in ((1, 0.53), (10, 0.86), (50, 0.97)):  # docs/metrics.md section 6, raw, one draw of groups
         found = group_confidence(people_test, lists, view="raw", m=m)

@@ -11,7 +11,7 @@ from hlvbench.bootstrap import Draws, every_item_once
 from hlvbench.errors import MetricError
 from hlvbench.metrics.group import group_accuracy, group_confidence, imitation_score, swap_matrix
 from hlvbench.metrics.predictions import Answers, Embedder
-from hlvbench.metrics.probe import groups_of, panel
+from hlvbench.metrics.probe import groups_of, probe_scores
 from hlvbench.types import Task
 
 from ..toy import STYLE, ToyEmbedder, style_task, toy_task
@@ -109,7 +109,7 @@ def test_one_item_has_a_confidence_at_one_and_a_note_beyond() -> None:
 def test_dev_is_scored_in_halves_each_by_the_probe_of_the_other() -> None:
     task = style_task(items=(5, 60, 10))
     answers = human(task, "dev", embedder=STYLE)
-    scored = panel(answers, "norm", "self", 5, "dev")
+    scored = probe_scores(answers, "norm", "self", 5, "dev")
     assert sorted(np.bincount(scored.folds)) == [30, 30]
     found = group_confidence(answers, once(answers), embed="style", m=10)
     assert 0.5 < found.overall[0] < 1.0
@@ -129,7 +129,7 @@ def test_a_task_without_dev_is_scored_by_folds_of_its_reference_records() -> Non
     task = style_task(items=(5, 10, 60))
     task = dataclasses.replace(task, splits={s: i for s, i in task.splits.items() if s != "dev"})
     answers = human(task, embedder=STYLE)
-    scored = panel(answers, "norm", "self", 20, "dev")
+    scored = probe_scores(answers, "norm", "self", 20, "dev")
     assert sorted(np.bincount(scored.folds)) == [30, 30]
     assert imitation_score(answers, once(answers), embed="style", m=20).overall == pytest.approx(1.0)
     found = group_confidence(answers, once(answers), embed="style", m=50)
