@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class HlvbenchError(Exception):
@@ -50,3 +54,23 @@ def all_problems(heading: str, problems: Iterable[str], most: int = 50) -> str:
     if len(found) > most:
         lines.append(f"  ... and {len(found) - most} more")
     return "\n".join(lines)
+
+
+def validation_problems(error: ValidationError, *, option: bool = False) -> list[str]:
+    """Every problem that pydantic found in a document: "place: value: what is wrong".
+
+    Args:
+        option: the fields are command-line options: "--place value: what is wrong".
+    """
+    problems = []
+    for found in error.errors(include_url=False, include_context=False):
+        place, value = ".".join(map(str, found["loc"])), found["input"]
+        message = found["msg"].removeprefix("Value error, ")
+        if option:
+            shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+            problems.append(f"--{place.replace('_', '-')} {shown}: {message}")
+        else:
+            problems.append(
+                f"{place}: {message}" if found["type"] == "missing" else f"{place}: {value!r:.60}: {message}"
+            )
+    return problems

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import HlvbenchError
 from ..io import write_atomic
-from ..judging.judge_run import FOLDER, Subject, again, judges_of
+from ..judging.judge_run import FOLDER, JudgedTask, judges_of, recomputed
 from ..judging.judge_settings import STYLOMETRIC
 from ..results.scorecard import answers_of
 from ..types import Generation, Task
@@ -36,7 +36,7 @@ def check_judges(
         for name in (n for n in submission.card["files"] if n.startswith(f"{task}/{FOLDER}/")):
             write_atomic(Path(scratch) / name, intake.read_bytes(submission.folder / name, submission.scale))
         system = str(submission.settings["model"])
-        subject = Subject(loaded, Path(scratch), system, "test", None, answers_of(loaded, rows, "test", None))
+        subject = JudgedTask(loaded, Path(scratch), system, "test", None, answers_of(loaded, rows, "test", None))
         made = _made_again(subject, findings)
         for path in subject.folder.glob(f"{STYLOMETRIC}*.jsonl"):
             name = f"{task}/{FOLDER}/{path.name}"
@@ -54,12 +54,12 @@ def check_judges(
             findings.ok(name, "follows from its replies")
 
 
-def _made_again(subject: Subject, findings: Findings) -> dict[str, Mapping[str, Any]]:
+def _made_again(subject: JudgedTask, findings: Findings) -> dict[str, Mapping[str, Any]]:
     """File name -> summary, of every judge whose replies to all three sets of answers are there."""
     made: dict[str, Mapping[str, Any]] = {}
     try:
         for settings in list(judges_of(subject.folder)):
-            made[f"{settings.stem()}.json"] = again(subject, settings)
+            made[f"{settings.stem()}.json"] = recomputed(subject, settings)
     except HlvbenchError as error:
         findings.error(f"{subject.task.name}/{FOLDER}", str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

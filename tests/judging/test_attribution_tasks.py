@@ -37,7 +37,7 @@ def place(tasks_dir: Path) -> str:  # noqa: F811
 def test_lm_eval_asks_the_questions_about_peoples_answers(place):
     task = doors.task_of(place)
     people = {p: task.by_pair[p][0] for p in task.questions("test")}
-    asked = attribution_questions(task, "test", people).asked
+    asked = attribution_questions(task, "test", people).questions
     rows = lm_eval.attribution_documents(place, version=1)["test"]
     assert [r["prompt"] for r in rows] == [render_question(task, q) for q in asked]
     assert [r["letters"][r["target"]] for r in rows] == [q.right for q in asked]

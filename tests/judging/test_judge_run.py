@@ -12,18 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hlvbench.bootstrap import every_item_once
 from hlvbench.cli import main
 from hlvbench.errors import DataError, ModelError, RunError, UsageError
 from hlvbench.generation.run import generate
 from hlvbench.io import read_generations, sha256_text
-from hlvbench.judging.judge_prompt import render_question
-from hlvbench.judging.judge_run import judge, rescore, subjects
-from hlvbench.judging.judge_settings import JudgeSettings
-from hlvbench.judging.judges import queries
+from hlvbench.judging.judge_prompt import queries, render_question
+from hlvbench.judging.judge_run import judge, judged_tasks, rescore
+from hlvbench.judging.judge_settings import JudgeSettings, judge_settings
 from hlvbench.judging.questions import Question, attribution_questions
 from hlvbench.judging.stylometric import Stylometric
-from hlvbench.judging.verdict import judged, lines
+from hlvbench.judging.verdict import accuracies, read_replies
 from hlvbench.metrics import bind, parse_signature
 from hlvbench.results import refresh_report
 from hlvbench.settings import Service, Settings
@@ -64,7 +62,7 @@ def human() -> dict[tuple[str, str], Annotation]:
 
 
 def accuracy(found: Any) -> float | None:
-    return lines(found, bind("attribution"), every_item_once(len(found.verdicts.items)))[0].value
+    return accuracies(found, bind("attribution"), "test", replicates=5)[0].value
 
 
 def test_missing_answers_are_wrong_unreadable_replies_are_left_out_and_both_are_counted() -> None:
@@ -75,10 +73,10 @@ def test_missing_answers_are_wrong_unreadable_replies_are_left_out_and_both_are_
         del answers[pair]
     asked = attribution_questions(TASK, "test", answers)
     after = {"A": "B", "B": "C", "C": "D", "D": "A"}
-    texts = ["no idea"] * 6 + [q.right for q in asked.asked[6:26]] + [after[q.right] for q in asked.asked[26:]]
-    found = judged(TASK, asked, rows_for(asked.asked, texts))
+    texts = ["no idea"] * 6 + [q.right for q in asked.questions[6:26]] + [after[q.right] for q in asked.questions[26:]]
+    found = read_replies(TASK, asked, rows_for(asked.questions, texts))
     assert accuracy(found) == round(20 / 34, 6)
-    assert accuracy(dataclasses.replace(found, blame=True)) == 20 / 40
+    assert accuracy(dataclasses.replace(found, unreadable_is_wrong=True)) == 20 / 40
     assert found.unreadable == 6
     table = np.array(found.confusion())
     assert table.shape == (4, 5)
@@ -92,27 +90,27 @@ def test_missing_answers_are_wrong_unreadable_replies_are_left_out_and_both_are_
 
 def test_a_judge_with_a_favourite_letter_is_at_chance_and_shows_in_the_histogram() -> None:
     asked = attribution_questions(TASK, "test", human())
-    found = judged(TASK, asked, rows_for(asked.asked, ["C"] * 40))
+    found = read_replies(TASK, asked, rows_for(asked.questions, ["C"] * 40))
     assert accuracy(found) == 0.25
     assert found.letters() == {"said": {"A": 0, "B": 0, "C": 40, "D": 0}, "right": dict.fromkeys("ABCD", 10)}
 
 
 def test_all_orders_are_averaged_so_a_favourite_is_at_chance_in_every_question() -> None:
     asked = attribution_questions(TASK, "test", human(), orders="all")
-    found = judged(TASK, asked, rows_for(asked.asked, ["B"] * 160))
+    found = read_replies(TASK, asked, rows_for(asked.questions, ["B"] * 160))
     assert (found.verdicts.right == 0.25).all()
 
 
 def test_replies_that_belong_to_other_questions_are_refused() -> None:
     asked = attribution_questions(TASK, "test", human())
-    rows = rows_for(asked.asked, ["A"] * 40)
+    rows = rows_for(asked.questions, ["A"] * 40)
     with pytest.raises(DataError, match="no reply"):
-        judged(TASK, asked, rows[1:])
-    with pytest.raises(DataError, match="1 rows stand twice"):
-        judged(TASK, asked, [*rows, rows[0]])
+        read_replies(TASK, asked, rows[1:])
+    with pytest.raises(DataError, match="1 rows occur twice"):
+        read_replies(TASK, asked, [*rows, rows[0]])
     other = attribution_questions(TASK, "test", {**human(), ("test0", "Ann1"): Annotation("test0", "Ann1", "x", "y")})
     with pytest.raises(DataError, match="item test0, annotator Ann1, number 0: a reply to another question"):
-        judged(TASK, other, rows)
+        read_replies(TASK, other, rows)
 
 
 def test_the_stylometric_judge_is_naive_bayes_of_dev_restricted_to_the_candidates() -> None:
@@ -123,13 +121,13 @@ def test_the_stylometric_judge_is_naive_bayes_of_dev_restricted_to_the_candidate
     task = toy_task(annotators=9, items=(6, 8, 5))
     answers = {p: task.by_pair[p][0] for p in task.questions("test")}
     asked = attribution_questions(task, "test", answers, view="norm")
-    model = Stylometric(task, "test", "norm", 0, {q.key: q for q in asked.asked})
-    texts = [c.text for c in model.answer(queries(task, asked.asked))]
+    model = Stylometric(task, "test", "norm", 0, {q.key: q for q in asked.questions})
+    texts = [c.text for c in model.answer(queries(task, asked.questions))]
     grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True)
     dev = task.records_of("dev")
     plain = [re.sub(r"\W+", " ", r.explanation.lower()).strip() for r in dev]
     classes = MultinomialNB(alpha=0.1, fit_prior=False).fit(grams.fit_transform(plain), [r.annotator for r in dev])
-    for q, letter in zip(asked.asked, texts, strict=True):
+    for q, letter in zip(asked.questions, texts, strict=True):
         scores = dict(zip(classes.classes_, classes.predict_joint_log_proba(
             grams.transform([q.answer.explanation]))[0], strict=True))  # fmt: skip
         assert q.candidates["ABCD".index(letter)] == max(q.candidates, key=lambda a: scores[a])
@@ -153,8 +151,8 @@ def test_where_dev_judges_itself_each_half_is_judged_by_the_other() -> None:
 def test_a_text_without_evidence_is_no_favourite_letter() -> None:
     answers = {p: Annotation(*p, "neutral", "") for p in TASK.questions("test")}
     asked = attribution_questions(TASK, "test", answers, view="norm")
-    model = Stylometric(TASK, "test", "norm", 0, {q.key: q for q in asked.asked})
-    said_letters = [c.text for c in model.answer(queries(TASK, asked.asked))]
+    model = Stylometric(TASK, "test", "norm", 0, {q.key: q for q in asked.questions})
+    said_letters = [c.text for c in model.answer(queries(TASK, asked.questions))]
     assert set(said_letters) == set("ABCD")
 
 
@@ -201,13 +199,13 @@ def test_a_judge_that_knows_people_has_its_say_and_its_conditions_name_its_file(
 ) -> None:
     """It is right on people, wrong on the first five of the system's answers, right on the other fifteen."""
     monkeypatch.setattr("hlvbench.bootstrap.FEWEST_CLUSTERS", 5)
-    settings = JudgeSettings("endpoint:m", shots=3, base_url="http://localhost/v1").resolved()
-    (subject,) = subjects(run)
-    sets = subject.sets(settings)
-    known = {render_question(subject.task, q): q.right for q in sets["people"].asked}
+    settings = JudgeSettings("endpoint:m", shots=3, base_url="http://localhost/v1")
+    (judged_task,) = judged_tasks(run)
+    sets = judged_task.questionnaires(settings)
+    known = {render_question(judged_task.task, q): q.right for q in sets["people"].questions}
     wrong = {"A": "B", "B": "C", "C": "D", "D": "A"}
-    for n, q in enumerate(sets["system"].asked):
-        known[render_question(subject.task, q)] = wrong[q.right] if n < 5 else q.right
+    for n, q in enumerate(sets["system"].questions):
+        known[render_question(judged_task.task, q)] = wrong[q.right] if n < 5 else q.right
     with chat_server(lambda body, n: said(known.get(body["messages"][0]["content"], "A"))) as server:
         (found,) = judge(run, endpoint(server, shots=3), quiet=True)
     assert found["licensed"]
@@ -241,7 +239,7 @@ def test_a_failing_judge_keeps_its_replies_and_says_what_remains(run: Path) -> N
         with pytest.raises(ModelError):
             judge(run, endpoint(server), service=service, quiet=True)
         with pytest.raises(RunError, match="no judge has judged it yet"):
-            rescore(run, subjects(run))
+            rescore(run, judged_tasks(run))
         mended.set()
         judge(run, endpoint(server), service=service, quiet=True)
     assert len(asked) == 60
@@ -327,9 +325,9 @@ def test_a_folder_that_is_no_finished_run_is_told(tmp_path: Path, run: Path) -> 
 
 
 def test_unusual_options_are_part_of_the_judges_name() -> None:
-    titles = [JudgeSettings(**given).resolved().title
+    titles = [JudgeSettings(**given).title
               for given in ({}, {"view": "norm"}, {"view": "raw"}, {"orders": "all"}, {"seed": 1})]  # fmt: skip
     assert titles[0] == titles[1] == "stylometric"
     assert len(set(titles)) == 4
-    with pytest.raises(UsageError, match="--view x"):
-        JudgeSettings(view="x").resolved()
+    with pytest.raises(UsageError, match=r"(?s)--view x.*--orders some.*--shots 0"):
+        judge_settings(view="x", orders="some", shots=0)
