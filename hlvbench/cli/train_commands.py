@@ -13,22 +13,27 @@ from ..errors import UsageError
 from ..processes import share_of
 from ..settings import PROMPTS, SHOTS
 from ..training.training_config import Config, check_method, named_config
-from .options import Collect, Merge, add_verb, base_matches_option, names_of, pairs, places_of
-
-__all__ = ["add", "named_config"]
+from .options import Collect, Merge, add_common, pairs, places_of, words
 
 
-def add(verbs: Any) -> None:
-    parser = add_verb(verbs, "train", _train, "sft or capo: one adapter per annotator, as run --adapter-dir takes them")
+def train_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("method", choices=("sft", "capo"))
     add("--model", required=True, help="the base: a path or hub id")
     add("--out", type=Path, metavar="DIR", help="adapters go to DIR/<task>/<Ann>/ (needed but for a dry run)")
     add("--from", dest="start", metavar="SFT_DIR", help="capo: the SFT adapters to start from, and to stay near to")
-    base_matches_option(parser)
-    add("--annotator", action=Collect, default=[], metavar="A", help="only this one; may stand several times")
+    text = "the adapters' base is --model, whatever name or hash is recorded with them"
+    add("--base-matches", action="store_true", default=None, help=text)
+    add(
+        "--annotator",
+        type=words,
+        action=Collect,
+        default=(),
+        metavar="A",
+        help="only this one; may stand several times",
+    )
     add("--shared", action="store_true", help="one adapter for all annotators, who are named in the prompt")
-    add("--leave-out", action=Collect, default=[], metavar="A",
+    add("--leave-out", type=words, action=Collect, default=(), metavar="A",
         help="--shared: learn nothing from this annotator, who is new when asked; may stand several times")  # fmt: skip
     add("--prompt", choices=PROMPTS, help="sft: how the questions are asked (default: base)")
     add("--shots", type=int, metavar="K", help=f"sft: worked examples of icl, at most (default: {SHOTS})")
@@ -79,6 +84,8 @@ def add(verbs: Any) -> None:
     add("--select", default=_of("select"), metavar="METRIC",
         help="keep the best by imitation*distinctness (default), by a metric of a signature, or the last")  # fmt: skip
     add("--max-new-tokens", type=int, default=_of("max_new_tokens"), help="of dev answers (default: %(default)s)")
+    add_common(parser, "task data-dir tasks-dir seed json quiet")
+    parser.set_defaults(function=_train)
 
 
 def _of(name: str) -> Any:
@@ -89,12 +96,10 @@ def _of(name: str) -> Any:
 def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..training.train_adapters import dry_run, train
 
-    if arguments.limit is not None:
-        raise UsageError("--limit is for runs; a training with fewer items takes --train-items N")
     if arguments.config is not None:
         check_method(named_config(arguments.config), arguments.method)
     given = {f.name: getattr(arguments, f.name) for f in fields(Config)}
-    given |= {"task": names_of(arguments), "annotator": tuple(arguments.annotator)}
+    given |= {"task": arguments.task, "annotator": tuple(arguments.annotator)}
     given |= {"leave_out": tuple(arguments.leave_out)}
     config = Config(**given)
     if arguments.dry_run:

@@ -110,7 +110,6 @@ def test_wrong_input_ends_with_exit_code_2_and_one_message(
         (["--micro-batch", "-2"], "--micro-batch -2: 1 or more"),
         (["--config", "qwen3-4b-capo"], "configures capo (beta, checkpoints, pairs, tau), not sft"),
         (["--config", "no-such"], "there are "),
-        (["--limit", "3"], "--train-items"),
     ):
         assert main([*words, str(tmp_path / "out"), "-q", *more]) == 2
         told = capsys.readouterr()
