@@ -36,6 +36,9 @@ def add_settings(
 ) -> None:
     """Add options for the fields of a settings class.
 
+    A field's text stands in the `Args:` section of the class's docstring or is the field's metadata `help`; metadata
+    `flag` is another name of the option.
+
     Args:
         parser: The parser of a subcommand.
         settings: A dataclass with an `Args:` section in its docstring.
@@ -49,8 +52,10 @@ def add_settings(
     # settings of a judge share fields with those of its model
     meanings = described(Settings) | described(settings)
     for name in names.split():
-        option = _option(by_name[name], hints[name], meanings.get(name, ""))
-        group.add_argument(f"--{name.replace('_', '-')}", **{**option, **changes.get(name, {})})
+        about = by_name[name].metadata
+        option = _option(by_name[name], hints[name], about.get("help") or meanings.get(name, ""))
+        flag = about.get("flag") or f"--{name.replace('_', '-')}"
+        group.add_argument(flag, dest=name, **{**option, **changes.get(name, {})})
 
 
 def described(settings: type) -> dict[str, str]:

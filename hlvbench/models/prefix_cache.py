@@ -32,7 +32,9 @@ def shares_prefixes(model: Any) -> bool:
     """
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
-    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+    # a data-parallel wrapper waits for one pass per step
+    wrapped = hasattr(model, "module")
+    if wrapped or getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         return False
     base = _base(model)
     if not {"past_key_values", "position_ids"} <= taken_by(model) or base.is_activation_checkpointing:
@@ -72,5 +74,6 @@ def prefill(model: Any, tokens: Sequence[int], copies: int) -> Any:
 
 
 def _base(model: Any) -> Any:
-    """The transformers model under peft's, if there is one."""
+    """The transformers model under a data-parallel wrapper and peft's model, where there are such."""
+    model = getattr(model, "module", model)
     return model.get_base_model() if hasattr(model, "get_base_model") else model

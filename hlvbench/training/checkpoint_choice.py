@@ -1,4 +1,4 @@
-"""Which checkpoint to keep: dev answers of a candidate through the benchmark's own metrics."""
+"""Which checkpoint to keep: its dev answers, scored by the benchmark's own metrics."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..metrics import REGISTRY, Answers, bind, parse_metric
 from ..metrics.index import factor_metrics
 from ..metrics.predictions import Embedder
 from ..metrics.registry import Metric
-from ..models import Model
 from ..prompting.parse import parse, to_annotation
 from ..prompting.prompt import Prompter
 from ..types import Annotation, Pair, Task
+from .trainable_model import AdaptedModel
 from .training_config import LAST, PRODUCT
 
 MARGIN = 0.02
 """How much dev label accuracy a checkpoint may lose against its SFT start."""
-Given = Mapping[Pair, Annotation]
+Predictions = Mapping[Pair, Annotation]
 
 
 def only(task: Task, annotators: Iterable[str]) -> Task:
@@ -36,15 +36,22 @@ def only(task: Task, annotators: Iterable[str]) -> Task:
     return dataclasses.replace(task, records=tuple(r for r in task.records if r.annotator in kept))
 
 
-def dev_answers(
-    task: Task, model: Model, folder: Path, annotators: Sequence[str], quiet: bool
+def dev_predictions(
+    task: Task, model: AdaptedModel, folder: Path, annotators: Sequence[str], quiet: bool
 ) -> dict[Pair, Annotation]:
-    """Parsed greedy answers to the dev questions of these annotators; the raw text is kept in `folder`, resumably."""
-    asked = only(task, annotators)
+    """Parsed greedy answers to the dev questions of these annotators.
+
+    The raw text is kept in `folder`, and what is there is not generated again. Several processes share the questions.
+    """
+    from accelerate import PartialState
+
+    state, asked = PartialState(), only(task, annotators)
     generate(
         asked, model, folder, Prompter(asked).content, split="dev", quiet=quiet,
-        settings={"max_new_tokens": model.bench.config.max_new_tokens},  # type: ignore[attr-defined]
+        settings={"max_new_tokens": model.trainable.config.max_new_tokens},
+        rank=state.process_index, world=state.num_processes,
     )  # fmt: skip
+    state.wait_for_everyone()
     rows = read_generations(folder / "generations.jsonl")
     found = (to_annotation(r.item, r.annotator, parse(r.text, task)) for r in rows)
     return {(a.item, a.annotator): a for a in found if a is not None}
@@ -54,22 +61,25 @@ def dev_answers(
 class Selector:
     """Scores checkpoints of a task's annotators on dev.
 
-    start: the SFT adapters' dev answers of all annotators. A candidate is scored with the others' answers as they
-    start: whose answers these are is told from the differences between annotators (docs/metrics.md section 6, `self`).
+    Attributes:
+        start: The SFT adapters' dev answers of all annotators. A checkpoint is scored beside the others' answers as
+            they start: whose answers these are is told from the differences between annotators (docs/metrics.md
+            section 6, `self`).
+        select: `imitation*distinctness`, or a metric.
     """
 
     task: Task
     embedder: Embedder
-    start: Given
+    start: Predictions
     select: str
 
-    def score(self, given: Given, annotators: Sequence[str]) -> dict[str, float | None]:
-        """Dev metrics of these annotators, means over them, once `given` replaces their start answers.
+    def score(self, predictions: Predictions, annotators: Sequence[str]) -> dict[str, float | None]:
+        """Dev metrics of these annotators, means over them, once `predictions` replace their start answers.
 
-        None where a metric cannot be given; `product` is that of imitation and distinctness, each cut to [0, 1].
+        None where a metric cannot be computed; `product` is that of imitation and distinctness, each cut to [0, 1].
         """
-        kept = {pair: a for pair, a in self.start.items() if pair[1] not in annotators}
-        answers = Answers(self.task, "dev", {**kept, **given}, self.embedder)
+        others = {pair: a for pair, a in self.start.items() if pair[1] not in annotators}
+        answers = Answers(self.task, "dev", {**others, **predictions}, self.embedder)
         found = {name: _mean_of(metric, answers, annotators) for name, metric in self._metrics().items()}
         found["product"] = math.prod(float(np.clip(found[f], 0.0, 1.0)) for f in ("imitation", "distinctness"))
         found["missing"] = sum(p[1] in annotators and p not in answers.given for p in answers.questions)
@@ -85,7 +95,7 @@ class Selector:
         """The position of the checkpoint to keep; the first point is the SFT start.
 
         Among those whose label accuracy is within MARGIN of the start's, the one with the best selection value; ties
-        go to the earlier, and a value that cannot be given is the worst.
+        go to the earlier, and a value that cannot be computed is the worst.
         """
         key = "product" if self.select == PRODUCT else self.select
         least = (points[0]["label_accuracy"] or 0.0) - MARGIN - 1e-9
@@ -96,18 +106,18 @@ class Selector:
 
 
 def check_selecting(task: Task, embedder: Embedder, select: str) -> None:
-    """UsageError where dev cannot give what checkpoints are chosen by, told from people's own dev records."""
+    """UsageError where dev cannot give what checkpoints are chosen by, told from the humans' own dev annotations."""
     if not task.splits.get("dev"):
         raise UsageError(f"{task.name} has no dev items to choose a checkpoint by; use --select {LAST}")
     own = {pair: task.human(pair) for pair in task.questions("dev")}
-    people = tuple(dict.fromkeys(annotator for _, annotator in own))
+    annotators = tuple(dict.fromkeys(annotator for _, annotator in own))
     try:
-        found = Selector(task, embedder, own, select).score(own, people)
+        found = Selector(task, embedder, own, select).score(own, annotators)
     except MetricError as error:
         raise UsageError(f"--select {select}: {error}") from None
     if found["product" if select == PRODUCT else select] is None:
         raise UsageError(
-            f"--select {select} cannot be given on the dev split of {task.name} ({len(own)} questions): choose by "
+            f"--select {select} cannot be computed on the dev split of {task.name} ({len(own)} questions): choose by "
             f"another metric, or --select {LAST}"
         )
 

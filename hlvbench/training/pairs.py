@@ -1,6 +1,6 @@
 """Cross-annotator preference pairs: chosen is the target's record, rejected another person's for the same input.
 
-The rejected answer is valid, only less like the target (the source paper's conservative policy).
+The rejected answer is valid, only less like the target (the conservative policy of arXiv 2605.28802).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..bootstrap import clusters, seeded
 from ..metrics.predictions import Embedder
 from ..text import norm, raw
 from ..types import Annotation, Label, Task
-from .training_config import Policy
+from .training_config import Config
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Preference:
 
 
 def preferences(
-    task: Task, annotator: str, policy: Policy, items: Sequence[str] | None = None, embedder: Embedder | None = None
+    task: Task, annotator: str, config: Config, items: Sequence[str] | None = None, embedder: Embedder | None = None
 ) -> list[Preference]:
     """The pairs of one target annotator, in question order.
 
@@ -38,33 +38,33 @@ def preferences(
     by_item: dict[str, list[Annotation]] = {}
     for record in others:
         by_item.setdefault(record.item, []).append(record)
-    near = _Near(task, others, policy.neighbours, embedder) if policy.source == "nearest" else None
+    near = _Near(task, others, config.neighbours, embedder) if config.rejected == "nearest" else None
     made: dict[str, list[Preference]] = {}
     for record in own:
-        rivals = by_item.get(record.item, []) if near is None else near.records(record, policy)
+        rivals = by_item.get(record.item, []) if near is None else near.records(record, config)
         made.setdefault(record.item, []).extend(
             Preference(record, rival)
             for rival in rivals
-            if agree(task, policy, record.label, rival.label) and _differ(record.explanation, rival.explanation)
+            if agree(task, config, record.label, rival.label) and _differ(record.explanation, rival.explanation)
         )
-    return [pair for item, pairs in made.items() for pair in _capped(pairs, policy, task, annotator, item)]
+    return [pair for item, pairs in made.items() for pair in _capped(pairs, config, task, annotator, item)]
 
 
-def agree(task: Task, policy: Policy, first: Label, second: Label) -> bool:
+def agree(task: Task, config: Config, first: Label, second: Label) -> bool:
     """Whether two labels are close enough for their explanations to be set against each other."""
-    if policy.labels == "all" or first == second:
+    if config.pairs == "all" or first == second:
         return True
-    return policy.labels == "near" and task.kind == "ordinal" and abs(int(first) - int(second)) <= policy.tau
+    return config.pairs == "near" and task.kind == "ordinal" and abs(int(first) - int(second)) <= config.tau
 
 
 def _differ(first: str, second: str) -> bool:
     return bool(norm(second)) and norm(first) != norm(second)
 
 
-def _capped(pairs: list[Preference], policy: Policy, task: Task, annotator: str, item: str) -> list[Preference]:
-    if policy.per_item is None or len(pairs) <= policy.per_item:
+def _capped(pairs: list[Preference], config: Config, task: Task, annotator: str, item: str) -> list[Preference]:
+    if config.per_item is None or len(pairs) <= config.per_item:
         return pairs
-    drawn = seeded("pairs", task.name, policy.seed, annotator, item).permutation(len(pairs))[: policy.per_item]
+    drawn = seeded("pairs", task.name, config.seed, annotator, item).permutation(len(pairs))[: config.per_item]
     return [pairs[i] for i in sorted(drawn)]
 
 
@@ -83,13 +83,13 @@ class _Near:
         # an item that shares a text with the target's is the same item in all but name
         self.cluster = {train[p].id: n for n, group in enumerate(clusters(train)) for p in group}
 
-    def records(self, target: Annotation, policy: Policy) -> list[Annotation]:
+    def records(self, target: Annotation, config: Config) -> list[Annotation]:
         """Per other annotator the agreeing records of the nearest other items; ties in question order."""
         found = []
         for own in self.by_annotator.values():
             candidates = [
                 r for r in own
-                if self.cluster[r.item] != self.cluster[target.item] and agree(self.task, policy, target.label, r.label)
+                if self.cluster[r.item] != self.cluster[target.item] and agree(self.task, config, target.label, r.label)
             ]  # fmt: skip
             candidates.sort(key=lambda r: -float(self.vectors[target.item] @ self.vectors[r.item]))
             found += candidates[: self.neighbours]

@@ -1,17 +1,18 @@
-"""`train`: every adapter that is asked for, on one base in memory, each finished folder complete and never made twice.
+"""`train`: every adapter that is asked for, on one base in memory; a finished folder is complete and not made again.
 
-Several processes (`accelerate launch`, torchrun) share the adapters among them: process r of w trains every w-th.
-An adapter is the unit, so the files do not depend on the number of processes.
+Under `accelerate launch` or torchrun all processes train each adapter together, and the main one writes the files.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,19 @@ from ..embeddings import load_embedder
 from ..errors import RunError, UsageError, all_problems
 from ..io import dump_json, locked, read_json, sha256_file, write_atomic
 from ..metrics.predictions import Embedder
-from ..models.adapters import WEIGHTS, AdapterPlan, local_folder
-from ..processes import ALONE, Share
+from ..models.adapters import CONFIG as ADAPTER_CONFIG
+from ..models.adapters import RECORD, WEIGHTS, AdapterPlan, local_folder
 from ..prompting.prompt import render_answer
 from ..provenance import provenance
 from ..settings import PROMPT_VERSION
 from ..types import Task
-from .checkpoint_choice import Selector, check_selecting, dev_answers, only
-from .methods import Job, encoder_of, lesson_of, train_items, train_job
-from .trainable_model import Bench, Speakers
-from .training_config import LAST, Config, config_differences, read_train_toml, to_toml
-from .training_jobs import Crew, lessons_of, make_crew, say
-from .training_loop import steps_of
+from .checkpoint_choice import Selector, check_selecting, dev_predictions, only
+from .trainable_model import AdaptedModel, TrainableModel
+from .training_config import LAST, Config, config_differences, read_train_toml, save_points, steps_of, to_toml
+from .training_data import Job, train_items, training_data
+from .training_plan import Plan, data_of, make_plan, say
 
-TOML, MANIFEST, IDENTITY, START = "train.toml", "manifest.json", "identity.json", "start"
+TOML, MANIFEST, LOG, START, DEV = "train.toml", "manifest.json", "log.jsonl", ".start", "dev"
 EXAMPLES = 10
 
 
@@ -46,60 +46,96 @@ def train(
     tasks_dir: Path | None = None,
     device: str = "auto",
     micro: int | None = None,
+    report_to: str = "none",
     skip_missing: bool = False,
     quiet: bool = False,
     command: Sequence[str] = (),
-    share: Share = ALONE,
 ) -> Path:
-    """Train the adapters into `out`/<task>/<annotator>/ (shared: `out` itself); returns `out`, resumes by itself.
+    """Train the adapters into `out`/<task>/<annotator>/ (shared: `out` itself), resuming what is unfinished.
 
-    micro: rows per pass through the model (None: by device). share: of several processes with the same arguments each
-    trains its part of the adapters. Errors: UsageError, ModelError, AdapterError for wrong
-    input, before anything is trained; RunError where `out` holds other adapters; TrainError.
+    Args:
+        micro: Rows per pass through the model, at most (None: by device).
+        report_to: Trackers, as transformers' TrainingArguments name them.
+        skip_missing: Leave out annotators that cannot be trained.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UsageError, ModelError, AdapterError, TaskError: Wrong input, before anything is trained.
+        RunError: `out` holds other adapters.
+        TrainError: A loss is not finite.
     """
     config.check()
     if micro is not None and micro < 1:
         raise UsageError(f"--micro-batch {micro}: 1 or more")
-    loaded = load_tasks(config.task, data_dir, tasks_dir)
-    tasks = [cut_history(task.asking(config.annotator), config.history, config.seed) for task in loaded]
-    embedder = load_embedder() if _needs_embedder(config) else None
-    crew = make_crew(tasks, config, out, embedder, skip_missing, quiet)
-    # shared out before the finished ones are left aside, which each process sees at another moment
-    shared = crew.jobs[share.rank :: share.world]
-    mine = [job for job in shared if not _is_done(job, config, _identity(job, crew), quiet)]
-    if not mine:
+    tasks = _tasks(config, data_dir, tasks_dir)
+    needs_embedder = config.method == "capo" and (config.select != LAST or config.rejected == "nearest")
+    embedder = load_embedder() if needs_embedder else None
+    plan = make_plan(tasks, config, out, embedder, skip_missing, quiet)
+    jobs = [job for job in plan.jobs if not _is_done(job, config, _identity(job, plan), quiet)]
+    if not jobs:
         return out
-    for job in mine:
-        if (job.work / IDENTITY).exists():
-            _compare(job.work, config, read_json(job.work / IDENTITY), _identity(job, crew))
-    bench = Bench(config, crew.base, _device(device, share))
-    if crew.starts:
-        bench.load_start(crew.starts)
-    todo = lessons_of(mine, bench, config, embedder, skip_missing, quiet)
-    taught = {job.task.name: job.task for job, _ in todo}.values()
-    selectors = {t.name: _selector(t, bench, config, crew.starts, out, embedder, quiet) for t in taught}
-    for job, lesson in todo:
-        start = crew.starts.folders[job.task.name, job.annotators[0]] if crew.starts else None
+    # transformers' Trainer takes seconds to import
+    from accelerate import PartialState
+
+    from .adapter_trainer import train_adapter, trainer_arguments, with_reference
+
+    trainable = TrainableModel(config, plan.base, device)
+    micro = micro or trainable.micro
+    state = PartialState(cpu=trainable.device == "cpu")
+    quiet = quiet or not state.is_main_process
+    if plan.starts:
+        trainable.load_starts(plan.starts)
+    todo = data_of(jobs, trainable, config, embedder, skip_missing, quiet)
+    trainer_arguments(trainable, todo[0][0], 1, micro, report_to)
+    selectors = {
+        t.name: _selector(t, trainable, config, plan.starts, out, embedder, quiet)
+        for t in {job.task.name: job.task for job, _ in todo}.values()
+    }
+    for job, data in todo:
+        start, selector, began = plan.start_of(job), selectors[job.task.name], time.time()
         job.folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(job.work.with_suffix(".lock"), "another process is training this adapter"):
-            # another command may have made it since
-            if _is_done(job, config, _identity(job, crew), quiet):
-                continue
-            _claim(job, config, _identity(job, crew))
-            say(f"{'/'.join(job.names)}: {config.method}", quiet)
-            began = time.time()
-            facts = train_job(
-                job, bench, config, lesson, start=start, selector=selectors[job.task.name], micro=micro, quiet=quiet,
-            )  # fmt: skip
-            _finish(job, config, bench, facts, command, time.time() - began, share)
-            if config.method == "capo":
-                say(f"{'/'.join(job.names)}: kept step {facts['kept_step']} of {facts['steps']}", quiet)
+        lock = locked(job.work.with_suffix(".lock"), "another process is training this adapter")
+        with lock if state.is_main_process else nullcontext():
+            if state.is_main_process:
+                _claim(job, config, _identity(job, plan))
+            state.wait_for_everyone()
+            say(f"{job.name}: {config.method}", quiet)
+            rows = with_reference(trainable, data.rows, start) if start else data.rows
+            facts = train_adapter(trainable, job, rows, start, micro=micro, report_to=report_to, quiet=quiet)
+            kept, points = _choose(job, trainable, selector, facts["steps"])
+            trainable.drop()
+            if selector:
+                say(f"{job.name}: kept step {kept} of {facts['steps']}", quiet)
+            if state.is_main_process:
+                _publish(job, config, kept, {
+                    "command": list(command),
+                    **provenance(),
+                    "trained_on": _identity(job, plan),
+                    "base": trainable.describe(),
+                    "settings": {k: v for k, v in asdict(config.resolved()).items() if k not in ("model", "start")},
+                    "train_items": len(train_items(job.task, config)),
+                    **data.counts(config.method),
+                    **facts,
+                    "kept_step": kept,
+                    "checkpoints": points,
+                    "processes": state.num_processes,
+                    "wall_seconds": round(time.time() - began, 1),
+                    "peak_memory_bytes": _peak_memory(trainable.device),
+                })  # fmt: skip
+            state.wait_for_everyone()
     return out
 
 
-def _identity(job: Job, crew: Crew) -> dict[str, Any]:
-    """What an adapter was trained on, beside the settings: data, base model, SFT start."""
-    start, base = crew.starts.folders.get((job.task.name, job.annotators[0])) if crew.starts else None, crew.base
+def _tasks(config: Config, data_dir: Path | None, tasks_dir: Path | None) -> list[Task]:
+    loaded = load_tasks(config.task, data_dir, tasks_dir)
+    return [cut_history(task.asking(config.annotator), config.history, config.seed) for task in loaded]
+
+
+def _identity(job: Job, plan: Plan) -> dict[str, Any]:
+    """What an adapter is trained on, beside the settings: data, base model, SFT start."""
+    start, base = plan.start_of(job), plan.base
     weights = start / WEIGHTS if start else None
     return {
         "task": f"{job.task.name}@{job.task.version}",
@@ -112,107 +148,108 @@ def _identity(job: Job, crew: Crew) -> dict[str, Any]:
     }
 
 
-def _needs_embedder(config: Config) -> bool:
-    return config.method == "capo" and (config.select != LAST or config.rejected == "nearest")
-
-
 def _is_done(job: Job, config: Config, identity: Mapping[str, Any], quiet: bool) -> bool:
-    """Whether the adapter is there, made of the same by these settings; another one is an error that says why."""
+    """Whether the adapter is there.
+
+    Raises:
+        RunError: A training, finished or not, is there that was made with other settings or of something else.
+    """
+    for folder in (job.work, job.folder):
+        if (folder / TOML).exists() and (folder / MANIFEST).exists():
+            there = read_json(folder / MANIFEST).get("trained_on", {})
+            differing = config_differences(read_train_toml(folder / TOML), config)
+            differing += [
+                f"{k}: there {there.get(k)}, now {identity.get(k)}"
+                for k in {**there, **identity}
+                if there.get(k) != identity.get(k)
+            ]
+            if differing:
+                what = f"{folder} holds a training with other settings; choose another --out, or remove it:"
+                raise RunError(all_problems(what, differing))
     if not (job.folder / WEIGHTS).exists():
         if job.annotator is not None and job.folder.exists():
             raise RunError(f"{job.folder} exists and holds no adapter; choose another --out, or remove it")
         return False
     if not (job.folder / TOML).exists():
         raise RunError(f"{job.folder} holds an adapter that was not trained here; choose another --out")
-    _compare(job.folder, config, read_json(job.folder / MANIFEST).get("trained_on", {}), identity)
     say(f"{job.folder} is there already", quiet)
     return True
 
 
-def _compare(folder: Path, config: Config, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    differing = config_differences(read_train_toml(folder / TOML), config)
-    differing += [
-        f"{k}: there {there.get(k)}, now {here.get(k)}" for k in {**there, **here} if there.get(k) != here.get(k)
-    ]
-    if differing:
-        raise RunError(all_problems(
-            f"{folder} holds a training with other settings; choose another --out, or remove it:", differing
-        ))  # fmt: skip
-
-
 def _claim(job: Job, config: Config, identity: Mapping[str, Any]) -> None:
-    """Begin a work folder, or make sure that the one there belongs to this training."""
-    path = job.work / IDENTITY
-    if path.exists():
-        _compare(job.work, config, read_json(path), identity)
+    """Begin a work folder; one that is there belongs to this training (`_is_done`) or was never begun."""
+    if (job.work / MANIFEST).exists():
         return
-    if job.work.exists():
-        shutil.rmtree(job.work)
-    job.work.mkdir(parents=True)
+    shutil.rmtree(job.work, ignore_errors=True)
+    job.work.mkdir()
     write_atomic(job.work / TOML, to_toml(config))
-    write_atomic(path, dump_json(identity))
+    write_atomic(job.work / MANIFEST, dump_json({"trained_on": identity}))
 
 
 def _selector(
-    task: Task, bench: Bench, config: Config, starts: AdapterPlan | None, out: Path, embedder: Embedder | None,
-    quiet: bool,
+    task: Task, trainable: TrainableModel, config: Config, starts: AdapterPlan | None, out: Path,
+    embedder: Embedder | None, quiet: bool,
 ) -> Selector | None:  # fmt: skip
-    """What scores checkpoints on dev; the SFT start's dev answers are generated once for all processes."""
+    """What scores checkpoints on dev, with the SFT start's dev answers, which are generated once."""
     if starts is None or config.select == LAST:
         return None
     assert embedder is not None
-    voices = {a: f for (name, a), f in starts.folders.items() if name == task.name}
-    task = task if len(voices) == len(task.annotators) else only(task, voices)
+    adapters = {a: f for (name, a), f in starts.folders.items() if name == task.name}
+    task = task if len(adapters) == len(task.annotators) else only(task, adapters)
     check_selecting(task, embedder, config.select)
-    facts = {"adapters": {a: sha256_file(starts.folders[task.name, a] / WEIGHTS) for a in voices}}
-    folder = (out if config.shared else out / task.name) / f".{START}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / ".lock.start", wait=True):
-        try:
-            start = dev_answers(task, Speakers(bench, voices, facts), folder, tuple(voices), quiet)
-        except RunError as error:
-            why = "holds dev answers of other settings; remove it, or choose another --out"
-            raise RunError(f"{folder} {why}") from error
+    model = AdaptedModel(trainable, adapters, {"adapters": {a: sha256_file(f / WEIGHTS) for a, f in adapters.items()}})
+    folder = (out if config.shared else out / task.name) / START
+    try:
+        start = dev_predictions(task, model, folder, tuple(adapters), quiet)
+    except RunError as error:
+        why = "holds dev answers of other settings; remove it, or choose another --out"
+        raise RunError(f"{folder} {why}") from error
     return Selector(task, embedder, start, config.select)
 
 
-def _finish(
-    job: Job, config: Config, bench: Bench, facts: Mapping[str, Any], command: Sequence[str], seconds: float,
-    share: Share,
-) -> None:  # fmt: skip
-    """The manifest, then the work folder becomes the adapter's: where that exists it is complete."""
-    write_atomic(job.work / MANIFEST, dump_json({
-        "command": list(command),
-        **provenance(),
-        "trained_on": read_json(job.work / IDENTITY),
-        "base": bench.describe(),
-        "settings": {k: v for k, v in asdict(config.resolved()).items() if k not in ("model", "start")},
-        "train_items": len(train_items(job.task, config)),
-        **facts,
-        "process": [share.rank, share.world],
-        "wall_seconds": round(seconds, 1),
-        "peak_memory_bytes": _peak_memory(bench.device),
-    }))  # fmt: skip
+def _choose(
+    job: Job, trainable: TrainableModel, selector: Selector | None, steps: int
+) -> tuple[int, list[dict[str, Any]]]:
+    """The step of the checkpoint to keep, and what each was scored as; the last one where nothing is chosen."""
+    from .adapter_trainer import checkpoint
+
+    if selector is None:
+        return steps, [{"step": steps}]
+    own = {pair: a for pair, a in selector.start.items() if pair[1] in job.annotators}
+    points: list[dict[str, Any]] = [{"step": 0, **selector.score(own, job.annotators)}]
+    for step in save_points(steps, trainable.config):
+        folder = checkpoint(job, step)
+        trainable.restore(folder)
+        model = AdaptedModel(trainable, dict.fromkeys(job.task.annotators), {"step": step})
+        found = dev_predictions(job.task, model, folder / DEV, job.annotators, quiet=True)
+        points.append({"step": step, **selector.score(found, job.annotators)})
+    return int(points[selector.best(points)]["step"]), points
+
+
+def _publish(job: Job, config: Config, kept: int, manifest: Mapping[str, Any]) -> None:
+    """Put the kept checkpoint and its records together, then in their place: where weights are, all is complete."""
+    from .adapter_trainer import checkpoint, log_of
+
+    source, ready = checkpoint(job, kept), job.work / "ready"
+    shutil.rmtree(ready, ignore_errors=True)
+    ready.mkdir()
+    for name in (ADAPTER_CONFIG, WEIGHTS, RECORD):
+        shutil.copyfile(source / name, ready / name)
+    if (source / DEV).exists():
+        shutil.copytree(source / DEV, ready / DEV)
+    log = log_of(checkpoint(job, manifest["steps"]))
+    write_atomic(ready / LOG, "".join(json.dumps(row) + "\n" for row in log))
+    write_atomic(ready / TOML, to_toml(config))
+    write_atomic(ready / MANIFEST, dump_json({**manifest, "tokens": round(sum(row["tokens"] for row in log))}))
     if job.annotator is not None:
-        # first of all: what is killed from here on is a finished adapter with some files too many
-        job.work.rename(job.folder)
-        _clear(job.folder)
-        return
-    _clear(job.work)
-    # a shared adapter's folder is `out` itself; its weights come last, for where they are it is complete
-    job.folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(job.work.iterdir(), key=lambda p: (p.name == WEIGHTS, p.name)):
-        path.rename(job.folder / path.name)
-    job.work.rmdir()
-
-
-def _clear(folder: Path) -> None:
-    """Remove what only an unfinished training needs."""
-    for path in [*folder.glob("checkpoint-*"), *folder.glob("*.safetensors"), folder / IDENTITY]:
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != WEIGHTS:
-            path.unlink()
+        ready.rename(job.folder)
+    else:
+        # the folder of a shared adapter is `out` itself, which may hold other files
+        job.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(job.folder / DEV, ignore_errors=True)
+        for path in sorted(ready.iterdir(), key=lambda p: p.name == WEIGHTS):
+            path.rename(job.folder / path.name)
+    shutil.rmtree(job.work)
 
 
 def _peak_memory(device: str) -> int:
@@ -224,32 +261,24 @@ def _peak_memory(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _device(asked: str, share: Share) -> str:
-    """Each process of a node takes a GPU of its own."""
-    import torch
-
-    several = asked == "auto" and not share.alone and torch.cuda.is_available()
-    return f"cuda:{share.local}" if several else asked
-
-
 def dry_run(
     config: Config, *, data_dir: Path | None = None, tasks_dir: Path | None = None, skip_missing: bool = False
 ) -> dict[str, Any]:
-    """What would be learned from, without training: per adapter the counts, steps and ten examples.
+    """What would be learned from, without training.
 
-    {"task/annotator": {"examples" or "pairs", "rejected_by", "too_long", "tokens", "longest", "steps", "shown"}}; the
-    examples hold the data's own texts.
+    Returns:
+        {"task/annotator": {"examples" or "pairs", "rejected_by", "too_long", "tokens", "longest", "steps", "shown"}};
+        the ten examples in "shown" hold the data's own texts.
     """
     from ..models.decode import Decoder
     from ..models.loading import load_tokenizer
     from ..settings import Settings
 
     config.check()
-    loaded = load_tasks(config.task, data_dir, tasks_dir)
-    tasks = [cut_history(task.asking(config.annotator), config.history, config.seed) for task in loaded]
+    tasks = _tasks(config, data_dir, tasks_dir)
     embedder = load_embedder() if config.rejected == "nearest" else None
     with tempfile.TemporaryDirectory() as scratch:
-        jobs = make_crew(tasks, config, Path(scratch), embedder, skip_missing, quiet=False).jobs
+        jobs = make_plan(tasks, config, Path(scratch), embedder, skip_missing, quiet=False).jobs
     settings = Settings(config.model, config.task, trust_remote_code=config.trust_remote_code)
     folder = local_folder(config.model, "--model", config.revision)
     decoder = Decoder(load_tokenizer(folder, settings), settings)
@@ -257,27 +286,26 @@ def dry_run(
     positions = described.get("text_config", described).get("max_position_embeddings")
     found = {}
     for job in jobs:
-        lesson = lesson_of(job, encoder_of(job, decoder, positions, config), config, embedder)
-        found["/".join(job.names)] = {
-            **lesson.facts(config.method),
-            "too_long": lesson.too_long,
-            "tokens": sum(r.tokens for r in lesson.rows),
-            "longest": max((r.tokens for r in lesson.rows), default=0),
-            "steps": steps_of(len(lesson.rows), config) if lesson.rows else 0,
-            "shown": [_shown(job, one, config.method) for one in lesson.read[:EXAMPLES]],
+        data = training_data(job, decoder, positions, config, embedder)
+        found[job.name] = {
+            **data.counts(config.method),
+            "tokens": sum(r.tokens for r in data.rows),
+            "longest": max((r.tokens for r in data.rows), default=0),
+            "steps": steps_of(len(data.rows), config) if data.rows else 0,
+            "shown": [_shown(job, one, config.method) for one in data.source[:EXAMPLES]],
         }
     return found
 
 
 def _shown(job: Job, one: Any, method: str) -> dict[str, Any]:
-    """A record or a pair to look at."""
+    """An annotation or a pair to look at."""
+
+    def answer(record: Any) -> str:
+        return render_answer(job.task, record.label, record.explanation)
+
     if method == "sft":
-        return {"item": one.item, "answer": _answer(job, one)}
+        return {"item": one.item, "answer": answer(one)}
     return {
-        "item": one.chosen.item, "chosen": _answer(job, one.chosen), "rejected": _answer(job, one.rejected),
+        "item": one.chosen.item, "chosen": answer(one.chosen), "rejected": answer(one.rejected),
         "rejected_by": one.rejected.annotator, "rejected_item": one.rejected.item,
     }  # fmt: skip
-
-
-def _answer(job: Job, record: Any) -> str:
-    return render_answer(job.task, record.label, record.explanation)

@@ -1,6 +1,6 @@
-"""What decides a training: one dataclass for sft and capo, its defaults with their reasons, and its TOML form.
+"""The settings of a training: one dataclass for SFT and CAPO, its defaults with their reasons, and its TOML form.
 
-The defaults are meant for an instruct model of 3 to 4 billion weights and a few hundred records per annotator:
+The defaults are meant for an instruct model of 3 to 4 billion weights and a few hundred annotations per annotator:
 rank 16 on all linear layers (styles need little capacity; lm_head stays out, an adapter on it cannot share its
 base), alpha twice the rank, SFT at 2e-4 for three epochs of batches of 16 (about 55 steps), CAPO at 1e-5 for two
 epochs (preference steps at SFT's rate leave the reference and forget the labels) and without dropout (policy and
@@ -10,21 +10,17 @@ reference must differ by what was learned alone), warm-up over a tenth of the st
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 from ..errors import UsageError, all_problems
 from ..io import read_text
-from ..settings import PROMPTS
 
 METHODS = ("sft", "capo")
-POLICIES = ("near", "equal", "all")
-SOURCES = ("same", "nearest")
 PRODUCT = "imitation*distinctness"
 LAST = "last"
 _BY_METHOD = {
@@ -35,143 +31,144 @@ _BY_METHOD = {
 CONFIGS = Path(__file__).parent / "configs"
 
 
-@dataclass(frozen=True)
-class Policy:
-    """Which preference pairs are made.
+def _option(default: Any, text: str, method: str | None = None, flag: str | None = None, **bounds: float) -> Any:
+    """A field that is an option of the command line.
 
-    labels: "equal", "near" (equal on nominal tasks, at most `tau` apart on ordinal ones) or "all".
-    per_item: at most so many pairs per item and target, drawn by seed; None: all. source: rejected records come
-    from the "same" item, or, for corpora without repeated annotation, from the `neighbours` "nearest" other
-    train items of every other annotator.
+    Args:
+        default: A value, or a factory of one.
+        text: The option's help.
+        method: The only method that takes it (default: both).
+        flag: Its name on the command line, where that is not the field's.
+        bounds: Of the value, as pydantic names them: ge, gt, lt.
     """
-
-    labels: str = "near"
-    tau: int = 1
-    per_item: int | None = None
-    source: str = "same"
-    neighbours: int = 1
-    seed: int = 0
+    about = {"help": text, "method": method, "flag": flag, "bounds": bounds}
+    if callable(default):
+        return field(default_factory=default, metadata=about)
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
 class Config:
-    """A training of one adapter per annotator (or one shared by all) on one base model.
+    """A training of one adapter per annotator, or one shared by all, on one base model.
 
-    Sizes are examples (sft: records; capo: pairs). rate, epochs and dropout None: the method's default. rank, alpha
-    and targets are sft's: capo goes on with the adapters it starts from. See the module's docstring for the defaults'
-    reasons and `hlvbench train --help` for each option.
+    Sizes are examples (SFT: annotations; CAPO: preference pairs). `rate`, `epochs` and `dropout` None stand for the
+    method's default. The help text of each field says what it does.
     """
 
-    method: str
+    method: Literal["sft", "capo"]
     model: str
     task: tuple[str, ...] = ("varierr", "r2")
-    annotator: tuple[str, ...] = ()
-    start: str | None = None
-    base_matches: bool | None = None
-    shared: bool = False
-    leave_out: tuple[str, ...] = ()
-    revision: str | None = None
-    rank: int = 16
-    alpha: int = 32
-    dropout: float | None = None
-    targets: str = "all-linear"
-    rate: float | None = None
-    epochs: float | None = None
-    batch: int = 16
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    train_items: int | None = None
-    history: int | None = None
-    prompt: str | None = None
-    shots: int | None = None
-    pairs: str = "near"
-    tau: int = 1
-    per_item: int | None = None
-    rejected: str = "same"
-    neighbours: int = 1
-    beta: float = 0.1
-    sft_weight: float = 0.0
-    checkpoints: int = 4
-    select: str = PRODUCT
-    max_new_tokens: int = 128
+    annotator: tuple[str, ...] = _option((), "train only this annotator; may be given several times")
+    start: str | None = _option(None, "the SFT adapters to start from, which are the reference, too", "capo", "--from")
+    base_matches: bool | None = field(default=None, metadata={"method": "capo"})
+    shared: bool = _option(False, "one adapter for all annotators, who are named in the prompt")
+    leave_out: tuple[str, ...] = _option(
+        (), "with --shared: learn nothing from this annotator; may be given several times", "sft"
+    )
+    revision: str | None = _option(None, "of the model on the hub")
+    rank: int = _option(16, "of the LoRA adapter", "sft", ge=1)
+    alpha: int = _option(32, "of the LoRA adapter", "sft", ge=1)
+    dropout: float | None = _option(None, "of the adapter (default: sft 0.05, capo 0)", ge=0, lt=1)
+    targets: str = _option("all-linear", "all-linear, or the names of layers with commas between them", "sft")
+    rate: float | None = _option(None, "peak rate (default: sft 2e-4, capo 1e-5)", flag="--lr", gt=0, lt=1)
+    epochs: float | None = _option(None, "default: sft 3, capo 2", gt=0, le=1000)
+    batch: int = _option(16, "examples per optimiser step, over all processes", ge=1)
+    warmup: float = _option(0.1, "share of the steps", ge=0, lt=1)
+    weight_decay: float = _option(0.0, "of AdamW", ge=0, lt=math.inf)
+    clip: float = _option(1.0, "largest norm of the gradient", gt=0, lt=math.inf)
+    train_items: int | None = _option(None, "learn from N train items drawn by seed (default: all)", ge=1)
+    history: int | None = _option(
+        None, "own annotations of at most N train items each, drawn by seed (default: all)", ge=1
+    )
+    prompt: Literal["base", "icl", "vp", "vp-icl"] | None = _option(None, "how questions are asked (base)", "sft")
+    shots: int | None = _option(None, "worked examples of icl, at most", "sft", ge=1)
+    pairs: Literal["near", "equal", "all"] = _option(
+        "near", "labels of a pair: equal (on ordinal tasks at most tau apart), equal, or any", "capo"
+    )
+    tau: int = _option(1, "distance of two scores that --pairs near still pairs", "capo", ge=0)
+    per_item: int | None = _option(None, "at most N pairs per item and annotator, drawn by seed", "capo", ge=1)
+    rejected: Literal["same", "nearest"] = _option("same", "rejected texts of the same or the nearest items", "capo")
+    neighbours: int = _option(1, "nearest items per other annotator", "capo", ge=1)
+    beta: float = _option(0.1, "cost of leaving the reference", "capo", gt=0, lt=100)
+    sft_weight: float = _option(0.0, "weight of the chosen answer's own likelihood", "capo", ge=0, lt=math.inf)
+    checkpoints: int = _option(4, "checkpoints scored on dev, evenly spread", "capo", ge=1)
+    select: str = _option(PRODUCT, "keep the best checkpoint by this metric, or the last", "capo")
+    max_new_tokens: int = _option(128, "of dev answers", ge=1)
     seed: int = 0
-    dtype: str = "auto"
-    gradient_checkpointing: bool = False
-    trust_remote_code: bool = False
-    model_arg: Mapping[str, str] = field(default_factory=dict)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _option("auto", "precision of the base")
+    gradient_checkpointing: bool = _option(False, "less memory, a third more time")
+    trust_remote_code: bool = _option(False, "run code that comes with the model")
+    model_arg: Mapping[str, str] = _option(dict, "to from_pretrained")
+    trainer_arg: Mapping[str, str] = _option(dict, "to transformers' TrainingArguments (fsdp, deepspeed, optim, ...)")
 
     def resolved(self) -> Config:
-        """With the method's defaults in the place of None."""
+        """The settings with the method's defaults in the place of None."""
         found = {key: defaults[self.method] for key, defaults in _BY_METHOD.items() if getattr(self, key) is None}
         return dataclasses.replace(self, **found)  # type: ignore[arg-type]
 
-    def policy(self) -> Policy:
-        return Policy(self.pairs, self.tau, self.per_item, self.rejected, self.neighbours, self.seed)
-
     def check(self) -> None:
-        """All that is wrong with the settings, in one UsageError."""
+        """Check values and combinations.
+
+        Raises:
+            UsageError: All that is wrong with the settings, under the options' names.
+        """
+        from pydantic import Field, ValidationError, create_model
+
+        types, problems = get_type_hints(Config), []
+        checked: dict[str, Any] = {
+            f.name: (types[f.name], Field(**f.metadata.get("bounds", {}))) for f in fields(Config)
+        }
+        try:
+            create_model("Config", **checked).model_validate(dataclasses.asdict(self))
+        except ValidationError as error:
+            problems = [f"{flag(str(e['loc'][0]))} {e['input']}: {e['msg']}" for e in error.errors()]
         capo = self.method == "capo"
-        problems = [f"{flag(name)} {getattr(self, name)}: {why}" for name, wrong, why in (
-            ("rank", self.rank < 1, "1 or more"),
-            ("alpha", self.alpha < 1, "1 or more"),
-            ("dropout", self.dropout is not None and not 0 <= self.dropout < 1, "0 or more and below 1"),
-            ("rate", self.rate is not None and not 0 < self.rate < 1, "above 0 and below 1"),
-            ("epochs", self.epochs is not None and not 0 < self.epochs <= 1000, "above 0"),
-            ("batch", self.batch < 1, "1 or more"),
-            ("warmup", not 0 <= self.warmup < 1, "a share of the steps, below 1"),
-            ("weight_decay", not 0 <= self.weight_decay < math.inf, "0 or more"),
-            ("clip", not 0 < self.clip < math.inf, "above 0"),
-            ("train_items", self.train_items is not None and self.train_items < 1, "1 or more"),
-            ("history", self.history is not None and self.history < 1, "1 or more"),
-            ("prompt", self.prompt not in (None, *PROMPTS), f"one of {', '.join(PROMPTS)}"),
-            ("shots", self.shots is not None and self.shots < 1, "1 or more"),
-            ("targets", "lm_head" in self.targets, "the output layer is not adapted: it is shared with the input's"),
-            ("pairs", self.pairs not in POLICIES, f"one of {', '.join(POLICIES)}"),
-            ("tau", self.tau < 0, "0 or more"),
-            ("per_item", self.per_item is not None and self.per_item < 1, "1 or more"),
-            ("rejected", self.rejected not in SOURCES, f"one of {', '.join(SOURCES)}"),
-            ("neighbours", self.neighbours < 1, "1 or more"),
-            ("beta", not 0 < self.beta < 100, "above 0"),
-            ("sft_weight", not 0 <= self.sft_weight < math.inf, "0 or more"),
-            ("checkpoints", self.checkpoints < 1, "1 or more"),
-            ("max_new_tokens", self.max_new_tokens < 1, "1 or more"),
-            ("task", not self.task or len(set(self.task)) < len(self.task), "each task once"),
+        foreign = [n for n in _only("sft" if capo else "capo") if getattr(self, n) != _DEFAULTS[n]]
+        problems += [f"{flag(name)} is an option of {'sft' if capo else 'capo'}" for name in foreign]
+        problems += [why for why, wrong in (
+            (f"--task {','.join(self.task)}: name each task once", not self.task or len({*self.task}) < len(self.task)),
+            ("capo starts from SFT adapters: --from SFT_DIR", capo and not self.start),
+            (f"--targets {self.targets}: lm_head cannot be adapted, its weights are often the input's, too",
+             "lm_head" in self.targets),
+            ("--shared makes one adapter of one task; name it by --task", self.shared and len(self.task) > 1),
+            ("--leave-out needs --shared; --annotator names whose adapters to train",
+             bool(self.leave_out) and not self.shared),
+            ("--shared trains one adapter for all annotators; leave --annotator out",
+             self.shared and bool(self.annotator)),
         ) if wrong]  # fmt: skip
-        if self.method not in METHODS:
-            problems.append(f"method {self.method}: one of {', '.join(METHODS)}")
-        if capo and not self.start:
-            problems.append("capo starts from SFT adapters: --from SFT_DIR")
-        changed = [n for n in (_SFT_ONLY if capo else _CAPO_ONLY) if getattr(self, n) != _DEFAULTS[n]]
-        problems += [f"{flag(name)} is an option of {'sft' if capo else 'capo'}" for name in changed]
-        if self.shared and len(self.task) > 1:
-            problems.append("--shared makes one adapter of one task; name it by --task")
-        if self.leave_out and not self.shared:
-            problems.append("--leave-out is for one adapter that is --shared; --annotator names whose adapters to make")
-        if self.shared and self.annotator:
-            problems.append("--shared speaks for all annotators; leave --annotator out")
         if problems:
             raise UsageError(all_problems("these training options do not make sense:", problems))
 
 
-_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Config)}
-_FLOATS = {f.name for f in dataclasses.fields(Config) if "float" in str(f.type)}
-_CAPO_ONLY = (
-    "start", "base_matches", "pairs", "tau", "per_item", "rejected", "neighbours", "beta", "sft_weight", "checkpoints",
-    "select",
-)  # fmt: skip
-_SFT_ONLY = ("rank", "alpha", "targets", "prompt", "shots", "leave_out")
-_FLAGS = {"rate": "--lr", "start": "--from"}
+def steps_of(rows: int, config: Config) -> int:
+    """Optimiser steps of a training: epochs × the batches of an epoch, at least 1."""
+    epochs = config.resolved().epochs or 0
+    return max(1, math.ceil(epochs * math.ceil(rows / config.batch) - 1e-9))
+
+
+def save_points(steps: int, config: Config) -> list[int]:
+    """The steps after which a checkpoint is saved: the ends of `checkpoints` parts as equal as can be."""
+    every = math.ceil(steps / config.checkpoints)
+    return [*range(every, steps, every), steps]
+
+
+_DEFAULTS = {f.name: f.default for f in fields(Config)}
 _FREE = ("method", "task", "annotator", "shared")
 
 
+def _only(method: str) -> list[str]:
+    """The fields that only this method has."""
+    return [f.name for f in fields(Config) if f.metadata.get("method") == method]
+
+
 def flag(name: str) -> str:
-    """The command line's name of a field."""
-    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+    """The option of a field, as it is written on the command line."""
+    named = {f.name: f.metadata.get("flag") for f in fields(Config)}
+    return named.get(name) or f"--{name.replace('_', '-')}"
 
 
 def named_config(name: Path) -> Path:
-    """The file of `--config NAME|FILE`; a UsageError that lists the names where there is neither."""
+    """The file that `--config NAME|FILE` means; a UsageError that lists the names where there is neither."""
     if name.is_file():
         return name
     own = CONFIGS / f"{name}.toml"
@@ -183,37 +180,26 @@ def named_config(name: Path) -> Path:
 
 def check_method(path: Path, method: str) -> None:
     """UsageError for a configuration of the other method, whose rate and epochs would be taken for this one's."""
-    other, foreign = ("sft", _SFT_ONLY) if method == "capo" else ("capo", _CAPO_ONLY)
-    given = {key.replace("_", "-") for key in read_train_toml(path)}
-    found = sorted({flag(name)[2:] for name in foreign} & given)
+    other = "sft" if method == "capo" else "capo"
+    found = sorted({flag(name)[2:] for name in _only(other)} & {k.replace("_", "-") for k in read_train_toml(path)})
     if found:
         raise UsageError(f"{path} configures {other} ({', '.join(found)}), not {method}")
 
 
 def to_toml(config: Config) -> str:
     """The resolved settings as `--config` reads them; folders by their last name, so that no path is published."""
-    lines = ["# hlvbench train " + config.method + ": the resolved settings; --model and --from are folder names"]
-    for key, value in dataclasses.asdict(config.resolved()).items():
-        if key in ("model", "start") and value is not None:
-            value = shown_place(str(value))
-        foreign = key in (_CAPO_ONLY if config.method == "sft" else _SFT_ONLY)
-        if value is None or value in ((), {}) or key == "method" or foreign:
-            continue
-        lines.append(f"{flag(key)[2:]} = {_toml(float(value) if key in _FLOATS else value)}")
-    return "\n".join(lines) + "\n"
+    import tomli_w
 
-
-def shown_place(place: str) -> str:
-    """A hub id as it is, a local folder by its last name."""
-    return Path(place).name if Path(place).expanduser().is_dir() else place
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    own = {f.name for f in fields(Config)} - {"method", *_only("capo" if config.method == "sft" else "sft")}
+    values = dataclasses.asdict(config.resolved())
+    kept = {key: value for key, value in values.items() if key in own and value not in (None, (), {})}
+    floats = [f.name for f in fields(Config) if str(f.type).startswith("float")]
+    kept |= {key: float(kept[key]) for key in floats if key in kept}
+    for key in {"model", "start"} & kept.keys():
+        place = Path(kept[key])
+        kept[key] = place.name if place.expanduser().is_dir() else kept[key]
+    head = f"# hlvbench train {config.method}: the resolved settings; --model and --from are folder names\n"
+    return head + tomli_w.dumps({flag(key)[2:]: value for key, value in kept.items()})
 
 
 def read_train_toml(path: Path) -> dict[str, Any]:
@@ -227,6 +213,5 @@ def read_train_toml(path: Path) -> dict[str, Any]:
 def config_differences(there: Mapping[str, Any], config: Config) -> list[str]:
     """What decides an adapter and differs between a recorded training and this one."""
     here = tomllib.loads(to_toml(config))
-    free = {flag(name)[2:] for name in _FREE}
-    keys = sorted({*there, *here} - free)
+    keys = sorted({*there, *here} - {flag(name)[2:] for name in _FREE})
     return [f"--{k}: there {there.get(k)!r}, now {here.get(k)!r}" for k in keys if there.get(k) != here.get(k)]

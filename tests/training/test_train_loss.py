@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hlvbench.errors import UsageError
 from hlvbench.models.logprobs import Example, forward, token_logps
+from hlvbench.training.adapter_trainer import capo_of, longest_first, rows_per_pass
 from hlvbench.training.losses import answer_logps, capo_loss, dpo_loss, sft_loss
-from hlvbench.training.training_batch import Pair, micro_batches
+from hlvbench.training.training_config import Config
+from hlvbench.training.training_data import EncodedPair
 from tests.tiny import tiny_adapter, tiny_model
 
 PAD = 0
@@ -34,9 +38,9 @@ ROWS = [
     Example((9, 9, 21, 22, 23, 24), (25, 2)),
 ]
 PAIRS = [
-    Pair(Example((7, 8, 9), (11, 12, 2)), Example((7, 8, 9), (13, 2))),
-    Pair(Example((20, 21), (22, 23, 24, 25, 2)), Example((20, 21), (26, 27, 28, 2))),
-    Pair(Example((9, 10, 11, 12), (13, 2)), Example((9, 10, 11, 12), (14, 15, 16, 2))),
+    EncodedPair(Example((7, 8, 9), (11, 12, 2)), Example((7, 8, 9), (13, 2))),
+    EncodedPair(Example((20, 21), (22, 23, 24, 25, 2)), Example((20, 21), (26, 27, 28, 2))),
+    EncodedPair(Example((9, 10, 11, 12), (13, 2)), Example((9, 10, 11, 12), (14, 15, 16, 2))),
 ]
 
 
@@ -113,14 +117,14 @@ def test_the_sft_loss_is_the_one_of_transformers(base: Path) -> None:
     assert float(sft_loss(logps, answered) / answered.sum()) == pytest.approx(float(theirs), abs=1e-5)
 
 
-def ours(model: Any, pairs: list[Pair], sft_weight: float) -> torch.Tensor:
+def ours(model: Any, pairs: list[EncodedPair], sft_weight: float) -> torch.Tensor:
     both = [p.chosen for p in pairs] + [p.rejected for p in pairs]
     with torch.no_grad():
         model.set_adapter("ref")
-        reference = answer_logps(*forward(model, both, PAD))
+        chosen, rejected = answer_logps(*forward(model, both, PAD)).chunk(2)
     model.set_adapter("default")
-    logps, mask = forward(model, both, PAD)
-    total, _ = capo_loss(logps, mask, *reference.chunk(2), 0.1, sft_weight)
+    known = [replace(p, chosen_logp=float(chosen[n]), rejected_logp=float(rejected[n])) for n, p in enumerate(pairs)]
+    total, _ = capo_of(model, known, PAD, Config("capo", "m", beta=0.1, sft_weight=sft_weight))
     return total / len(pairs)
 
 
@@ -173,9 +177,15 @@ def test_loss_and_gradients_are_those_of_trl(tmp_path: Path, base: Path, mixed: 
         assert torch.allclose(gradient, expected[name], atol=1e-5), name
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 8))
-def test_micro_batches_hold_every_row_once(lengths: list[int], size: int) -> None:
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30))
+def test_rows_are_sorted_longest_first_and_ties_stay(lengths: list[int]) -> None:
     rows = [Example((1,), (2,) * n) for n in lengths]
-    pieces = micro_batches(rows, size)
-    assert sorted(i for piece in pieces for i in piece) == list(range(len(rows)))
-    assert all(len(piece) <= size for piece in pieces)
+    found = longest_first(range(len(rows)), rows)
+    assert found == sorted(range(len(rows)), key=lambda i: (-lengths[i], i))
+
+
+def test_passes_divide_what_a_process_takes_of_a_batch() -> None:
+    assert [rows_per_pass(16, 1, most) for most in (1, 7, 8, 100)] == [1, 4, 8, 16]
+    assert (rows_per_pass(16, 2, 8), rows_per_pass(16, 4, 8), rows_per_pass(5, 1, 4)) == (8, 4, 1)
+    with pytest.raises(UsageError, match="--batch 16: a multiple of the 3 processes"):
+        rows_per_pass(16, 3, 8)

@@ -11,6 +11,7 @@ from hlvbench.errors import UsageError
 from hlvbench.io import read_generations, read_json
 from hlvbench.prompting.prompt import Prompter
 from hlvbench.training.train_adapters import train
+from hlvbench.training.training_config import read_train_toml
 from tests.trainers import TASK, config
 
 pytestmark = pytest.mark.slow
@@ -34,7 +35,7 @@ def test_a_shared_adapter_answers_for_somebody_it_did_not_learn_from(
     assert main([*words, *asked, "--out", str(tmp_path / "shared")]) == 0
     # two annotators with ten train records each
     assert read_json(tmp_path / "shared" / "manifest.json")["examples"] == 20
-    assert 'leave-out = ["Ann3"]' in (tmp_path / "shared" / "train.toml").read_text()
+    assert read_train_toml(tmp_path / "shared" / "train.toml")["leave-out"] == ["Ann3"]
     run = ["run", "--model", str(base), "--adapter-dir", str(tmp_path / "shared"), "--annotator", "Ann3"]
     assert main([*run, *asked, "--max-new-tokens", "6", "--out", str(tmp_path / "run")]) == 0
     rows = read_generations(tmp_path / "run" / "toy" / "generations.jsonl")
@@ -44,12 +45,12 @@ def test_a_shared_adapter_answers_for_somebody_it_did_not_learn_from(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"leave_out": ("Ann3",)}, "--leave-out is for one adapter that is --shared"),
+        ({"leave_out": ("Ann3",)}, "--leave-out needs --shared"),
         (
             {"leave_out": ("Ann9",), "shared": True},
             r"--leave-out Ann9: no such annotator; there are toy: Ann1, Ann2, Ann3",
         ),
-        ({"prompt": "cot"}, "--prompt cot: one of base, icl, vp, vp-icl"),
+        ({"prompt": "cot"}, "--prompt cot: Input should be 'base', 'icl', 'vp' or 'vp-icl'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, message, base: Path, tasks_dir: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hlvbench.bootstrap import clusters
 from hlvbench.text import norm
 from hlvbench.training.pairs import pair_counts, preferences
-from hlvbench.training.training_config import Policy
+from hlvbench.training.training_config import Config
 from hlvbench.types import Annotation, Item, Task
 from tests.toy import ToyEmbedder, toy_task
 
@@ -32,18 +33,22 @@ NLI = small("nominal", [
 ])  # fmt: skip
 
 
-def found(task: Task, annotator: str, **policy: object) -> list[tuple[str, str, str, str]]:
-    pairs = preferences(task, annotator, Policy(**policy), embedder=ToyEmbedder())  # type: ignore[arg-type]
+def policy(**options: Any) -> Config:
+    return Config("capo", "m", **options)
+
+
+def found(task: Task, annotator: str, **options: Any) -> list[tuple[str, str, str, str]]:
+    pairs = preferences(task, annotator, policy(**options), embedder=ToyEmbedder())
     return [(p.chosen.item, p.chosen.explanation, p.rejected.annotator, p.rejected.explanation) for p in pairs]
 
 
 def test_the_conservative_policy_sets_equal_labels_against_each_other() -> None:
     assert found(NLI, "Ann1") == [("i", "mine", "Ann2", "theirs"), ("j", "second", "Ann3", "third")]
-    assert found(NLI, "Ann1", labels="equal") == found(NLI, "Ann1")
+    assert found(NLI, "Ann1", pairs="equal") == found(NLI, "Ann1")
 
 
 def test_all_labels_make_a_pair_with_every_record_of_the_item() -> None:
-    assert found(NLI, "Ann1", labels="all") == [
+    assert found(NLI, "Ann1", pairs="all") == [
         ("i", "mine", "Ann2", "theirs"), ("i", "mine", "Ann3", "other label"),
         ("j", "first", "Ann3", "third"), ("j", "second", "Ann3", "third"),
     ]  # fmt: skip
@@ -54,7 +59,7 @@ def test_scores_may_be_tau_apart() -> None:
     task = small("ordinal", [("i", "Ann1", 3, "a"), ("i", "Ann2", 4, "b"), ("i", "Ann3", 1, "c")])
     assert [row[2] for row in found(task, "Ann1")] == ["Ann2"]
     assert [row[2] for row in found(task, "Ann1", tau=2)] == ["Ann2", "Ann3"]
-    assert found(task, "Ann1", tau=0) == found(task, "Ann1", labels="equal") == []
+    assert found(task, "Ann1", tau=0) == found(task, "Ann1", pairs="equal") == []
 
 
 def test_an_equal_or_empty_text_is_no_preference() -> None:
@@ -66,16 +71,16 @@ def test_an_equal_or_empty_text_is_no_preference() -> None:
 
 def test_a_cap_draws_by_seed_and_keeps_the_order() -> None:
     task = toy_task(annotators=6, items=(20, 1, 1))
-    every, capped = found(task, "Ann1", labels="all"), found(task, "Ann1", labels="all", per_item=2)
+    every, capped = found(task, "Ann1", pairs="all"), found(task, "Ann1", pairs="all", per_item=2)
     by_item = {i: [row for row in capped if row[0] == i] for i in task.splits["train"]}
     assert {len(rows) for rows in by_item.values()} == {2}
     assert [row for row in every if row in capped] == capped
-    assert found(task, "Ann1", labels="all", per_item=2, seed=1) != capped
-    assert found(task, "Ann1", labels="all", per_item=2) == capped
+    assert found(task, "Ann1", pairs="all", per_item=2, seed=1) != capped
+    assert found(task, "Ann1", pairs="all", per_item=2) == capped
 
 
 def test_only_the_items_asked_for_are_used() -> None:
-    pairs = preferences(NLI, "Ann1", Policy(labels="all"), items=("j",))
+    pairs = preferences(NLI, "Ann1", policy(pairs="all"), items=("j",))
     assert {p.chosen.item for p in pairs} == {p.rejected.item for p in pairs} == {"j"}
 
 
@@ -88,22 +93,22 @@ def test_nearest_items_by_hand() -> None:
         ("near", "Ann3", "entailment", "wrong label"), ("far", "Ann3", "neutral", "far third"),
         ("twin", "Ann2", "neutral", "twin text"),
     ], {"i": "dog runs red", "near": "dog runs blue", "far": "tree sings old", "twin": "dog runs red"})  # fmt: skip
-    assert found(task, "Ann1", source="nearest") == [
+    assert found(task, "Ann1", rejected="nearest") == [
         ("i", "mine", "Ann2", "near text"),
         ("i", "mine", "Ann3", "far third"),
     ]
-    assert len(found(task, "Ann1", source="nearest", neighbours=2)) == 3
+    assert len(found(task, "Ann1", rejected="nearest", neighbours=2)) == 3
     # with the label free, Ann3's nearest is the one about the near item
-    assert ("i", "mine", "Ann3", "wrong label") in found(task, "Ann1", source="nearest", labels="all")
+    assert ("i", "mine", "Ann3", "wrong label") in found(task, "Ann1", rejected="nearest", pairs="all")
 
 
 def test_nearest_needs_an_embedder() -> None:
     with pytest.raises(ValueError, match="embedder"):
-        preferences(NLI, "Ann1", Policy(source="nearest"))
+        preferences(NLI, "Ann1", policy(rejected="nearest"))
 
 
 def test_pair_counts_say_who_wrote_the_rejected_texts() -> None:
-    assert pair_counts(preferences(NLI, "Ann1", Policy(labels="all"))) == {"Ann2": 1, "Ann3": 3}
+    assert pair_counts(preferences(NLI, "Ann1", policy(pairs="all"))) == {"Ann2": 1, "Ann3": 3}
 
 
 @given(
@@ -114,11 +119,11 @@ def test_every_pair_keeps_the_promise_of_its_policy(
     kind: str, seed: int, labels: str, tau: int, source: str, per_item: int | None
 ) -> None:
     task = toy_task(kind, items=(8, 2, 2), seed=seed, absent=0.2, doubles=0.2)
-    policy = Policy(labels, tau, per_item, source, 1, seed)
+    settings = policy(pairs=labels, tau=tau, per_item=per_item, rejected=source, seed=seed)
     train = [task.items[i] for i in task.splits["train"]]
     cluster = {train[p].id: n for n, group in enumerate(clusters(train)) for p in group}
     for annotator in task.annotators:
-        pairs = preferences(task, annotator, policy, embedder=ToyEmbedder())
+        pairs = preferences(task, annotator, settings, embedder=ToyEmbedder())
         for pair in pairs:
             assert pair.chosen.annotator == annotator != pair.rejected.annotator
             assert pair.chosen in task.records_of("train", annotator)
