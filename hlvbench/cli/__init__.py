@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .. import __version__
-from ..errors import HlvbenchError
+from ..errors import HlvbenchError, UsageError
 
 SUBCOMMANDS = {
     "tasks": ("run_commands", "list tasks, versions, splits, annotators, and whether their data are at hand"),
@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    if strange := [word for word in argv if any("\ud800" <= c <= "\udfff" for c in word)]:
+        raise UsageError(f"{strange[0]!r}: not valid UTF-8; rename the file or folder")
     name = next((word for word in argv if word in SUBCOMMANDS), "")
     parser = build_parser([name])
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
