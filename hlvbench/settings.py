@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from .errors import UsageError, all_problems, validation_problems
+from .errors import UsageError, all_problems
 from .io import sha256_text
 
 Prompt = Literal["base", "icl", "vp", "vp-icl"]
@@ -162,7 +162,10 @@ def invalid_options(settings: Any) -> list[str]:
     try:
         TypeAdapter(type(settings)).validate_python(asdict(settings))
     except ValidationError as error:
-        return validation_problems(error, option=True)
+        return [
+            f"--{str(e['loc'][0]).replace('_', '-')} {e['input']}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
     return []
 
 

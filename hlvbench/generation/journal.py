@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..io import dump_line, sha256_text, strict_json, write_atomic
+from ..io import dump_line, naming, sha256_text, strict_json, write_atomic
 
 STEM = "generations"
 
@@ -68,9 +68,10 @@ class Partial:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
+            with naming(self.path):
+                while view:
+                    view = view[os.write(handle, view) :]
+                os.fsync(handle)
         finally:
             os.close(handle)
         if new:

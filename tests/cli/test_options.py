@@ -151,3 +151,33 @@ def test_no_resume_starts_a_local_run_again(tmp_path: Path) -> None:
     assert main(words) == 0
     assert main([*words, "--no-resume"]) == 0
     assert json.loads((tmp_path / "demo" / "scores.json").read_text())["missing"] == 0
+
+
+def test_a_full_disk_is_one_message_with_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    words = [
+        "run",
+        "--task",
+        "demo",
+        "--limit",
+        "2",
+        "--model",
+        "reference:majority",
+        "--out",
+        str(tmp_path / "r"),
+        "-q",
+    ]
+    assert main(words) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"hlvbench: {tmp_path / 'r'}/")
+    assert message.endswith(": No space left on device\n")
+
+
+def test_an_argument_that_is_no_utf_8_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--model", "reference:majority", "--out", "x\udcff"]) == 2
+    assert "'x\\udcff': not valid UTF-8" in capsys.readouterr().err
