@@ -80,7 +80,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         if name == "train":
             from ..training.training_config import named_config as find
         apply_config(subparsers(parser)[name], find(path) if name == "train" else path)
-    return parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        subparsers(parser)[name].error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
 
 
 def build_parser(complete: Sequence[str] = tuple(SUBCOMMANDS)) -> argparse.ArgumentParser:
