@@ -24,6 +24,6 @@ if __name__ == "__main__":
     task, out = sys.argv[1:] if len(sys.argv) == 3 else ("demo", "my-run")
     register_method("nearest-by-words", nearest_by_words)
     folder = run(Settings("nearest-by-words:", task=(task,)), out=Path(out))
-    for row in read_scores(folder)[0]["scores"]:
-        if row["metric"] in ("label_kappa", "hlv_index") and row["annotator"] is None:
-            print(row["metric"], row["value"], row["signature"])
+    report = read_scores(folder)[0]
+    for score in [*report.find("label_kappa"), *report.find("hlv_index")]:
+        print(score.metric, score, score.signature)

@@ -14,7 +14,6 @@ import math
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,40 +27,19 @@ from .generation.method import register_method
 from .generation.open_model import register_model
 from .generation.run import read_scores, run, score
 from .io import dump_json, dump_line, write_atomic
-from .metrics import bind, metric, parse_metric
+from .metrics import bind, metric
 from .models import Completion, Model, Query
 from .prompting.prompt import Prompter, render_answer
+from .results.score_report import Score, ScoreReport
 from .results.scorecard import score_task
 from .settings import Settings
-from .types import Annotation, Generation, Item, Label, Pair, Score, Task
+from .types import Annotation, Generation, Item, Label, Pair, Task
 
 __all__ = [
-    "Annotation", "Completion", "Generation", "Item", "Model", "Pair", "Prompter", "Query", "Score", "Scores",
+    "Annotation", "Completion", "Generation", "Item", "Model", "Pair", "Prompter", "Query", "Score", "ScoreReport",
     "Settings", "Task", "bind", "from_dataset", "load_task", "metric", "read_scores", "register_method",
     "register_model", "render_answer", "run", "score", "score_texts", "to_dataset",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The scores of one set of answers: `scores["label_kappa"]`, `scores["imitation_score(view=norm)@10"]`.
-
-    document: what scores.json of a run would hold.
-    """
-
-    document: Mapping[str, Any]
-
-    def __getitem__(self, name: str) -> Score:
-        """The score over all annotators of a metric, named as in a signature; what is not named has its default."""
-        return self.of(name)
-
-    def of(self, name: str, annotator: str | None = None) -> Score:
-        """The score of one annotator, or over all of them; a KeyError where the scorecard has no such row."""
-        wanted = str(parse_metric(name))
-        for row in self.document["scores"]:
-            if row["annotator"] == annotator and row["signature"].partition("|")[0] == wanted:
-                return Score(**row)
-        raise KeyError(f"{name} (bound: {wanted}), annotator {annotator}: not in this scorecard")
 
 
 def score_texts(
@@ -73,7 +51,7 @@ def score_texts(
     system: str = "",
     seed: int = 0,
     replicates: int = REPLICATES,
-) -> Scores:
+) -> ScoreReport:
     """Parse and score raw texts: one per question in question order, or a mapping from (item, annotator).
 
     A question that a mapping lacks counts as missing. A list of another length is a UsageError.
@@ -91,7 +69,7 @@ def score_texts(
     scored = score_task(
         task, rows, load_embedder(), system=system, split=split, limit=limit, seed=seed, replicates=replicates
     )
-    return Scores(scored.document)
+    return scored.report
 
 
 def to_dataset(task: Task, split: str | None = None) -> Any:

@@ -56,21 +56,23 @@ def all_problems(heading: str, problems: Iterable[str], most: int = 50) -> str:
     return "\n".join(lines)
 
 
-def validation_problems(error: ValidationError, *, option: bool = False) -> list[str]:
-    """Every problem that pydantic found in a document: "place: value: what is wrong".
+def validation_problems(error: ValidationError) -> list[str]:
+    """One line per problem that pydantic found: the place in the document, what is wrong, what was got."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key:.60}" for key in problem["loc"]).lstrip(".")
+        said = problem["msg"].removeprefix("Value error, ")
+        known = {"extra_forbidden": "is not a key here", "missing": "is missing"}.get(problem["type"])
+        got = "" if known or problem["type"] == "value_error" else f", got {problem['input']!r:.60}"
+        lines.append(f"{place}: {known or said}{got}" if place else f"{said}{got}")
+    return lines
 
-    Args:
-        option: the fields are command-line options: "--place value: what is wrong".
-    """
-    problems = []
-    for found in error.errors(include_url=False, include_context=False):
-        place, value = ".".join(map(str, found["loc"])), found["input"]
-        message = found["msg"].removeprefix("Value error, ")
-        if option:
-            shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-            problems.append(f"--{place.replace('_', '-')} {shown}: {message}")
-        else:
-            problems.append(
-                f"{place}: {message}" if found["type"] == "missing" else f"{place}: {value!r:.60}: {message}"
-            )
-    return problems
+
+def option_problems(error: ValidationError) -> list[str]:
+    """The same for settings whose fields are command-line options: "--option value: what is wrong"."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        option, value = "-".join(map(str, problem["loc"])).replace("_", "-"), problem["input"]
+        shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+        lines.append(f"--{option} {shown}: {problem['msg'].removeprefix('Value error, ')}")
+    return lines

@@ -1,9 +1,10 @@
-"""The two views of every text (docs/metrics.md section 2)."""
+"""The two views of every text (docs/metrics.md section 2), and text from outside made fit to show."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 VIEWS = ("raw", "norm")
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH", "THAI", "LAO", "KHMER", "MYANMAR")
@@ -64,3 +65,43 @@ def in_view(text: str, view: str) -> str:
         KeyError: For another view.
     """
     return {"raw": raw, "norm": norm}[view](text)
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_ABSOLUTE = re.compile(
+    r"""(?<![\w:/.~-])/(?:[^\s/"'<>]+/)+[^\s/"'<>]*"""  # two parts or more: "and /or" is no path
+    r"""|(?<![\w:/.~-])/(?:tmp|home|root|work|data|mnt|srv|opt|var|Users)\b"""
+    r"""|(?<![\w/])~[\w-]*/|(?<!\w)[A-Za-z]:[\\/]|\\\\\w|\bfile:/|(?<![\w.])\.\.(?:/|\\|$)"""
+)
+
+
+def legible(value: object) -> str:
+    """Text as UTF-8 can hold it: control characters and those that turn its direction become U+FFFD."""
+    return _CONTROL.sub("\ufffd", str(value).encode("utf-8", "replace").decode())
+
+
+def hidden(text: str) -> str:
+    """The name of the first character that a reader would not see, or that turns the text around; else empty."""
+    for char in text:
+        # the joiners that Persian and Indic words need are no secret
+        if char not in "\n" + _JOINERS and unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+            return f"U+{ord(char):04X} {unicodedata.name(char, '').lower()}".strip()
+    return ""
+
+
+def local_path(text: str) -> str:
+    """The first piece of `text` that is a path of some machine, or leaves its folder; else empty."""
+    match = _ABSOLUTE.search(text)
+    return match[0] if match else ""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for people, "–" for None; never -0."""
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> str:
+    """Rows of cells as lines of columns."""
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join((indent + line).rstrip() for line in lines)

@@ -73,35 +73,6 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Score:
-    """One number with all that is needed to read it.
-
-    Attributes:
-        metric: Name and group size, such as "imitation_score@10".
-        signature: The bound metric and the conditions of the number (docs/metrics.md section 11).
-        annotator: None for the value over all annotators.
-        value: None where the metric cannot be computed; `note` says why.
-        low: Lower end of the 95 % interval.
-        high: Upper end of the 95 % interval.
-        floor: Baseline: the value of the blind reference, or chance.
-        ceiling: The humans' value.
-        n: Number of questions the value rests on.
-        note: What a reader must know, or "".
-    """
-
-    metric: str
-    signature: str
-    annotator: str | None
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    floor: float | None = None
-    ceiling: float | None = None
-    n: int = 0
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Task:
     """A dataset with its splits, ready for prompting and scoring.
 

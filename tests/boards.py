@@ -43,7 +43,7 @@ def answers(model):
 
 @cache
 def scored(model):
-    return score_task(toy_task(), answers(model), NamedEmbedder(), system=model, per_answer=False).document
+    return score_task(toy_task(), answers(model), NamedEmbedder(), system=model, per_answer=False).report.to_dict()
 
 
 def sha(text):

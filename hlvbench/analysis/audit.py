@@ -104,14 +104,13 @@ def _of_task(
 
 def _row(task: Task, attacker: Attacker, system: System, seed: int, replicates: int, split: str) -> dict[str, Any]:
     metrics = audit_metrics(task, attacker.embedder.name)
-    document = score_task(
+    report = score_task(
         task, generations(system, attacker), attacker.embedder, system=system.name, split=split, seed=seed,
         replicates=replicates, metrics=list(metrics.values()), per_answer=False,
-    ).document  # fmt: skip
-    overall = {s["signature"].split("|", 1)[0]: s for s in document["scores"] if s["annotator"] is None}
-    kept = ("value", "low", "high", "floor", "note", "signature")
-    scores = {key: {k: overall[str(metric)][k] for k in kept} for key, metric in metrics.items()}
-    row = {"name": system.name, "kind": system.kind, "labels": system.labels, "missing": document["missing"]}
+    ).report  # fmt: skip
+    kept = {"value", "low", "high", "floor", "note", "signature"}
+    scores = {key: report.of(str(metric)).model_dump(include=kept) for key, metric in metrics.items()}
+    row = {"name": system.name, "kind": system.kind, "labels": system.labels, "missing": report.missing}
     broken = _broken(system.kind, scores, task.index_without)
     return {**row, "scores": scores, "rule": KINDS[system.kind], "broken": broken}
 

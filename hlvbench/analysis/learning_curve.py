@@ -10,7 +10,7 @@ from ..errors import RunError
 from ..generation.run import SETTINGS, read_scores
 from ..io import dump_json, read_json, write_atomic
 from ..metrics.index import FACTORS
-from ..results.rows import INDEX, by_metric
+from ..results.score_report import INDEX
 from .plots import curve_png
 
 Curve = dict[str, Any]
@@ -31,14 +31,14 @@ def curve(runs: Sequence[Path]) -> Curve:
     """
     tasks: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for folder in runs:
-        documents = read_scores(folder)
         settings = read_json(folder / SETTINGS)
         method = _method(settings)
-        for document in documents:
-            found = by_metric(document["scores"])
-            scores = {name: {k: found[name][k] for k in ("value", "low", "high", "note")} for name in found}
+        for report in read_scores(folder):
+            found = {INDEX: report.index(), **report.factors()}
+            kept = {"value", "low", "high", "note"}
+            scores = {name: score.model_dump(include=kept) for name, score in found.items() if score is not None}
             point = {"history": settings.get("history"), "run": str(folder), "scores": scores}
-            points = tasks.setdefault(document["task"], {}).setdefault(method, [])
+            points = tasks.setdefault(report.task, {}).setdefault(method, [])
             if twin := next((p for p in points if p["history"] == point["history"]), None):
                 raise RunError(f"{twin['run']} and {folder} are both {method} with a history of {_shown(point)}")
             points.append(point)

@@ -7,25 +7,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..generation.run import read_scores, run
 from ..models.smollm2 import NAME, fetch_embedded
+from ..results.markdown import COLUMNS, side_by_side_cells
+from ..results.score_report import ScoreReport
 from ..settings import Settings
+from ..text import aligned
 
 TASK, ITEMS = "demo", 40
 ADAPTERS = Path(__file__).parents[1] / "demo_adapters"
-COLUMNS = {
-    "label accuracy": "label_accuracy(multi=any)",
-    "label kappa": "label_kappa",
-    "grounding": "grounding_skill(view=norm",
-    "NIS@10": "imitation_score(view=norm,reduce=self",
-    "own gain": "own_gain(view=norm",
-    "hlv_index": "hlv_index",
-}
-"""Column of the closing table -> how the metric's signature starts."""
 
 
 def run_demo(out: Path, limit: int = ITEMS, quiet: bool = False) -> str:
@@ -69,18 +62,6 @@ def _words(settings: Settings, folder: Path) -> list[str]:
     return words
 
 
-def closing_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """System -> scores.json document, as a plain-text table of `COLUMNS`."""
-    width = max(map(len, ["system", *found])) + 2
-    lines = ["".join(["system".ljust(width), *(f"{name:>16}" for name in COLUMNS)])]
-    for system, document in found.items():
-        overall = [s for s in document["scores"] if s["annotator"] is None]
-        cells = [_value(overall, column, start) for column, start in COLUMNS.items()]
-        lines.append("".join([system.ljust(width), *(f"{cell:>16}" for cell in cells)]))
-    return "\n".join(lines)
-
-
-def _value(scores: Sequence[Mapping[str, Any]], column: str, start: str) -> str:
-    size = f"@{column.partition('@')[2]}" if "@" in column else ""
-    rows = [s for s in scores if s["signature"].startswith(start) and s["metric"].endswith(size)]
-    return f"{rows[0]['value']:.3f}" if rows and rows[0]["value"] is not None else "–"
+def closing_table(found: Mapping[str, ScoreReport]) -> str:
+    """System -> its scores, as a plain-text table."""
+    return aligned([["system", *COLUMNS], *([system, *side_by_side_cells(report)] for system, report in found.items())])

@@ -80,7 +80,7 @@ def _judges(arguments: argparse.Namespace) -> list[JudgeSettings]:
 
 
 def _estimated(rows: Sequence[Mapping[str, Any]]) -> str:
-    from ..results.markdown import aligned
+    from ..text import aligned
 
     table = [("judge", "task", "answers", "questions", "prompt tokens", "new tokens at most", "USD")]
     table += [

@@ -200,8 +200,9 @@ def _show(folder: Path, arguments: argparse.Namespace) -> None:
     from ..generation.run import read_scores
     from ..results import summary
 
-    documents = read_scores(folder)
-    print(json.dumps(documents, ensure_ascii=False) if arguments.json else summary(documents))
+    reports = read_scores(folder)
+    found = [report.to_dict() for report in reports]
+    print(json.dumps(found, ensure_ascii=False) if arguments.json else summary(reports))
     if not arguments.json:
         print(f"\nreport: {folder / 'report.html'}")
 

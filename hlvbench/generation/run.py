@@ -24,6 +24,7 @@ from ..prompting.prompt import Prompter
 from ..prompting.value_profile import counted_profile, profile_request
 from ..provenance import provenance
 from ..results import write_report
+from ..results.score_report import ScoreReport
 from ..results.scorecard import Scored, score_task
 from ..settings import Service, Settings, asked_by
 from ..types import Task
@@ -272,7 +273,7 @@ def score(
             raise UsageError(f"{place}: a bare generations file needs the name of its one task: --task NAME")
         target, system, asked_so, files = out or place.parent, place.stem, {}, {task: place}
     embedder = load_embedder()
-    documents = []
+    reports = []
     named = recorded.get("annotator") if place.is_dir() else None
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):
@@ -289,15 +290,15 @@ def score(
             asked=asked_so,
         )  # fmt: skip
         _write_scores(target / name, scored)
-        documents.append(scored.document)
+        reports.append(scored.report)
     # of a run the report shows every task, one that was not scored this time, too
-    write_report(target, read_scores(target) if target == place else documents)
+    write_report(target, read_scores(target) if target == place else reports)
     return target
 
 
 def _write_scores(folder: Path, scored: Scored) -> None:
     write_atomic(folder / "answers.jsonl", "".join(map(dump_line, scored.answers)))
-    write_atomic(folder / "scores.json", dump_json(scored.document))
+    scored.report.write(folder / "scores.json")
 
 
 def run(
@@ -342,14 +343,18 @@ def _scored(folder: Path) -> bool:
     return all(s.exists() and s.stat().st_mtime_ns > g.stat().st_mtime_ns for s, g in pairs)
 
 
-def read_scores(folder: Path) -> list[dict[str, Any]]:
-    """The scores.json documents of a run, in the order of its tasks."""
+def read_scores(folder: Path) -> list[ScoreReport]:
+    """The scores of a run, in the order of its tasks.
+
+    Raises:
+        RunError: The folder holds no scores.
+    """
     names = [path.parent.name for path in sorted(folder.glob("*/scores.json"))]
     if (folder / SETTINGS).exists():
         names = [name for name in read_json(folder / SETTINGS)["task"] if name in names]
     if not names:
         raise RunError(f"{folder}: no scored run here; score it first: hlvbench score {folder}")
-    return [read_json(folder / name / "scores.json") for name in names]
+    return [ScoreReport.read(folder / name / "scores.json") for name in names]
 
 
 def write_manifest(

@@ -19,22 +19,10 @@ from ..io import dump_json, read_json, sha256_text, write_atomic
 from ..judging.judge_run import JudgedTask, judged_tasks
 from ..judging.questions import LONGEST, SHOTS, Question, attribution_questions
 from ..results.compare import Run, distinct_names
-from .rating_sheet import Material, Sheet, make_sheet, sheet_csv, sheet_page
+from .rating_sheet import Material, make_sheet, sheet_csv, sheet_page
 from .study_design import Cell, Sample, choose, sheet_units
-from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, ScreenKey, SheetKey, StudyKey, SystemKey
-from .study_questions import NOT_PUBLIC, PARTS, instructions
-
-README = """# Human study {study}
-
-**Not to be published.** {warning}
-
-- `{for_raters}/`: give each rater one sheet, either the page (`{sheet}.html`, opens in any browser, offline) or
-  the table (`{sheet}.csv` with `instructions.txt`). One sheet per rater, {count} in all.
-- `{key}`: which system wrote what. No rater may see it.
-- `{ratings}/`: put what comes back here (`.json` from the page, `.csv` from the table), then
-
-      hlvbench human-study score THIS_FOLDER
-"""
+from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, StudyKey, SystemKey, read_key
+from .study_questions import PARTS, instructions, readme
 
 
 def export_study(
@@ -96,24 +84,20 @@ def export_study(
         ],
         samples=list(material.samples),
         alike=sorted(alike),
-        sheets={sheet.id: _sheet_key(sheet, material) for sheet in sheets},
+        sheets={sheet.id: sheet.key for sheet in sheets},
     )
     _claim(out, study)
     # the key first, so that the same command completes an interrupted export
     write_atomic(out / KEY, dump_json(key.model_dump(mode="json")))
     (out / RATINGS).mkdir(exist_ok=True)
-    readme = README.format(
-        study=study, warning=NOT_PUBLIC, for_raters=FOR_RATERS, sheet=sheets[0].id, count=raters, key=KEY,
-        ratings=RATINGS,
-    )  # fmt: skip
-    write_atomic(out / "README.md", readme)
+    write_atomic(out / "README.md", readme(study, sheets[0].id, raters))
     write_atomic(out / FOR_RATERS / "instructions.txt", instructions())
     for sheet in sheets:
         write_atomic(out / FOR_RATERS / f"{sheet.id}.html", sheet_page(sheet))
         write_atomic(out / FOR_RATERS / f"{sheet.id}.csv", sheet_csv(sheet))
     if cut := sum(len(text) >= LONGEST for _, text in answers.values()):
         notes.append(f"{cut} answers are longer than {LONGEST} characters and shown up to there")
-    screens = Counter(unit.part for unit in sheets[0].units)
+    screens = Counter(screen["part"] for screen in sheets[0].screens)
     return {
         "out": str(out),
         "study": study,
@@ -149,7 +133,7 @@ def refuse_tracked(out: Path) -> None:
     remedy = f"choose an --out outside of {tree}, or add it to {tree / '.gitignore'}"
     why = f"--out {out}: lies in the git work tree {tree}; the sheets hold dataset texts, which must not be published"
     if shutil.which("git") is None:
-        raise UsageError(f"{why}, and without git it cannot be told whether they are ignored; {remedy}")
+        raise UsageError(f"{why}, and without git nobody can check whether they are ignored; {remedy}")
     ignored = subprocess.run(["git", "check-ignore", "-q", "--", str(path / KEY)], cwd=parent, capture_output=True)
     if ignored.returncode != 0:
         raise UsageError(f"{why}; {remedy}")
@@ -163,11 +147,12 @@ def _read_runs(
     runs: dict[Path, dict[str, JudgedTask]] = {}
     for folder in folders:
         try:
-            runs[folder] = {one.task.name: one for one in judged_tasks(folder, data_dir, tasks_dir, names)}
+            tasks = judged_tasks(folder, data_dir, tasks_dir, names=names, partial=True)
+            runs[folder] = {one.task.name: one for one in tasks}
         except HlvbenchError as error:
             problems.append(str(error))
-    tasks = dict.fromkeys(task for own in runs.values() for task in own)
-    shared = [task for task in tasks if all(task in own for own in runs.values())]
+    every = dict.fromkeys(task for own in runs.values() for task in own)
+    shared = [task for task in every if all(task in own for own in runs.values())]
     if runs and not shared:
         problems.append("they have no task in common")
     splits = {folder: one.split for folder, own in runs.items() for one in own.values()}
@@ -175,11 +160,11 @@ def _read_runs(
         problems += [f"{folder}: answers the split {split}" for folder, split in splits.items()]
     if problems:
         raise RunError(all_problems("these runs cannot be studied:", problems))
-    left = [task for task in tasks if task not in shared]
+    left = [task for task in every if task not in shared]
     notes = [f"left out, as not every run has it: {', '.join(left)}"] if left else []
-    systems = distinct_names([Run(folder, _title(folder)) for folder in folders])
-    found = {name: {task: own[task] for task in shared} for name, own in zip(systems, runs.values(), strict=True)}
-    return found, splits[folders[0]], notes
+    titles = distinct_names([Run(folder, _title(folder)) for folder in folders])
+    systems = {title: {task: own[task] for task in shared} for title, own in zip(titles, runs.values(), strict=True)}
+    return systems, splits[folders[0]], notes
 
 
 def _title(folder: Path) -> str:
@@ -200,8 +185,8 @@ def _material(
     questions: dict[tuple[str, str, str, str], Question] = {}
     for system, own in systems.items():
         for name, one in own.items():
-            asked = attribution_questions(one.task, split, one.answers[0], shots=shots, seed=seed).questions
-            questions |= {(system, name, *question.pair): question for question in asked}
+            own_questions = attribution_questions(one.task, split, one.answers[0], shots=shots, seed=seed).questions
+            questions |= {(system, name, *question.pair): question for question in own_questions}
     eligible: dict[Cell, list[Sample]] = {}
     before = 0
     for name, task in tasks.items():
@@ -217,23 +202,9 @@ def _material(
     return Material(tasks, samples, shown)
 
 
-def _sheet_key(sheet: Sheet, material: Material) -> SheetKey:
-    screens = {}
-    for unit, screen in zip(sheet.units, sheet.screens, strict=True):
-        key = ScreenKey(
-            part=unit.part, sample=unit.sample, systems=unit.systems, sha256=screen["sha256"],
-            repeats=None if unit.repeats is None else str(unit.repeats + 1),
-        )  # fmt: skip
-        if unit.part == "attribution":
-            question = material.questions[unit.sample, unit.systems[0]]
-            key = key.model_copy(update={"right": question.right, "candidates": question.candidates})
-        screens[screen["id"]] = key
-    return SheetKey(sha256=sheet.sha256, screens=screens)
-
-
 def _claim(out: Path, study: str) -> None:
     if (out / KEY).exists():
-        there = dict(read_json(out / KEY)).get("study")
+        there = read_key(out).study
         if there != study:
             raise RunError(f"{out} holds another study ({there}); this one would be {study}; choose another --out")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):

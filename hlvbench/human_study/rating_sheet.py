@@ -15,10 +15,10 @@ from ..judging.questions import LETTERS, Question
 from ..prompting.prompt import label_word
 from ..results.markup import Html, tag
 from ..results.report_page import page_head
-from ..results.rows import legible
-from ..text import raw
+from ..text import legible, raw
 from ..types import Annotation, Item, Task
 from .study_design import Sample, Unit
+from .study_key import ScreenKey, SheetKey
 from .study_questions import NOT_PUBLIC, PARTS, QUESTIONS
 
 NOTHING = "(no explanation)"
@@ -49,18 +49,29 @@ class Sheet:
 
     id: str
     study: str
-    units: tuple[Unit, ...]
     screens: tuple[Screen, ...]
     source: str
-
-    @property
-    def sha256(self) -> str:
-        return sha256_text(self.source)
+    key: SheetKey
 
 
 def make_sheet(study: str, rater: int, units: Sequence[Unit], material: Material) -> Sheet:
     """The sheet of rater 0, 1, …; nothing in it depends on a system's name."""
-    screens = tuple(_screen(str(n), unit, material) for n, unit in enumerate(units, start=1))
+    screens, keys = [], {}
+    for number, unit in enumerate(units, start=1):
+        questions = [material.questions[unit.sample, system] for system in unit.systems]
+        task = material.tasks[material.samples[unit.sample].task]
+        screen = {"id": str(number), "part": unit.part, **_shown(unit.part, questions, task)}
+        screen["sha256"] = fingerprint(_columns(screen))
+        screens.append(screen)
+        keys[screen["id"]] = ScreenKey(
+            part=unit.part,
+            sample=unit.sample,
+            systems=unit.systems,
+            repeats=None if unit.repeats is None else str(unit.repeats + 1),
+            sha256=screen["sha256"],
+            right=questions[0].right,
+            candidates=questions[0].candidates,
+        )
     name = f"{study}-{rater + 1}"
     used = {unit.part for unit in units}
     parts = [part.model_dump(exclude={"seconds"}) for key, part in PARTS.items() if key in used]
@@ -69,29 +80,22 @@ def make_sheet(study: str, rater: int, units: Sequence[Unit], material: Material
     source = json.dumps(document, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         source = source.replace(character, f"\\u{ord(character):04x}")
-    return Sheet(name, study, tuple(units), screens, source)
+    return Sheet(name, study, tuple(screens), source, SheetKey(sha256=sha256_text(source), screens=keys))
 
 
-def _screen(name: str, unit: Unit, material: Material) -> Screen:
-    questions = [material.questions[unit.sample, system] for system in unit.systems]
-    first, task = questions[0], material.tasks[material.samples[unit.sample].task]
-    screen: Screen = {
-        "id": name,
-        "part": unit.part,
-        "about": legible(task.instruction),
-        "fields": _fields(task, first.item),
-    }
-    if unit.part == "attribution":
-        screen["explanation"] = first.answer.explanation or NOTHING
-        screen["people"] = [
-            [letter, [r.explanation or NOTHING for r in own]]
+def _shown(part: str, questions: Sequence[Question], task: Task) -> Screen:
+    """What a screen shows of the answers to one question."""
+    first = questions[0]
+    screen: Screen = {"about": legible(task.instruction), "fields": _fields(task, first.item)}
+    if part == "attribution":
+        people = [
+            [letter, [record.explanation or NOTHING for record in own]]
             for letter, own in zip(first.letters, first.references, strict=True)
         ]
-    else:
-        screen["answers"] = [_answer(task, question.answer) for question in questions]
-        own = first.references[LETTERS.index(first.right)]
-        screen["examples"] = [{"fields": _fields(task, task.items[r.item]), **_answer(task, r)} for r in own]
-    return {**screen, "sha256": fingerprint(_columns(screen))}
+        return {**screen, "explanation": first.answer.explanation or NOTHING, "people": people}
+    own = first.references[LETTERS.index(first.right)]
+    examples = [{"fields": _fields(task, task.items[r.item]), **_answer(task, r)} for r in own]
+    return {**screen, "answers": [_answer(task, question.answer) for question in questions], "examples": examples}
 
 
 def _fields(task: Task, item: Item) -> list[list[str]]:
@@ -127,7 +131,7 @@ def sheet_csv(sheet: Sheet) -> str:
     writer.writerow(HEAD)
     for screen in sheet.screens:
         part = PARTS[screen["part"]]
-        ids = (sheet.study, sheet.id, sheet.sha256, screen["id"], part.key, screen["sha256"])
+        ids = (sheet.study, sheet.id, sheet.key.sha256, screen["id"], part.key, screen["sha256"])
         blanks = ["" if name in part.names else NOT_ASKED for name in QUESTIONS]
         # a spreadsheet runs a cell that begins like a formula; a quote before it makes it text
         texts = ["'" + text if text.startswith(_FORMULA) else text for text in _columns(screen)]
@@ -144,11 +148,13 @@ def sheet_page(sheet: Sheet) -> str:
     """The sheet as a page. Its texts are a block of JSON that no browser runs; the script shows them as text alone."""
     style, script = (_HERE.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     head = page_head(
-        f"Rating sheet {sheet.id}", style, script,
+        f"Rating sheet {sheet.id}",
+        style,
+        script,
         tag("meta", name="robots", content="noindex, nofollow, noarchive"),
         # translated texts would be rated instead of the texts
         tag("meta", name="google", content="notranslate"),
-    )  # fmt: skip
+    )
     header = tag(
         "header",
         tag("p", f"Rating sheet {sheet.id}", class_="kind"),
@@ -161,7 +167,7 @@ def sheet_page(sheet: Sheet) -> str:
         header,
         tag("main", tag("noscript", tag("p", "This page needs JavaScript; or ask for the table.")), id="main"),
         tag("footer", tag("div", id="tools"), tag("p", NOT_PUBLIC, class_="warning")),
-        tag("script", Html(sheet.source), type="application/json", id="sheet", data_sha256=sheet.sha256),
+        tag("script", Html(sheet.source), type="application/json", id="sheet", data_sha256=sheet.key.sha256),
         tag("script", Html(script)),
     )
     return "<!doctype html>\n" + tag("html", head, body, lang="en", translate="no") + "\n"

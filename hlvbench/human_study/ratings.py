@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from ..errors import DataError, HlvbenchError, UsageError, all_problems, validation_problems
 from ..io import read_text, strict_json
+from ..judging.questions import LETTERS
 from .rating_sheet import BYTE_ORDER_MARK, HEAD, NOT_ASKED, TEXTS, fingerprint, unquoted
-from .study_key import RATINGS, SheetKey, StudyKey
+from .study_key import RATINGS, ScreenKey, SheetKey, StudyKey
 from .study_questions import PARTS, QUESTIONS, allowed
 
 
@@ -46,28 +47,39 @@ class SheetRatings(BaseModel):
 
 
 @dataclass(frozen=True)
-class RaterAnswers:
-    """One rater's answers. values: screen id -> question -> value; what was left open is not in it."""
+class Rating:
+    """One answered question. value: a number on a scale, the annotator named, the preferred system or "tie"."""
 
-    sheet: str
-    file: Path
-    values: Mapping[str, Mapping[str, str]]
+    rater: int
+    screen: str
+    key: ScreenKey
+    question: str
+    value: str
+
+    @property
+    def right(self) -> bool:
+        """Of attribution: whether the right annotator is named."""
+        return self.value == self.key.candidates[LETTERS.index(self.key.right)]
 
 
-def read_ratings(folder: Path, key: StudyKey) -> tuple[RaterAnswers, ...]:
-    """The ratings in `folder`/ratings, in the order of the sheets.
+def read_ratings(folder: Path, key: StudyKey) -> tuple[dict[str, str], list[Rating]]:
+    """The ratings in `folder`/ratings.
+
+    Returns:
+        Sheet -> file name of the raters in the order of the sheets, and all answered questions.
 
     Raises:
         UsageError: there are none.
         DataError: with every problem of every file.
     """
     place = folder / RATINGS
-    files = sorted(p for p in place.glob("*") if p.suffix.lower() in (".json", ".csv")) if place.is_dir() else []
-    if not files:
+    paths = sorted(p for p in place.glob("*") if p.suffix.lower() in (".json", ".csv")) if place.is_dir() else []
+    if not paths:
         raise UsageError(f"{place}: no ratings (.json, .csv) yet; put there what the raters sent back")
     problems: list[str] = []
-    by_sheet: dict[str, RaterAnswers] = {}
-    for path in files:
+    by_sheet: dict[str, SheetRatings] = {}
+    files: dict[str, str] = {}
+    for path in paths:
         try:
             read = _from_csv if path.suffix.lower() == ".csv" else _from_json
             ratings = read(read_text(path))
@@ -78,14 +90,32 @@ def read_ratings(folder: Path, key: StudyKey) -> tuple[RaterAnswers, ...]:
             problems.append(f"{path.name}: {str(error).removeprefix(f'{path}: ')}")
             continue
         wrong = list(_problems(ratings, key))
-        if ratings.sheet in by_sheet:
-            wrong = [f"a second file of sheet {ratings.sheet}; {by_sheet[ratings.sheet].file.name} is one"]
+        if ratings.sheet in files:
+            wrong = [f"a second file of sheet {ratings.sheet}; {files[ratings.sheet]} is one"]
         problems += [f"{path.name}: {problem}" for problem in wrong]
-        values = {a.screen: {k: v for k, v in a.values.items() if v is not None} for a in ratings.answers}
-        by_sheet.setdefault(ratings.sheet, RaterAnswers(ratings.sheet, path, values))
+        files.setdefault(ratings.sheet, path.name)
+        by_sheet.setdefault(ratings.sheet, ratings)
     if problems:
         raise DataError(all_problems(f"{place}: {len(problems)} problems; nothing was scored:", problems))
-    return tuple(by_sheet[sheet] for sheet in key.sheets if sheet in by_sheet)
+    sheets = [sheet for sheet in key.sheets if sheet in files]
+    answered = [
+        Rating(rater, answer.screen, screen, question, _meaning(screen, question, value))
+        for rater, sheet in enumerate(sheets)
+        for answer in by_sheet[sheet].answers
+        for screen in [key.sheets[sheet].screens[answer.screen]]
+        for question, value in answer.values.items()
+        if value is not None
+    ]
+    return {sheet: files[sheet] for sheet in sheets}, answered
+
+
+def _meaning(screen: ScreenKey, question: str, value: str) -> str:
+    """The value without letters and sides."""
+    if question == "who":
+        return screen.candidates[LETTERS.index(value)]
+    if question == "preference":
+        return "tie" if value == "0" else screen.systems[int(value) - 1]
+    return value
 
 
 def _from_json(text: str) -> SheetRatings:
@@ -114,11 +144,12 @@ def _from_csv(text: str) -> SheetRatings:
         values = {name: row[name].strip().upper().removesuffix(".0") for name in QUESTIONS}
         answers.append(
             ScreenRatings(
-                screen=row["screen"].strip(), part=row["part"].strip(),
+                screen=row["screen"].strip(),
+                part=row["part"].strip(),
                 sha256=fingerprint([unquoted(row[name]) for name in TEXTS]),
                 values={name: value or None for name, value in values.items() if value != NOT_ASKED},
             )
-        )  # fmt: skip
+        )
     if len(sheets) != 1:
         raise ValueError(f"rows of {len(sheets)} sheets are mixed" if answers else "it holds no row")
     study, sheet, digest = sheets.pop()

@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from .. import __version__
 from ..bootstrap import REPLICATES, Draws, holm, interval, seeded
-from ..errors import HlvbenchError
-from ..io import dump_json, read_json, write_atomic
-from ..judging.questions import LETTERS
+from ..io import dump_json, write_atomic
 from ..metrics.kappa import kappa
 from ..metrics.krippendorff import krippendorff_alpha, raw_agreement
-from .ratings import RaterAnswers, read_ratings
-from .study_key import ScreenKey, StudyKey, read_key
+from ..results.answer_items import judge_results
+from .ratings import Rating, read_ratings
+from .study_key import StudyKey, read_key
 from .study_questions import PARTS, QUESTIONS, RATED
 from .study_result import study_markdown
 
@@ -33,28 +31,12 @@ SCALE = 5
 
 
 @dataclass(frozen=True)
-class Rating:
-    """One answered question. value: a number on a scale, the annotator named, the preferred system or "tie"."""
-
-    rater: int
-    screen: str
-    key: ScreenKey
-    question: str
-    value: str
-
-    @property
-    def right(self) -> bool:
-        """Of attribution: whether the right annotator is named."""
-        return self.value == self.key.candidates[LETTERS.index(self.key.right)]
-
-
-@dataclass(frozen=True)
 class Ratings:
     """The ratings of a study. clusters: (samples,) the cluster of items of each sample, a position in `draws`."""
 
     key: StudyKey
-    raters: tuple[RaterAnswers, ...]
-    all: tuple[Rating, ...]
+    sheets: tuple[str, ...]
+    all: Sequence[Rating]
     clusters: np.ndarray
     draws: Draws
 
@@ -71,10 +53,13 @@ class Ratings:
     def of(self, question: str, system: str | None = None, task: str | None = None) -> list[Rating]:
         """First answers to a question, about a system, of a task."""
         return [
-            r for r in self.all
-            if r.question == question and r.key.repeats is None and system in (None, *r.key.systems)
+            r
+            for r in self.all
+            if r.question == question
+            and r.key.repeats is None
+            and system in (None, *r.key.systems)
             and task in (None, self.key.samples[r.key.sample].task)
-        ]  # fmt: skip
+        ]
 
 
 def score_study(folder: Path, *, replicates: int = REPLICATES) -> dict[str, Any]:
@@ -89,55 +74,45 @@ def score_study(folder: Path, *, replicates: int = REPLICATES) -> dict[str, Any]
         DataError: with every problem of key or ratings.
     """
     key = read_key(folder)
-    ratings = _ratings(key, read_ratings(folder, key), replicates)
+    files, answers = read_ratings(folder, key)
+    _, clusters = np.unique([sample.block for sample in key.samples], return_inverse=True)
+    count = int(clusters.max()) + 1
+    picks = [seeded("human study", key.study, r).integers(0, count, count) for r in range(replicates)]
+    draws = Draws(tuple((i,) for i in range(count)), np.array(picks).reshape(replicates, count))
+    ratings = Ratings(key, tuple(files), answers, clusters, draws)
+    answered = Counter(rating.rater for rating in answers)
     result = {
         "study": key.study,
-        "conditions": f"human_study|{key.study}|raters:{len(ratings.raters)}|samples:{len(key.samples)}"
+        "conditions": f"human_study|{key.study}|raters:{len(files)}|samples:{len(key.samples)}"
         f"|seed:{key.settings['seed']}|boot:{replicates}|hlvbench:{__version__}",
-        "raters": [_rater(key, rater) for rater in ratings.raters],
+        "raters": [
+            {
+                "sheet": sheet,
+                "file": file,
+                "asked": sum(len(PARTS[screen.part].questions) for screen in key.sheets[sheet].screens.values()),
+                "answered": answered[n],
+            }
+            for n, (sheet, file) in enumerate(files.items())
+        ],
         "means": [
-            {"question": question, "task": task, "system": system,
-             **_mean(ratings, ratings.of(question, system, task), lambda r: float(r.value), (1, SCALE))}
-            for question in RATED for task in ratings.scopes for system in ratings.systems
+            {
+                "question": question,
+                "task": task,
+                "system": system,
+                **_mean(ratings, ratings.of(question, system, task), lambda r: float(r.value), (1, SCALE)),
+            }
+            for question in RATED
+            for task in ratings.scopes
+            for system in ratings.systems
         ],
         "attribution": [*_attribution(ratings), *_judges(key)],
         "preference": _preferences(ratings),
         "agreement": [row for question in QUESTIONS if (row := _agreement(ratings, question))],
         "consistency": [row for question in QUESTIONS if (row := _consistency(ratings, question))],
-    }  # fmt: skip
+    }
     write_atomic(folder / RESULT, dump_json(result))
     write_atomic(folder / REPORT, study_markdown(result))
     return result
-
-
-def _ratings(key: StudyKey, raters: tuple[RaterAnswers, ...], replicates: int) -> Ratings:
-    found = [
-        Rating(n, screen, known, question, _meaning(known, question, value))
-        for n, rater in enumerate(raters)
-        for screen, values in rater.values.items()
-        for question, value in values.items()
-        for known in [key.sheets[rater.sheet].screens[screen]]
-    ]
-    _, clusters = np.unique([sample.block for sample in key.samples], return_inverse=True)
-    count = int(clusters.max()) + 1
-    picks = [seeded("human study", key.study, r).integers(0, count, count) for r in range(replicates)]
-    draws = Draws(tuple((i,) for i in range(count)), np.array(picks).reshape(replicates, count))
-    return Ratings(key, raters, tuple(found), clusters, draws)
-
-
-def _meaning(known: ScreenKey, question: str, value: str) -> str:
-    """The value without letters and sides."""
-    if question == "who":
-        return known.candidates[LETTERS.index(value)]
-    if question == "preference":
-        return "tie" if value == "0" else known.systems[int(value) - 1]
-    return value
-
-
-def _rater(key: StudyKey, rater: RaterAnswers) -> dict[str, Any]:
-    asked = sum(len(PARTS[screen.part].questions) for screen in key.sheets[rater.sheet].screens.values())
-    answered = sum(map(len, rater.values.values()))
-    return {"sheet": rater.sheet, "file": rater.file.name, "asked": asked, "answered": answered}
 
 
 def _mean(
@@ -170,36 +145,22 @@ def _attribution(ratings: Ratings) -> list[dict[str, Any]]:
     return rows
 
 
-class JudgeResult(BaseModel):
-    """What the table takes from RUN/<task>/judge/<judge>.json."""
-
-    model_config = ConfigDict(strict=True)
-
-    judge: str
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    n: int
-    chance: float | None
-    note: str
-
-
 def _judges(key: StudyKey) -> list[dict[str, Any]]:
-    """The results of the runs' judges, over all questions; a file that is no such result is a row without a value."""
-    rows = []
-    for system in key.systems:
-        for task in key.tasks:
-            for path in sorted((Path(system.run) / task / "judge").glob("*.json")):
-                if path.name.endswith(".plan.json"):
-                    continue
-                try:
-                    found = TypeAdapter(JudgeResult).validate_python(read_json(path)).model_dump()
-                except (HlvbenchError, ValidationError):
-                    note = "not the result of a judge"
-                    found = {"judge": path.stem, "accuracy": None, "low": None, "high": None, "n": 0, "note": note}
-                row = {"task": task, "system": system.name, "chance": None, "items": None, "raters": None}
-                rows.append(row | {"value": found.pop("accuracy")} | found)
-    return rows
+    """The results of `hlvbench judge` on the same runs, over all questions that the judge was asked."""
+    return [
+        {
+            "task": task,
+            "system": system.name,
+            "judge": result["judge"],
+            "value": result["accuracy"],
+            **{name: result[name] for name in ("low", "high", "n", "chance", "note")},
+            "items": None,
+            "raters": None,
+        }
+        for system in key.systems
+        for task in key.tasks
+        for result in judge_results(Path(system.run) / task / "judge")
+    ]
 
 
 def _preferences(ratings: Ratings) -> list[dict[str, Any]]:
@@ -223,13 +184,23 @@ def _preferences(ratings: Ratings) -> list[dict[str, Any]]:
         decided = for_a + for_b
         test = binomtest(for_a, decided) if decided else None
         span = test.proportion_ci() if test else None
-        rows.append({
-            "a": a, "b": b, "ratings_a": values[a], "ratings_b": values[b], "ratings_tie": values["tie"],
-            "items_a": for_a, "items_b": for_b, "items_undecided": len(votes) - decided,
-            "items_same": len(same - votes.keys()),
-            "share_a": for_a / decided if decided else None, "share_a_low": float(span.low) if span else None,
-            "share_a_high": float(span.high) if span else None, "p": float(test.pvalue) if test else None,
-        })  # fmt: skip
+        rows.append(
+            {
+                "a": a,
+                "b": b,
+                "ratings_a": values[a],
+                "ratings_b": values[b],
+                "ratings_tie": values["tie"],
+                "items_a": for_a,
+                "items_b": for_b,
+                "items_undecided": len(votes) - decided,
+                "items_same": len(same - votes.keys()),
+                "share_a": for_a / decided if decided else None,
+                "share_a_low": float(span.low) if span else None,
+                "share_a_high": float(span.high) if span else None,
+                "p": float(test.pvalue) if test else None,
+            }
+        )
     known: dict[str, Any] = {str(n): row["p"] for n, row in enumerate(rows) if row["p"] is not None}
     adjusted = holm(known)
     return [{**row, "p_holm": adjusted.get(str(n))} for n, row in enumerate(rows)]
@@ -240,7 +211,7 @@ def _agreement(ratings: Ratings, question: str) -> dict[str, Any] | None:
     chosen, scale = ratings.of(question), question in RATED
     names = [str(v) for v in range(1, SCALE + 1)] if scale else sorted({r.value for r in chosen})
     units = sorted({(r.key.sample, tuple(sorted(r.key.systems))) for r in chosen})
-    codes = np.full((len(units), len(ratings.raters)), -1)
+    codes = np.full((len(units), len(ratings.sheets)), -1)
     for r in chosen:
         codes[units.index((r.key.sample, tuple(sorted(r.key.systems)))), r.rater] = names.index(r.value)
     if not units or np.isnan(raw_agreement(codes)[0]):
@@ -258,7 +229,7 @@ def _agreement(ratings: Ratings, question: str) -> dict[str, Any] | None:
         both = (codes[:, a] >= 0) & (codes[:, b] >= 0)
         if n := int(both.sum()):
             value = float(kappa(codes[both, a], codes[both, b], np.ones((1, n)), numbers)[0])
-            sheets = {"a": ratings.raters[a].sheet, "b": ratings.raters[b].sheet}
+            sheets = {"a": ratings.sheets[a], "b": ratings.sheets[b]}
             pairs.append({**sheets, "n": n, "kappa": None if np.isnan(value) else value})
             known += [] if np.isnan(value) else [value]
     mean = float(np.mean(known)) if known else None
@@ -287,5 +258,5 @@ def _consistency(ratings: Ratings, question: str) -> dict[str, Any] | None:
     row: dict[str, Any] = {"question": question, "n": len(pairs), "same": float(np.mean([x == y for _, x, y in pairs]))}
     if question in RATED:
         row["within_one"] = float(np.mean([abs(int(x) - int(y)) <= 1 for _, x, y in pairs]))
-    by = {rater.sheet: [x == y for n, x, y in pairs if n == k] for k, rater in enumerate(ratings.raters)}
+    by = {sheet: [x == y for n, x, y in pairs if n == k] for k, sheet in enumerate(ratings.sheets)}
     return {**row, "raters": {sheet: [sum(same), len(same)] for sheet, same in by.items() if same}}

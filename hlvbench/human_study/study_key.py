@@ -17,7 +17,7 @@ FOR_RATERS, RATINGS = "for-raters", "ratings"
 
 
 class ScreenKey(BaseModel):
-    """One screen. right, candidates: of attribution, the right letter and the annotators in the order of the letters.
+    """One screen. right: the letter of the annotator in question; candidates: annotators in the order of the letters.
 
     repeats: the screen that this one repeats. sha256: of the texts shown.
     """
@@ -27,8 +27,8 @@ class ScreenKey(BaseModel):
     systems: tuple[str, ...]
     repeats: str | None
     sha256: str
-    right: str = ""
-    candidates: tuple[str, ...] = ()
+    right: str
+    candidates: tuple[str, ...]
 
 
 class SheetKey(BaseModel):

@@ -38,30 +38,12 @@ class Part(BaseModel):
         return tuple(question.name for question in self.questions)
 
 
-_SOURCE = Path(__file__).with_suffix(".toml").read_text("utf-8")
-PARTS = {part["key"]: Part.model_validate(part) for part in tomllib.loads(_SOURCE)["part"]}
+_WORDING = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+PARTS = {part["key"]: Part.model_validate(part) for part in _WORDING["part"]}
+NOT_PUBLIC: str = _WORDING["not_public"]
 RATED = PARTS["rating"].names
 QUESTIONS = tuple(name for part in PARTS.values() for name in part.names)
 _OPTIONS = {q.name: tuple(value for value, _ in q.options) for part in PARTS.values() for q in part.questions}
-
-NOT_PUBLIC = (
-    "This sheet holds texts of data sets that must not be published. "
-    "Do not put it on the web and do not pass it on; delete it when you have sent your answers."
-)
-
-INSTRUCTIONS = """\
-How to fill in the table
-========================
-
-{warning}
-
-1. Open the CSV file in a spreadsheet program. Import every column as text, encoding UTF-8.
-2. Work from top to bottom, in this order, without going back to a part that you have finished.
-   Fill in only the empty cells of the last five columns; leave every other cell, and every "-", as it is.
-3. Save it as CSV (UTF-8) under the same name and send it back. What you left empty counts as not answered.
-
-{parts}
-"""
 
 
 def allowed(name: str, candidates: int) -> tuple[str, ...]:
@@ -78,4 +60,9 @@ def instructions() -> str:
             meanings = ", ".join(f"{value} = {meaning}" if meaning else value for value, meaning in question.options)
             lines.append(f"  column {question.name}: {question.text} {meanings}")
         parts.append("\n".join(lines))
-    return INSTRUCTIONS.format(warning=NOT_PUBLIC, parts="\n\n".join(parts))
+    return str(_WORDING["instructions"]).format(not_public=NOT_PUBLIC, parts="\n\n".join(parts))
+
+
+def readme(study: str, sheet: str, count: int) -> str:
+    """The README of a study's folder. sheet: the first of `count` sheets."""
+    return str(_WORDING["readme"]).format(not_public=NOT_PUBLIC, study=study, sheet=sheet, count=count)

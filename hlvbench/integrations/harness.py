@@ -12,8 +12,7 @@ from pathlib import Path
 from ..data.task import load_task
 from ..embeddings import load_embedder
 from ..errors import UsageError, all_problems
-from ..metrics import Metric, bind
-from ..metrics.index import index_metric
+from ..metrics import Metric, headline_names, scorecard
 from ..prompting.prompt import Prompter
 from ..prompting.value_profile import counted_profile
 from ..results.scorecard import score_task
@@ -64,31 +63,12 @@ def questions(
     ]  # fmt: skip
 
 
-def headline(task: Task, one: bool = False) -> dict[str, Metric]:
-    """Name -> metric of what a door reports; `one`: of what a single annotator's answers can be scored by."""
-    scores = {"label_error": bind("label_error"), "within_one": bind("within_one")}
-    found = {
-        "label_accuracy": bind("label_accuracy", multi="any"),
-        **(scores if task.kind == "ordinal" else {"macro_f1": bind("macro_f1")}),
-        "label_kappa": bind("label_kappa"),
-        "rouge_l": bind("rouge_l", view="raw"),
-        "bertscore": bind("bertscore", view="raw"),
-        "embedding_cosine": bind("embedding_cosine", view="raw"),
-        "grounding": bind("grounding", view="raw"),
-    }
-    if not one:
-        found |= {
-            "grounding_skill": bind("grounding_skill", view="raw"),
-            "imitation_score@10": bind("imitation_score", view="norm", reduce="self", fit="dev", m=10),
-            "own_gain": bind("own_gain", view="norm", sim="embed"),
-            "hlv_index": index_metric(task),
-        }
-    return found
+def names(kind: str, one: bool = False) -> list[str]:
+    """The numbers of `numbers`: every headline metric and the bounds of its interval, and `missing`.
 
-
-def names(task: Task, one: bool = False) -> list[str]:
-    """The numbers of `numbers`: every headline metric and the bounds of its interval, and `missing`."""
-    return [*(n + part for n in headline(task, one) for part in ("", "_low", "_high")), "missing"]
+    one: of what a single annotator's answers can be scored by.
+    """
+    return [*(name + part for name in headline_names(kind, one) for part in ("", "_low", "_high")), "missing"]
 
 
 @lru_cache(maxsize=8)
@@ -97,18 +77,21 @@ def numbers(place: str, split: str, texts: Texts, one: bool = False) -> dict[str
 
     Every metric with its 95 % interval as NAME_low and NAME_high; `missing` counts the unreadable answers.
     """
-    task = task_of(place)
+    task, embedder = task_of(place), load_embedder()
     rows = [Generation(item, annotator, sample, text, "stop", 0, "") for item, annotator, sample, text in texts]
-    metrics = headline(task, one)
-    document = score_task(
-        task, rows, load_embedder(), split=split, only={(r.item, r.annotator) for r in rows},
-        metrics=list(metrics.values()), per_answer=False,
-    ).document  # fmt: skip
-    overall = [score for score in document["scores"] if score["annotator"] is None]
+    metrics: dict[str, Metric | None] = dict.fromkeys(headline_names(task.kind, one))
+    for metric in reversed(scorecard(task, embedder.name)):
+        # of several headline variants the first
+        if metric.is_headline and metric.short in metrics:
+            metrics[metric.short] = metric
+    report = score_task(
+        task, rows, embedder, split=split, only={(r.item, r.annotator) for r in rows},
+        metrics=[metric for metric in metrics.values() if metric], per_answer=False,
+    ).report  # fmt: skip
     found = dict[str, float | None]()
-    for name, score in zip(metrics, overall, strict=True):
-        found |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
-    return {**found, "missing": float(document["missing"])}
+    for name, score in zip(metrics, report.overall, strict=True):
+        found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    return {**found, "missing": float(report.missing)}
 
 
 def in_question_order(task: Task, split: str, rows: Sequence[Generation]) -> list[Generation]:

@@ -52,7 +52,7 @@ def process_one(doc: Mapping[str, str], results: Sequence[str]) -> dict[str, dic
 def _payloads(doc: Mapping[str, str], results: Sequence[str], one: bool) -> dict[str, dict[str, Any]]:
     # a number is one of the whole set: each metric gets what it needs to make it, and nothing of the document's texts
     answer = {k: doc[k] for k in ("task", "split", "item", "annotator")} | {"text": results[0], "one": one}
-    return {name: {"metric": name, **answer} for name in names(task_of(doc["task"]), one)}
+    return {name: {"metric": name, **answer} for name in names(task_of(doc["task"]).kind, one)}
 
 
 def aggregate(items: Sequence[Mapping[str, Any]]) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import RunError, UsageError
 from ..generation.run import SETTINGS, read_scores
 from ..io import read_json
-from ..results.rows import conditions, headline, metric_text
+from ..results.score_report import ScoreReport
 
 TASK_TYPE = "text-generation"
 
@@ -23,10 +22,10 @@ def card(folder: Path, *, annotator: str | None = None, into: Path | None = None
     from huggingface_hub import ModelCardData
     from huggingface_hub.repocard import metadata_save
 
-    documents, settings = read_scores(folder), _settings(folder)
-    results = [result for document in documents for result in _results(document, annotator)]
+    reports, settings = read_scores(folder), _settings(folder)
+    results = [result for report in reports for result in _results(report, annotator)]
     if not results:
-        known = sorted({str(s["annotator"]) for d in documents for s in d["scores"] if s["annotator"] is not None})
+        known = sorted({name for report in reports for _, name in report.by_annotator})
         raise UsageError(f"{folder} has no scores of {annotator!r}; there are {', '.join(known)}")
     adapter = settings.get("adapter_dir")
     data = ModelCardData(
@@ -52,24 +51,18 @@ def _public(model: str) -> str | None:
     return model if model.count("/") == 1 and not model.startswith((".", "/", "~")) else None
 
 
-def _results(document: Mapping[str, Any], annotator: str | None) -> list[Any]:
+def _results(report: ScoreReport, annotator: str | None) -> list[Any]:
     from huggingface_hub import EvalResult
 
-    name, _, version = str(document["task"]).partition("@")
-    licence = document.get("licence")
-    rows = headline(document)
-    if annotator is not None:
-        wanted = {metric_text(row) for row in rows}
-        rows = [s for s in document["scores"] if s["annotator"] == annotator and metric_text(s) in wanted]
+    name, _, version = report.task.partition("@")
     return [
         EvalResult(
             task_type=TASK_TYPE, task_name="decide and explain as one annotator does",
-            dataset_type=f"hlvbench/{name}", dataset_name=name, dataset_split=document["split"],
-            dataset_revision=version, dataset_args={"licence": licence} if licence else None,
-            metric_type=row["metric"], metric_name=metric_text(row),
-            metric_value=row["value"],
-            metric_args={"low": row["low"], "high": row["high"], "n": row["n"], "missing": document["missing"],
-                         "conditions": conditions(document)[0]},
+            dataset_type=f"hlvbench/{name}", dataset_name=name, dataset_split=report.split,
+            dataset_revision=version, dataset_args={"licence": report.licence} if report.licence else None,
+            metric_type=score.metric, metric_name=score.name, metric_value=score.value,
+            metric_args={"low": score.low, "high": score.high, "n": score.n, "missing": report.missing,
+                         "conditions": score.conditions},
         )
-        for row in rows if row["value"] is not None
+        for score in report.headline(annotator) if score.value is not None
     ]  # fmt: skip

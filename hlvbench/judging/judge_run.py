@@ -26,7 +26,7 @@ from ..types import Annotation, Pair, Task
 from .judge_models import Judge
 from .judge_prompt import queries
 from .judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
-from .prices import Budget, BudgetedJudge, estimate, price_needed, price_of
+from .prices import Budget, BudgetedJudge, estimate, price_of
 from .questions import Predictions, Questionnaire, attribution_questions
 from .stylometric import fitted_on
 from .verdict import Judged, judge_alpha, judge_report, read_replies
@@ -57,7 +57,10 @@ class JudgedTask:
             "people": human_answers(self.task, self.split, self.limit),
             "blind": blind_answers(self.task, self.split),
         }
-        return {name: questionnaire(self.task, self.split, answers[name], self.limit, settings) for name in SETS}
+        return {
+            name: attribution_questions(self.task, self.split, own, limit=self.limit, **settings.conditions)
+            for name, own in answers.items()
+        }
 
     def replies(self, settings: JudgeSettings, name: str) -> Place:
         """The files with a judge's replies to one of the sets of answers."""
@@ -76,49 +79,47 @@ def human_answers(task: Task, split: str, limit: int | None) -> dict[Pair, Annot
     return {pair: task.human(pair) for pair in task.questions(split, limit)}
 
 
-def questionnaire(
-    task: Task, split: str, answers: Predictions, limit: int | None, settings: JudgeSettings
-) -> Questionnaire:
-    """The questions about one set of answers under a judge's conditions."""
-    return attribution_questions(
-        task, split, answers, limit=limit, shots=settings.shots, seed=settings.seed, orders=settings.orders,
-        show=settings.show, view=settings.view,
-    )  # fmt: skip
-
-
 def judged_tasks(
-    run: Path, data_dir: Path | None = None, tasks_dir: Path | None = None, names: Sequence[str] | None = None
+    run: Path,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    partial: bool = False,
 ) -> list[JudgedTask]:
-    """The answers of a finished run folder, of all its tasks or of `names`.
+    """The answers of a finished run folder.
+
+    Args:
+        names: names of tasks; default: all of the run.
+        partial: accept a run that answers for some annotators only.
 
     Raises:
         RunError: the folder is no run, is unfinished, has no such task, answers for some annotators only, or was made
-            with other data; every problem is listed.
+            with other data.
     """
     if not (run / SETTINGS).exists():
         raise RunError(f"{run} is no run folder: it has no {SETTINGS}")
     recorded = read_json(run / SETTINGS)
+    if not isinstance(recorded, dict) or not {"task", "split", "limit", "model"} <= recorded.keys():
+        raise RunError(f"{run / SETTINGS}: not the settings of a run")
     has, split, limit = list(recorded["task"]), recorded["split"], recorded["limit"]
     files = {name: run / name / "generations.jsonl" for name in names or has}
     problems = [f"{run} has no task {name}; it has {', '.join(has)}" for name in files if name not in has]
     problems += [
         f"{run}: {name} has no generations.jsonl; finish the run by its own command"
-        for name, path in files.items() if name in has and not path.exists()
-    ]  # fmt: skip
-    if recorded.get("annotator"):
+        for name, path in files.items()
+        if name in has and not path.exists()
+    ]
+    if recorded.get("annotator") and not partial:
         problems.append(f"{run} answers for {', '.join(recorded['annotator'])} only; a judge is asked about all")
     if problems:
         raise RunError("\n".join(problems))
-    tasks = load_tasks(list(files), data_dir, tasks_dir)
-    for task in tasks:
+    tasks = []
+    for task in load_tasks(list(files), data_dir, tasks_dir):
         _check_data(run, task)
-    return [
-        JudgedTask(
-            task, run, str(recorded["model"]), split, limit,
-            answers_of(task, read_generations(files[task.name]), split, limit),
-        )
-        for task in tasks
-    ]  # fmt: skip
+        answers = answers_of(task, read_generations(files[task.name]), split, limit)
+        tasks.append(JudgedTask(task, run, str(recorded["model"]), split, limit, answers))
+    return tasks
 
 
 def _check_data(run: Path, task: Task) -> None:
@@ -164,28 +165,37 @@ def judge(
     if budget is None or not settings.judge.startswith("endpoint:"):
         _ask(model, tasks, None, how)
     else:
-        price = price_needed(settings, prices)
         with locked(run / ".lock.budget", "another command spends this run's budget"):
-            _ask(model, tasks, Budget(run, price, budget, settings.max_new_tokens), how)
+            _ask(model, tasks, Budget(run, settings, prices, budget), how)
     return rescore(run, tasks, [settings], replicates)
 
 
 def _ask(judge: Judge, tasks: Sequence[JudgedTask], budget: Budget | None, how: Mapping[str, Any]) -> None:
     """Collect the replies to all three sets of answers, human ones first: they decide the validity check."""
     settings = judge.settings
-    todo = [(name, one, one.questionnaires(settings)[name]) for name in ("people", "blind", "system") for one in tasks]
+    sets = [(one, one.questionnaires(settings)) for one in tasks]
+    todo = [(name, one, questions[name]) for name in ("people", "blind", "system") for one, questions in sets]
     for position, (name, one, questions) in enumerate(todo, start=1):
         model, task = judge.model(one.task, one.split, questions.questions), one.task
         about = {
-            "task": task.name, "version": task.version, "split": one.split, "limit": one.limit, "answers": name,
+            "task": task.name,
+            "version": task.version,
+            "split": one.split,
+            "limit": one.limit,
+            "answers": name,
             "data_sha256": dict(task.data_sha256),
-        }  # fmt: skip
+        }
         place = one.replies(settings, name)
         try:
             collect(
-                BudgetedJudge(model.model, budget) if budget else model, queries(task, questions.questions),
-                place.out, about, stem=place.stem, settings=settings.recorded(), **how,
-            )  # fmt: skip
+                BudgetedJudge(model.model, budget) if budget else model,
+                queries(task, questions.questions),
+                place.out,
+                about,
+                stem=place.stem,
+                settings=settings.recorded(),
+                **how,
+            )
         except ModelError as error:
             later = sum(len(rest.questions) for _, _, rest in todo[position:])
             raise type(error)(
@@ -257,10 +267,8 @@ def _report(one: JudgedTask, settings: JudgeSettings, replicates: int) -> dict[s
     metric = metric_of(one.task, one.split, settings, described)
     version = f"{one.task.name}@{one.task.version}"
     head = {"task": version, "split": one.split, "system": one.system, "judge": settings.title}
-    return judge_report(
-        one.judged(settings), metric, one.split, head, limit=one.limit, seed=settings.seed, replicates=replicates,
-        samples=len(one.answers),
-    )  # fmt: skip
+    conditions = {"limit": one.limit, "seed": settings.seed, "replicates": replicates, "samples": len(one.answers)}
+    return judge_report(one.judged(settings), metric, one.split, head, **conditions)
 
 
 def metric_of(task: Task, split: str, settings: JudgeSettings, described: Mapping[str, Any]) -> Metric:

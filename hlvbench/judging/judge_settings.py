@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from ..errors import UsageError, all_problems, validation_problems
+from ..errors import UsageError, all_problems, option_problems
 from ..generation.open_model import is_local
 from ..io import sha256_text
 from ..settings import Settings, slug
@@ -34,7 +34,7 @@ class JudgeSettings:
         show: "label" and "input" show the labels of all texts and the inputs of the references.
         shots: references per candidate, 1 or more.
         orders: "one" balanced order of the letters, or "all" cyclic shifts.
-        max_new_tokens: of a reply; 1 for "letters" and 0 for "style", whatever is given.
+        max_new_tokens: of a reply; 1 for "letters" and 0 for "style", whatever the value.
 
     Raises:
         pydantic.ValidationError: with every problem; `judge_settings` turns it into a UsageError.
@@ -104,13 +104,26 @@ class JudgeSettings:
             self.model().check()
         return self
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """The arguments of `attribution_questions`."""
+        return {name: getattr(self, name) for name in ("shots", "seed", "orders", "show", "view")}
+
     def model(self, tasks: tuple[str, ...] = ("",)) -> Settings:
         """The settings of the model behind the judge."""
         return Settings(
-            self.judge, task=tasks, base_url=self.base_url, revision=self.revision, dtype=self.dtype,
-            device=self.device, think=self.think, trust_remote_code=self.trust_remote_code, model_arg=self.model_arg,
-            seed=self.seed, max_new_tokens=max(self.max_new_tokens, 1),
-        )  # fmt: skip
+            self.judge,
+            task=tasks,
+            base_url=self.base_url,
+            revision=self.revision,
+            dtype=self.dtype,
+            device=self.device,
+            think=self.think,
+            trust_remote_code=self.trust_remote_code,
+            model_arg=self.model_arg,
+            seed=self.seed,
+            max_new_tokens=max(self.max_new_tokens, 1),
+        )
 
     @property
     def shown_name(self) -> str:
@@ -147,5 +160,4 @@ def judge_settings(**options: Any) -> JudgeSettings:
     try:
         return JudgeSettings(**options)
     except ValidationError as error:
-        problems = validation_problems(error, option=True)
-        raise UsageError(all_problems("these options do not make sense:", problems)) from None
+        raise UsageError(all_problems("these options do not make sense:", option_problems(error))) from None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..results.markdown import aligned
-from ..results.rows import number
+from ..text import aligned, number
 
 JSON_KEYS = ("task", "judge", "accuracy", "low", "high", "ceiling", "floor", "unreadable", "n")
 
@@ -20,18 +19,27 @@ def judged_text(reports: Sequence[Mapping[str, Any]], agreements: Sequence[Mappi
     """A table of all judges, then notes and letters of each, then their agreement."""
     rows = [("task", "judge", "accuracy [95 % interval]", "human", "blind", "chance", "unreadable", "missing", "n")]
     for r in reports:
-        rows.append((
-            r["task"], r["judge"], _interval(r, "accuracy"), _interval(r["people"], "value"), number(r["floor"]),
-            number(r["chance"]), str(r["unreadable"]), str(r["missing"]), str(r["n"]),
-        ))  # fmt: skip
+        rows.append(
+            (
+                r["task"],
+                r["judge"],
+                _interval(r, "accuracy"),
+                _interval(r["people"], "value"),
+                number(r["floor"]),
+                number(r["chance"]),
+                str(r["unreadable"]),
+                str(r["missing"]),
+                str(r["n"]),
+            )
+        )
     parts = [aligned(rows)]
     parts += [f"{r['task']}, {r['judge']}: {r['note']}" for r in reports if r["note"]]
     parts += [f"{r['task']}, {r['judge']}: {_letters(r)}" for r in reports]
-    for found in agreements:
-        alpha = found["alpha"]
+    for agreement in agreements:
+        judges, alpha = ", ".join(agreement["judges"]), agreement["alpha"]
         parts.append(
-            f"{found['task']}: Krippendorff's alpha of {', '.join(found['judges'])}: {number(alpha['system'])} on the "
-            f"system's answers, {number(alpha['people'])} on human ones"
+            f"{agreement['task']}: Krippendorff's alpha of {judges}: {number(alpha['system'])} on the system's "
+            f"answers, {number(alpha['people'])} on human ones"
         )
     return "\n".join(parts)
 
@@ -55,4 +63,4 @@ def _letters(report: Mapping[str, Any]) -> str:
 def _interval(row: Mapping[str, Any], key: str) -> str:
     if row[key] is None:
         return "withheld" if key == "accuracy" else "–"
-    return f"{number(row[key])} [{number(row['low'])}, {number(row['high'])}]"
+    return number(row[key]) + ("" if row["low"] is None else f" [{number(row['low'])}, {number(row['high'])}]")

@@ -53,18 +53,6 @@ def price_of(settings: JudgeSettings, table: Path | None = None) -> Price | None
     return prices.get(settings.judge.partition(":")[2])
 
 
-def price_needed(settings: JudgeSettings, table: Path | None) -> Price:
-    """The price, without which a budget means nothing."""
-    price = price_of(settings, table)
-    if price is None:
-        name = settings.judge.partition(":")[2]
-        raise UsageError(
-            f'--budget: no price of {name!r} in {table or TABLE}; add ["{name}"] with input and output, US dollars per '
-            f"million tokens, to a copy of that file and give it as --prices FILE (0 and 0 for a server of your own)"
-        )
-    return price
-
-
 class Budget:
     """What a run's judges have spent, kept in the run folder: it holds over all commands on the run.
 
@@ -72,10 +60,17 @@ class Budget:
     the price of the tokens that the server counted takes its place. So spending never exceeds the budget.
     """
 
-    def __init__(self, folder: Path, price: Price, budget: float, max_new_tokens: int) -> None:
+    def __init__(self, folder: Path, settings: JudgeSettings, table: Path | None, budget: float) -> None:
+        price, name = price_of(settings, table), settings.judge.partition(":")[2]
         if not budget >= 0:
             raise UsageError(f"--budget {budget}: US dollars, 0 or more")
-        self.price, self.budget, self.max_new_tokens = price, budget, max_new_tokens
+        if price is None:
+            raise UsageError(
+                f'--budget: no price of {name!r} in {table or TABLE}; add ["{name}"] with input and output, US dollars '
+                f"per million tokens, to a copy of that file and give it as --prices FILE (0 and 0 for a server of "
+                f"your own)"
+            )
+        self.price, self.budget, self.max_new_tokens = price, budget, settings.max_new_tokens
         self._ledger = Partial(folder / LEDGER)
         self._ledger.repair()
         self._spent = sum(float(line["usd"]) for line in self._ledger.lines())

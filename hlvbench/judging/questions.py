@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from ..bootstrap import clusters, seeded
 from ..errors import UsageError
 from ..io import dump_line, sha256_text
-from ..results.rows import legible
-from ..text import in_view
+from ..text import in_view, legible
 from ..types import Annotation, Item, Pair, Task
 
 MOST = 4
@@ -130,9 +129,16 @@ def attribution_questions(
             for order in range(len(candidates) if orders == "all" else 1):
                 start = -order % len(candidates)
                 question = Question(
-                    task.items[pair[0]], pair[1], sample, order, answer, candidates[start:] + candidates[:start],
-                    references[start:] + references[:start], shown, view,
-                )  # fmt: skip
+                    task.items[pair[0]],
+                    pair[1],
+                    sample,
+                    order,
+                    answer,
+                    candidates[start:] + candidates[:start],
+                    references[start:] + references[:start],
+                    shown,
+                    view,
+                )
                 questions.append(replace(question, nonce=_nonce(task, question, seed)))
     return Questionnaire(tuple(questions), tuple(missing), left_out, cut)
 

@@ -23,8 +23,9 @@ from ..settings import Service, Settings, slug
 from ..types import Task
 from .judge_models import Judge
 from .judge_prompt import queries
-from .judge_run import human_answers, metric_of, questionnaire
+from .judge_run import human_answers, metric_of
 from .judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
+from .questions import Questionnaire, attribution_questions
 from .verdict import Judged, accuracies, read_replies
 
 SUFFIX = "/attribution"
@@ -77,11 +78,9 @@ def rank_judge(
     for task in tasks:
         questions = _questions(task, settings, judge).questions
         about = {"task": task.name + SUFFIX, "version": task.version, "split": settings.split, "limit": settings.limit}
-        own = model.model(task, settings.split, questions)
-        result = collect(
-            own, queries(task, questions), _place(folder, task).out, about, batch_size=batch_size,
-            settings=judge.recorded(), resume=resume, quiet=quiet,
-        )  # fmt: skip
+        own, place = model.model(task, settings.split, questions), _place(folder, task)
+        how: dict[str, Any] = {"batch_size": batch_size, "settings": judge.recorded(), "resume": resume, "quiet": quiet}
+        result = collect(own, queries(task, questions), place.out, about, **how)
         facts[task.name + SUFFIX] = {"data_sha256": dict(task.data_sha256), "model": own.describe(), **result}
     write_manifest(folder, settings, facts, command, time.time() - started)
     return score_ranking(folder, data_dir=data_dir, tasks_dir=tasks_dir, replicates=replicates)
@@ -100,10 +99,15 @@ def score_ranking(
         questions = _questions(task, settings, judge)
         judged = read_replies(task, questions, read_generations(place.finished), unreadable_is_wrong=True)
         rows = [
-            {"item": q.item.id, "annotator": q.annotator, "candidates": list(q.candidates),
-             "named": judged.named[q.key], "correct": float(judged.named[q.key] == q.annotator)}
+            {
+                "item": q.item.id,
+                "annotator": q.annotator,
+                "candidates": list(q.candidates),
+                "named": judged.named[q.key],
+                "correct": float(judged.named[q.key] == q.annotator),
+            }
             for q in questions.questions
-        ]  # fmt: skip
+        ]
         write_atomic(place.out / "answers.jsonl", "".join(map(dump_line, rows)))
         described = read_json(place.plan)["model"]
         write_atomic(place.out / "scores.json", dump_json(_scores(judged, settings, judge, described, replicates)))
@@ -123,9 +127,9 @@ def _tasks(names: Sequence[str], data_dir: Path | None, tasks_dir: Path | None) 
     return load_tasks([name.removesuffix(SUFFIX) for name in names], data_dir, tasks_dir)
 
 
-def _questions(task: Task, settings: Settings, judge: JudgeSettings) -> Any:
+def _questions(task: Task, settings: Settings, judge: JudgeSettings) -> Questionnaire:
     answers = human_answers(task, settings.split, settings.limit)
-    return questionnaire(task, settings.split, answers, settings.limit, judge)
+    return attribution_questions(task, settings.split, answers, limit=settings.limit, **judge.conditions)
 
 
 def _judge_settings(settings: Settings) -> JudgeSettings:
@@ -133,8 +137,9 @@ def _judge_settings(settings: Settings) -> JudgeSettings:
     default, taken = Settings(""), {"model", "task", "split", "limit", *_JUDGE_NAMES}
     unused = [
         f"--{name.replace('_', '-')}: a judge is asked as docs/metrics.md §8 says, whatever the prompts of answers"
-        for name in sorted(_NAMES - taken) if getattr(settings, name) != getattr(default, name)
-    ]  # fmt: skip
+        for name in sorted(_NAMES - taken)
+        if getattr(settings, name) != getattr(default, name)
+    ]
     if unused:
         raise UsageError(all_problems(f"--task NAME{SUFFIX} does not take these options:", unused))
     if settings.model.startswith("reference:"):
@@ -158,7 +163,7 @@ def _scores(
         "questions": len(judged.questionnaire.questions),
         "missing": judged.unreadable,
         "left_out": len(judged.questionnaire.left_out),
-        "scores": [asdict(score) for score in scores],
+        "scores": [score.model_dump() for score in scores],
         "confusion": {"annotators": list(task.scored_annotators), "counts": judged.confusion()},
         "letters": judged.letters(),
     }

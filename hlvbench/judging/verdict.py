@@ -18,7 +18,8 @@ from ..io import sha256_text
 from ..metrics import Metric, Signature
 from ..metrics.attribution import Verdicts
 from ..metrics.krippendorff import krippendorff_alpha
-from ..types import Generation, Pair, Score, Task
+from ..results.score_report import Score
+from ..types import Generation, Pair, Task
 from .judge_prompt import queries, read_letter
 from .questions import LETTERS, Questionnaire
 
@@ -104,9 +105,11 @@ def read_replies(
     for keys, what in (
         (prompts.keys() - replies.keys(), "no reply"),
         (replies.keys() - prompts.keys(), "no such question"),
-        ({k for k in prompts.keys() & replies.keys() if replies[k].prompt_sha256 != sha256_text(prompts[k])},
-         "a reply to another question (other answers or data)"),
-    ):  # fmt: skip
+        (
+            {k for k in prompts.keys() & replies.keys() if replies[k].prompt_sha256 != sha256_text(prompts[k])},
+            "a reply to another question (other answers or data)",
+        ),
+    ):
         problems += [f"item {item}, annotator {annotator}, number {n}: {what}" for item, annotator, n in sorted(keys)]
     if problems:
         raise DataError(all_problems(f"{task.name}: the judge's replies do not fit the answers", problems, most=10))
@@ -147,13 +150,19 @@ def accuracies(
         estimate, resampled = (e.overall if k < 0 else e.by_annotator[:, k] for e in (value, spread))  # type: ignore[index]
         span = None if draws.lack else interval(float(estimate[0]), resampled, (0.0, 1.0))
         low, high = (_rounded(span.low), _rounded(span.high)) if span else (None, None)
-        n = value.n if k < 0 else judged.verdicts.counts[k]
         scores.append(
             Score(
-                metric.short, signature, name, _rounded(float(estimate[0])), low, high, judged.chance, None, n,
-                draws.lack,
+                metric=metric.short,
+                signature=signature,
+                annotator=name,
+                value=_rounded(float(estimate[0])),
+                low=low,
+                high=high,
+                floor=judged.chance,
+                n=value.n if k < 0 else judged.verdicts.counts[k],
+                note=draws.lack,
             )
-        )  # fmt: skip
+        )
     return scores
 
 
@@ -189,7 +198,7 @@ def judge_report(
         worst = accuracies(replace(system, unreadable_is_wrong=True), metric, split, **conditions)[0]
         note = f"{system.unreadable} unreadable replies are left out; {worst.value} if all of them were wrong"
     if not valid:
-        own = [replace(score, value=None, low=None, high=None) for score in own]
+        own = [score.model_copy(update={"value": None, "low": None, "high": None}) for score in own]
     overall, *each = own
     return {
         **head,
@@ -213,14 +222,18 @@ def judge_report(
         ],
         "confusion": system.confusion() if valid else None,
         "letters": system.letters(),
-        "people": {**_numbers(ceiling), "unreadable": human.unreadable, "letters": human.letters(),
-                   "confusion": human.confusion()},
+        "people": {
+            **_numbers(ceiling),
+            "unreadable": human.unreadable,
+            "letters": human.letters(),
+            "confusion": human.confusion(),
+        },
         "blind": {**_numbers(floors[0]), "unreadable": blind.unreadable, "letters": blind.letters()},
-    }  # fmt: skip
+    }
 
 
 def _numbers(score: Score) -> dict[str, Any]:
-    return {"value": score.value, "low": score.low, "high": score.high, "n": score.n}
+    return score.model_dump(include={"value", "low", "high", "n"})
 
 
 def _shown(score: Score) -> str:

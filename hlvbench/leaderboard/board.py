@@ -11,10 +11,10 @@ from typing import Any
 from ..errors import RunError, all_problems
 from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
-from ..results.compare import INDEX, OVERALL, Part, part_of
+from ..results.compare import OVERALL, Part, part_of
+from ..results.score_report import INDEX, ScoreReport
 from ..submissions import Findings, Submission, read_submission
 from ..submissions.card import role
-from ..submissions.score_document import version_of
 from .board_rows import row_of
 from .ranks import AGAINST, against, overall_parts, rank_groups
 from .reported import REPORTED
@@ -55,17 +55,18 @@ def read_all(root: Path) -> list[Submission]:
 def make_board(submissions: Sequence[Submission]) -> Board:
     """The leaderboard document, as schema.json describes it."""
     systems = {s.folder.name: _system(s) for s in submissions}
-    grouped: dict[tuple[str, str], dict[str, tuple[Submission, str]]] = {}
+    grouped: dict[tuple[str, str], dict[str, tuple[ScoreReport, Sequence[Mapping[str, Any]]]]] = {}
     for submission in submissions:
         for task, document in submission.documents.items():
-            key = (document["task"], version_of(document))
-            grouped.setdefault(key, {})[submission.folder.name] = (submission, task)
+            report = ScoreReport.model_validate(document)
+            member = report, submission.judges.get(task, ())
+            grouped.setdefault((report.task, report.version), {})[submission.folder.name] = member
     newest = _newest(grouped)
     tables, parts = [], {}
     for key in sorted(grouped, key=lambda k: (_place(k[0]), k not in newest, _natural(k[0]), _natural(k[1]))):
         members = grouped[key]
-        parts[key] = {n: part_of(s.documents[t], None) for n, (s, t) in members.items()}
-        rows = {n: row_of(s.documents[t], list(s.judges.get(t, ()))) for n, (s, t) in members.items()}
+        parts[key] = {name: part_of(report) for name, (report, _) in members.items()}
+        rows = {name: row_of(report, judges) for name, (report, judges) in members.items()}
         tables.append(_table(key, key in newest, rows, parts[key], systems))
     chosen = [key for task in OVERALL for key in newest if key[0].rpartition("@")[0] == task]
     overall = None

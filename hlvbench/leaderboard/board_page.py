@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..metrics import parse_metric
 from ..results.markup import Html, Part, tag
 from ..results.report_page import page_head
-from ..results.rows import better
 from .board_sections import about_section, history_section, reported_section
 from .board_tables import board_table
 
@@ -20,7 +20,8 @@ _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 def page(board: Mapping[str, Any]) -> str:
     """The leaderboard as an HTML page."""
-    style = (_HERE.parent / "report" / "report.css").read_text("utf-8") + (_HERE / "leaderboard.css").read_text("utf-8")
+    sheets = (_HERE.parent / "results" / "report.css", _HERE / "leaderboard.css")
+    style = "".join(sheet.read_text("utf-8") for sheet in sheets)
     script = script_of()
     current = [t for t in board["tables"] if t["current"]]
     older = [t for t in board["tables"] if not t["current"]]
@@ -67,7 +68,7 @@ def _packed(table: Mapping[str, Any]) -> dict[str, Any]:
     `names`: a third less, which counts with hundreds of rows. `better`: which way each metric is better. detail.js
     takes it apart again."""
     names = list(dict.fromkeys(s["metric"] for row in table["rows"] for s in row["scores"]))
-    directions = [better({"signature": name}) for name in names]
+    directions = [parse_metric(name).spec.better for name in names]
     number = {name: at for at, name in enumerate(names)}
     rows = [
         {

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..metrics.index import FACTORS
 from ..results.markdown import plain
-from ..results.rows import number
+from ..text import number
 from .board_tables import REFERENCES, small_p, verdict
 
 

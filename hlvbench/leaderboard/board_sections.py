@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..results.markup import Html, Part, fold, join, name_of, note, table, tag
-from ..results.rows import number
+from ..text import number
 
 Systems = Mapping[str, Mapping[str, Any]]
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 400.0, 180.0, 42.0, 12.0, 12.0, 30.0

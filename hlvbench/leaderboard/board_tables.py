@@ -8,7 +8,7 @@ from typing import Any
 from ..metrics.index import FACTORS
 from ..results.compare import LEVEL
 from ..results.markup import Html, Part, join, name_of, scroll, tag
-from ..results.rows import number
+from ..text import number
 
 _AXIS = (168.0, 20.0, 6.0)
 """Width, height and margin of an interval's picture; the index goes from 0 to 1."""

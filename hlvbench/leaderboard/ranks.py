@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..results.compare import INDEX, LEVEL, Part, compare_values, mean_values
+from ..results.compare import LEVEL, Part, compare_values, mean_values
+from ..results.score_report import INDEX
 
 AGAINST = ("nearest", "label-guess")
 """The references that every system is held against."""

@@ -45,7 +45,7 @@ def _multi_variants(task: Task) -> tuple[dict[str, Value], ...]:
     return ({}, {"multi": "priority"}) if task.kind == "nominal" else ({},)
 
 
-@metric(better="higher", variants=_multi_variants, texts=False)
+@metric(better="higher", variants=_multi_variants, texts=False, headline=True)
 def label_accuracy(answers: Answers, draws: Draws, *, multi: Multi = "any") -> Estimate:
     """Share of questions answered with a label that the annotator gave; for scores the exact one.
 
@@ -55,20 +55,20 @@ def label_accuracy(answers: Answers, draws: Draws, *, multi: Multi = "any") -> E
     return over_annotators(answers.means(correct(answers, multi), draws), answers.counts)
 
 
-@metric(better="lower", bounds=(0.0, np.inf), kinds=("ordinal",), texts=False)
+@metric(better="lower", bounds=(0.0, np.inf), kinds=("ordinal",), texts=False, headline=True)
 def label_error(answers: Answers, draws: Draws) -> Estimate:
     """Mean absolute error of the score, in units of the scale; 0 is exact."""
     return over_annotators(answers.means(errors(answers), draws), answers.counts)
 
 
-@metric(better="higher", kinds=("ordinal",), texts=False)
+@metric(better="higher", kinds=("ordinal",), texts=False, headline=True)
 def within_one(answers: Answers, draws: Draws) -> Estimate:
     """Share of answers at most one point from the annotator's score; a missing answer is outside."""
     near = (errors(answers) <= 1) & (answers.predicted >= 0)
     return over_annotators(answers.means(near.astype(float), draws), answers.counts)
 
 
-@metric(better="higher", bounds=(-1.0, 1.0), texts=False)
+@metric(better="higher", bounds=(-1.0, 1.0), texts=False, headline=True)
 def label_kappa(answers: Answers, draws: Draws) -> Estimate:
     """Agreement with the priority label beyond chance: Cohen's κ, for scores quadratic-weighted (Cohen 1960, 1968).
 
@@ -107,7 +107,7 @@ def kappa_codes(answers: Answers) -> np.ndarray:
     return np.where(predicted >= 0, predicted, np.where(values[high] - gold > gold - values[low], high, low))
 
 
-@metric(better="higher", kinds=("nominal",), texts=False)
+@metric(better="higher", kinds=("nominal",), texts=False, headline=True)
 def macro_f1(answers: Answers, draws: Draws) -> Estimate:
     """F1 per label against the priority label, averaged over the labels that occur in gold or answers.
 
@@ -130,7 +130,7 @@ def macro_f1(answers: Answers, draws: Draws) -> Estimate:
     return over_annotators(out, answers.counts)
 
 
-@metric(better="lower", bounds=(0.0, np.inf), texts=False)
+@metric(better="lower", bounds=(0.0, np.inf), texts=False, headline=True, all_annotators=True)
 def agreement_error(answers: Answers, draws: Draws) -> Estimate:
     """How far the κ of two predicted annotators is from that of the same two humans: root mean square over pairs.
 

@@ -92,7 +92,7 @@ def _reciprocal_ranks(answers: Answers, view: str, most: int) -> np.ndarray:
     return np.where(answers.predicted >= 0, 1.0 / ranks, 0.0)
 
 
-@metric(better="higher", floor="chance", variants=_VARIANTS, large=large)
+@metric(better="higher", floor="chance", variants=_VARIANTS, large=large, headline={"view": "raw"})
 def grounding(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int = 0) -> Estimate:
     """Mean reciprocal rank of the explanation's own input among all inputs of the split, by sentence embedding.
 
@@ -111,7 +111,7 @@ def grounding(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int
     )  # fmt: skip
 
 
-@metric(better="higher", variants=_VARIANTS, large=large)
+@metric(better="higher", variants=_VARIANTS, large=large, headline={"view": "raw"}, all_annotators=True)
 def grounding_skill(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int = 0) -> Estimate:
     """(g - g₀) / (g_human - g₀) clipped to [0, 1]: 0 is chance or worse, 1 is as humans or above.
 

@@ -287,7 +287,15 @@ def _estimate(answers: Answers, values: np.ndarray, scored: ProbeScores, reduce:
     )  # fmt: skip
 
 
-@metric(better="higher", bounds=(-np.inf, np.inf), floor="chance", variants=VARIANTS, large=large)
+@metric(
+    better="higher",
+    bounds=(-np.inf, np.inf),
+    floor="chance",
+    variants=VARIANTS,
+    large=large,
+    headline={"view": "norm", "reduce": "self", "m": 10},
+    all_annotators=True,
+)
 def imitation_score(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
     candidates: int = 0, embed: str = EMBED, floor: Literal["chance", "cross"] = "chance", m: int,

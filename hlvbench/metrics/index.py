@@ -66,7 +66,13 @@ def harmonic_index(factors: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.where(np.isnan(table).any(axis=0), np.nan, np.where(positive, len(table) / inverse, 0.0))
 
 
-@metric(better="higher", variants=lambda task: ({"without": "+".join(task.index_without)},), texts=False)
+@metric(
+    better="higher",
+    variants=lambda task: ({"without": "+".join(task.index_without)},),
+    texts=False,
+    headline=True,
+    all_annotators=True,
+)
 def hlv_index(
     answers: Answers, draws: Draws, *, within: Within = "label", embed: str = EMBED, without: str = ""
 ) -> Estimate:

@@ -337,7 +337,13 @@ def own_match_skill(
     return _matches(answers, draws, view, sim, skill=True)
 
 
-@metric(better="higher", bounds=(-np.inf, np.inf), variants=_each)
+@metric(
+    better="higher",
+    bounds=(-np.inf, np.inf),
+    variants=_each,
+    headline={"view": "norm", "sim": "embed"},
+    all_annotators=True,
+)
 def own_gain(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", within: Within = "label",
     embed: str = EMBED,

@@ -79,6 +79,8 @@ class Spec:
     resamples: bool = True
     texts: bool = True
     large: Callable[[Task], Mapping[str, Value]] | None = None
+    headline: Mapping[str, Value] | None = None
+    all_annotators: bool = False
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         return _parameters(self.function)
@@ -118,6 +120,8 @@ def metric(
     resamples: bool = True,
     texts: bool = True,
     large: Callable[[Task], Mapping[str, Value]] | None = None,
+    headline: bool | Mapping[str, Value] = False,
+    all_annotators: bool = False,
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Register a function `f(answers, draws, *, parameters) -> Estimate` as a metric.
 
@@ -132,16 +136,23 @@ def metric(
         texts: False for a metric of labels alone, which counts questions without a human explanation, too; the
             others see `answers.explained`.
         large: Returns parameters that keep the cost linear on a large task, and none on a small one (`bind_for`).
+        headline: Whether reports, comparisons, the leaderboard and other harnesses show the metric first; a mapping:
+            in the variants with these parameters. Their order is that of registration.
+        all_annotators: True for a metric that the answers of a single annotator cannot be scored by.
 
     Raises:
         MetricError: If the name is registered twice.
     """
+    shown = None if headline is False else {} if headline is True else headline
 
     def register(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
         name = function.__name__
         if name in REGISTRY:
             raise MetricError(f"metric {name!r} is registered twice")
-        REGISTRY[name] = Spec(name, function, better, bounds, kinds, floor, ceiling, variants, resamples, texts, large)
+        REGISTRY[name] = Spec(
+            name, function, better, bounds, kinds, floor, ceiling, variants, resamples, texts, large, shown,
+            all_annotators,
+        )  # fmt: skip
         return function
 
     return register
@@ -163,6 +174,15 @@ class Metric:
         """The name with its group size: `imitation_score@10`."""
         m = dict(self.arguments).get("m")
         return self.name if m is None else f"{self.name}@{m}"
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether this variant is one that readers meet first."""
+        return self.spec.headline is not None and self.matches(self.name, self.spec.headline)
+
+    def matches(self, name: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether it is the metric of this name with at least these parameters."""
+        return self.name == name and parameters.items() <= dict(self.arguments).items()
 
     def __str__(self) -> str:
         known = self.spec.parameters()
@@ -275,6 +295,22 @@ def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
         if task.kind in spec.kinds:
             out += [bind(spec.name, **{**encoder, **variant}) for variant in spec.variants_for(task)]
     return out
+
+
+def headline_names(kind: str, one_annotator: bool = False) -> list[str]:
+    """The short names of the headline metrics that other harnesses report: those of this package.
+
+    Args:
+        kind: Of the task, "nominal" or "ordinal".
+        one_annotator: Only metrics that the answers of a single annotator can be scored by.
+    """
+    own = __name__.rpartition(".")[0]
+    return [
+        bind(spec.name, **spec.headline).short
+        for spec in REGISTRY.values()
+        if spec.headline is not None and kind in spec.kinds and spec.function.__module__.startswith(own)
+        if not (one_annotator and spec.all_annotators)
+    ]
 
 
 BEFORE_0_2: Mapping[str, Mapping[str, Value]] = {"own_gain": {"within": "all"}, "hlv_index": {"within": "all"}}

@@ -71,7 +71,7 @@ def embedding_cosine_values(answers: Answers, view: str = "raw") -> np.ndarray:
     return answers.once(("embedding_cosine", view), lambda: best_of_records(answers, view, cosines))
 
 
-@metric(better="higher")
+@metric(better="higher", headline=True)
 def rouge_l(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     """ROUGE-L F1 (Lin 2004, package rouge_score with its stemmer), 0 to 1; 1 for the annotator's own words.
 
@@ -82,7 +82,7 @@ def rouge_l(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     return over_annotators(answers.means(rouge_l_values(answers, view), draws), answers.counts)
 
 
-@metric(better="higher", bounds=(-1.0, 1.0))
+@metric(better="higher", bounds=(-1.0, 1.0), headline=True)
 def bertscore(
     answers: Answers, draws: Draws, *, view: View = "raw", model: str = "minilm-l6", layer: int = 6
 ) -> Estimate:
@@ -97,7 +97,7 @@ def bertscore(
     return over_annotators(answers.means(values, draws), answers.counts)
 
 
-@metric(better="higher", bounds=(-1.0, 1.0), variants=({"view": "raw"}, {"view": "norm"}))
+@metric(better="higher", bounds=(-1.0, 1.0), variants=({"view": "raw"}, {"view": "norm"}), headline={"view": "raw"})
 def embedding_cosine(answers: Answers, draws: Draws, *, view: View = "raw") -> Estimate:
     """Cosine of the sentence embeddings of the answer and the annotator's own explanation, -1 to 1."""
     values = embedding_cosine_values(answers, view)

@@ -90,7 +90,7 @@ def _over_items(values: np.ndarray, answers: Answers, draws: Draws, subset: str)
     return Estimate(overall, int((~np.isnan(values)).sum()), note=note)
 
 
-@metric(better="lower", bounds=(0.0, np.inf), variants=_variants, texts=False)
+@metric(better="lower", bounds=(0.0, np.inf), variants=_variants, texts=False, headline=True, all_annotators=True)
 def lewidi_error(answers: Answers, draws: Draws, *, subset: Subset = "all", scale: float = 10.0) -> Estimate:
     """The LeWiDi-2025 error of single labels, averaged within items and then over items; n counts items.
 

@@ -1,4 +1,4 @@
-"""A run for people: report.md, report.html and the table of the terminal. Made from the run's own files alone."""
+"""Scores of a run: computed, kept in scores.json, compared, and shown as report.md, report.html and in the terminal."""
 
 from __future__ import annotations
 
@@ -8,52 +8,51 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..io import read_json, write_atomic
-from .markdown import markdown, summary
+from .answer_items import item_scores, judge_results
+from .markdown import markdown, side_by_side, summary
 from .report_page import page
-from .rows import MOST_LISTED, Document, ItemScore, annotators, item_scores, judge_results, metric_text
-from .side_by_side import side_by_side
+from .report_sections import MOST_LISTED, TaskResult
+from .score_report import ScoreReport
 
-__all__ = ["markdown", "page", "refresh_report", "side_by_side", "summary", "write_report"]
+__all__ = ["TaskResult", "markdown", "page", "refresh_report", "side_by_side", "summary", "write_report"]
 
 
-def write_report(folder: Path, documents: Sequence[Document]) -> None:
-    """Write report.md and report.html of a scored run: one document (scores.json) per task.
-
-    Of a task with more than `MOST_LISTED` annotators they list the ends and the spread; the scores of all are written
-    to `folder/<task>/annotators.csv`.
+def write_report(folder: Path, reports: Sequence[ScoreReport]) -> None:
+    """Write report.md and report.html of a scored run.
 
     The items' scores are read from `folder/<task>/answers.jsonl`, judges' results from `folder/<task>/judge/` and the
     settings from `folder/settings.json`, where these exist.
+
+    Args:
+        folder: The run folder.
+        reports: One per task. Of a task with more than `MOST_LISTED` annotators the report lists the ends and the
+            spread; the scores of all are written to `folder/<task>/annotators.csv`.
     """
-    items: list[list[ItemScore]] = [item_scores(folder / _name(d) / "answers.jsonl") for d in documents]
-    place = folder / "settings.json"
-    settings = read_json(place) if place.exists() else {}
-    documents = [{**d, "judges": judge_results(folder / _name(d) / "judge")} for d in documents]
-    for document in documents:
-        if len(annotators(document)) > MOST_LISTED:
-            write_atomic(folder / _name(document) / "annotators.csv", _table(document))
-    write_atomic(folder / "report.md", markdown(documents, items, settings))
-    write_atomic(folder / "report.html", page(documents, items, settings))
+    settings_file = folder / "settings.json"
+    settings = read_json(settings_file) if settings_file.exists() else {}
+    results = []
+    for report in reports:
+        place = folder / report.task_name
+        results.append(TaskResult(report, item_scores(place / "answers.jsonl"), judge_results(place / "judge")))
+        if len(report.annotators) > MOST_LISTED:
+            write_atomic(place / "annotators.csv", annotators_csv(report))
+    write_atomic(folder / "report.md", markdown(results, settings))
+    write_atomic(folder / "report.html", page(results, settings))
 
 
-def _table(document: Document) -> str:
+def annotators_csv(report: ScoreReport) -> str:
     """The scores of every annotator as CSV."""
     out = io.StringIO()
     rows = csv.DictWriter(out, ["annotator", "metric", "value", "low", "high", "floor", "ceiling", "n", "note"])
     rows.writeheader()
-    for score in document["scores"]:
-        if score["annotator"] is not None:
-            rows.writerow({**{key: score[key] for key in rows.fieldnames}, "metric": metric_text(score)})
+    for score in report.by_annotator.values():
+        rows.writerow({**score.model_dump(include=set(rows.fieldnames)), "metric": score.name})
     return out.getvalue()
 
 
 def refresh_report(folder: Path) -> None:
     """Write the report of a scored run anew, for what came to it after its scores; nothing where it has none."""
-    names = [_name({"task": name}) for name in read_json(folder / "settings.json")["task"]]
-    places = [folder / name / "scores.json" for name in names]
-    if all(place.exists() for place in places):
-        write_report(folder, [read_json(place) for place in places])
-
-
-def _name(document: Document) -> str:
-    return str(document["task"]).rsplit("@", 1)[0]
+    names = [str(name).rsplit("@", 1)[0] for name in read_json(folder / "settings.json")["task"]]
+    paths = [folder / name / "scores.json" for name in names]
+    if all(path.exists() for path in paths):
+        write_report(folder, [ScoreReport.read(path) for path in paths])

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ..bootstrap import FEWEST_CLUSTERS, decode, difference_p, holm, interval
+from ..bootstrap import FEWEST_CLUSTERS, difference_p, holm, interval
 from ..errors import HlvbenchError, RunError, UsageError, all_problems
 from ..io import read_json
 from ..metrics import REGISTRY
+from ..text import aligned
+from .score_report import INDEX, ScoreReport
 
-INDEX = "hlv_index"
 OVERALL = ("varierr", "r2")
 """The tasks whose mean is the overall value."""
 LEVEL = 0.05
@@ -129,13 +130,11 @@ def read_run(folder: Path, problems: list[str]) -> Run | None:
             problems.append(f"{path}: no such file; score the run first: hlvbench score {folder}")
             continue
         try:
-            document = read_json(path)
-            name = str(document["task"]).partition("@")[0]
-            parts[name], system = part_of(document, facts.get(name)), _short(str(document["system"]))
+            report = ScoreReport.read(path)
         except HlvbenchError as error:
-            problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-            problems.append(f"{path}: not a scores.json of this version ({error!r}); re-score: hlvbench score {folder}")
+            problems.append(str(error))
+            continue
+        parts[report.task_name], system = part_of(report, facts.get(report.task_name)), _short(report.system)
     return Run(folder, system, parts) if len(problems) == before else None
 
 
@@ -144,38 +143,33 @@ def _short(system: str) -> str:
     return Path(system).name if system.startswith(("/", ".", "~")) else system
 
 
-def part_of(document: Mapping[str, Any], data: Mapping[str, str] | None) -> Part:
-    """What comparisons need of a scores.json. data: the hashes of what it was scored on, None where unknown."""
-    rows = [row for row in document["scores"] if row["annotator"] is None]
-    people = {row["annotator"] for row in document["scores"]} - {None}
-    if not rows:
-        raise RunError("it holds no scores")
-    kept = document["replicates"]
-    values, conditions = {}, _conditions(rows[0]["signature"])[1]
-    for name, stored in kept["values"].items():
-        try:
-            estimate, replicates = decode(stored)
-        except HlvbenchError as error:
-            raise RunError(f"replicates of {name}: {error}") from None
-        if len(replicates) != kept["count"]:
-            raise RunError(f"replicates of {name}: {kept['count']} were promised, {len(replicates)} are there")
-        own = [row for row in rows if row["signature"] == stored["signature"]]
-        span = (own[0]["low"], own[0]["high"]) if own and own[0]["low"] is not None else None
-        values[name] = Value(_conditions(stored["signature"])[0], estimate, replicates, span)
-    questions = int(document["questions"])
-    notes = {str(row["metric"]): str(row["note"]) for row in rows if row["value"] is None}
-    items = min(math.ceil(questions / max(1, len(people))), int(document.get("clusters", questions)))
+def part_of(report: ScoreReport, data: Mapping[str, str] | None = None) -> Part:
+    """What comparisons need of a score report. data: the hashes of what it was scored on, None where unknown."""
+    own = {score.signature: score for score in report.overall}
+    values = {}
+    for name, kept in report.replicates.values.items():
+        score = own.get(kept.signature)
+        span = None if score is None or score.low is None or score.high is None else (score.low, score.high)
+        estimate = math.nan if kept.estimate is None else kept.estimate
+        values[name] = Value(kept.signature.partition("|")[0], estimate, kept.values, span)
+    annotators = {annotator for _, annotator in report.by_annotator}
+    items = math.ceil(report.questions / max(1, len(annotators)))
     return Part(
-        str(document["task"]), conditions, questions, items,
-        int(document.get("samples", 1)), data, values, notes,
-    )  # fmt: skip
+        report.task,
+        _conditions(report.conditions[0]),
+        report.questions,
+        items if report.clusters is None else min(items, report.clusters),
+        report.samples,
+        data,
+        values,
+        {score.metric: score.note for score in report.overall if score.value is None},
+    )
 
 
-def _conditions(signature: str) -> tuple[str, dict[str, str]]:
-    """The bound metric and what it was computed under; unlike `parse_signature`, of any version."""
-    metric, _, *rest = signature.split("|")
-    given = dict(part.split(":", 1) for part in rest)
-    return metric, {key: given.get(key, "test" if key == "split" else "none") for key in _CONDITIONS}
+def _conditions(text: str) -> dict[str, str]:
+    """What numbers were computed under; unlike `parse_signature`, of any version."""
+    given = dict(part.split(":", 1) for part in text.split("|")[1:] if ":" in part)
+    return {key: given.get(key, "test" if key == "split" else "none") for key in _CONDITIONS}
 
 
 def distinct_names(runs: Sequence[Run]) -> list[str]:
@@ -359,14 +353,14 @@ def _part_text(found: Mapping[str, Any]) -> str:
         rows = [("rank" if name == INDEX else "", "system", "value [95 % interval]")]
         ordered = sorted(table["systems"], key=lambda row: (row["value"] is None, -(row["value"] or 0.0)))
         rows += [(_shown_rank(row), row["system"], _shown(row, "value")) for row in ordered]
-        lines += ["", table["metric"], *_aligned(rows)]
+        lines += ["", table["metric"], aligned(rows, "  ")]
         pairs = [("", "difference", "[95 % interval]", "p", "Holm p")]
         pairs += [
             ("", f"{p['a']} - {p['b']}", _shown(p, "difference"),
              f"{'~' if p['beyond_resolution'] else ''}{_small(p['p'])}", _small(p["p_holm"]))
             for p in table["pairs"]
         ]  # fmt: skip
-        lines += _aligned(pairs) if table["pairs"] else []
+        lines += [aligned(pairs, "  ")] if table["pairs"] else []
     return "\n".join(lines)
 
 
@@ -385,8 +379,3 @@ def _small(p: float | None) -> str:
     if p is None:
         return "–"
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

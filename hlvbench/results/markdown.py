@@ -1,4 +1,4 @@
-"""A run as Markdown, and as the plain table that the terminal shows."""
+"""A run as Markdown, as the plain table that the terminal shows, and several runs side by side."""
 
 from __future__ import annotations
 
@@ -6,80 +6,138 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .rows import (
-    JUDGE_COLUMNS,
-    MOST_COLUMNS,
-    MOST_LISTED,
-    SPREAD_COLUMNS,
-    VIEWS,
-    Document,
-    ItemScore,
-    annotators,
-    asked_for,
-    conditions,
-    curve,
-    extremes,
-    factors,
-    facts,
-    find,
-    headline,
-    judge_rows,
-    legible,
-    metric_text,
-    number,
-    overall,
-    pooled,
-    short,
-    shown,
-    spreads,
-    swap_present,
-    swaps,
-    tally,
-    unused,
-    withheld,
-)
+from ..text import aligned, legible, number
+from .markup import Html
+from .report_model import Beside, Block, Bullets, Cell, Code, Facts, Fold, Heat, Note, Table
+from .report_page import asked_for
+from .report_sections import TaskResult, headline_table, sections, tally
+from .score_report import Score, ScoreReport
+from .swap_section import MOST_COLUMNS
+
+COLUMNS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "label accuracy": ("label_accuracy", {"multi": "any"}),
+    "label κ": ("label_kappa", {}),
+    "ROUGE-L": ("rouge_l", {"view": "raw"}),
+    "grounding": ("grounding_skill", {"view": "raw"}),
+    "NIS@10": ("imitation_score", {"view": "norm", "reduce": "self", "fit": "dev", "floor": "chance", "m": 10}),
+    "own gain": ("own_gain", {"view": "norm", "sim": "embed"}),
+    "hlv_index": ("hlv_index", {}),
+}
+"""Columns of a side-by-side table -> metric and parameters; the last one is shown with its interval."""
 
 
-def summary(documents: Iterable[Document]) -> str:
-    """A plain-text table per task for the terminal."""
+def summary(reports: Iterable[ScoreReport]) -> str:
+    """A plain-text table of the headline scores per task."""
+    return "\n\n".join(f"{_facts_line(report)}\n{_text_table(headline_table(report))}" for report in reports)
+
+
+def _facts_line(report: ScoreReport) -> str:
+    missing = f"{report.missing} missing"
+    if report.missing_reasons:
+        missing += f" ({tally(report.missing_reasons)})"
+    majority = number(report.majority.get("mean"))
+    return (
+        f"{report.task} {report.split}: {report.system}; {report.questions * report.samples} questions, {missing}; "
+        f"majority label accuracy {majority}"
+    )
+
+
+def _text_table(table: Table) -> str:
+    kept = _columns(table)
+    rows = [[_text(row[c], table.digits) for c in kept] for row in table.rows]
+    return aligned([[table.head[c] for c in kept], *rows])
+
+
+def side_by_side(runs: Mapping[str, Sequence[ScoreReport]]) -> str:
+    """Several runs as one Markdown table per task.
+
+    Args:
+        runs: Name of a run -> its scores; a row per run, in this order.
+    """
+    tasks = dict.fromkeys(report.task for reports in runs.values() for report in reports)
     parts = []
-    for document in documents:
-        rows = [("metric", "value [95 % interval]", "floor", "human")]
-        rows += [(short(s), shown(s), number(s["floor"]), number(s["ceiling"])) for s in headline(document)]
-        parts.append(f"{_facts_line(document)}\n{aligned(rows)}")
+    for task in tasks:
+        lines = ["| system | " + " | ".join(COLUMNS) + " | missing |", "|---|" + "---:|" * (len(COLUMNS) + 1)]
+        for name, reports in runs.items():
+            for report in (report for report in reports if report.task == task):
+                cells = [*side_by_side_cells(report), str(report.missing)]
+                lines.append(f"| {plain(name)} | {' | '.join(cells)} |")
+        parts.append(f"{plain(task)}\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 
-def _facts_line(document: Document) -> str:
-    asked = document["questions"] * document["samples"]
-    missing = f"{document['missing']} missing"
-    if document["missing_reasons"]:
-        missing += f" ({tally(document['missing_reasons'])})"
-    what = f"{document['task']} {document['split']}: {document['system']}"
-    return f"{what}; {asked} questions, {missing}; majority label accuracy {number(document['majority']['mean'])}"
+def side_by_side_cells(report: ScoreReport) -> list[str]:
+    """The values of `COLUMNS`, the index with its interval."""
+    found = [report.first(name, **parameters) for name, parameters in COLUMNS.values()]
+    cells = ["–" if score is None else number(score.value) for score in found]
+    index = found[-1]
+    return [*cells[:-1], "–" if index is None or index.value is None else str(index)]
 
 
-def aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows of cells as lines of columns."""
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
-def markdown(
-    documents: Sequence[Document], items: Sequence[Sequence[ItemScore]] = (), settings: Mapping[str, Any] | None = None
-) -> str:
-    """The report as GitHub-flavoured Markdown. items: per document, worst first."""
+def markdown(results: Sequence[TaskResult], settings: Mapping[str, Any] | None = None) -> str:
+    """The report as GitHub-flavoured Markdown."""
     lines = ["# hlvbench report", ""]
     if settings:
         lines += [f"Settings: {', '.join(f'{plain(what)} {plain(how)}' for what, how in asked_for(settings))}.", ""]
-    for position, document in enumerate(documents):
-        own = items[position] if position < len(items) else ()
-        lines += [f"## {plain(document['task'])}", ""]
-        lines += [f"- {what}: {plain(how)}" for what, how in facts(document)] + [""]
-        lines += [*_headline(document), *_index(document), *_withheld(document), *_curves(document)]
-        lines += [*_swap(document), *_confusion(document), *_judges(document), *_items(own)]
-        lines += [*_all_scores(document)]
+    for result in results:
+        lines += [f"## {plain(result.report.task)}", ""]
+        for section in sections(result):
+            lines += [f"### {section.title}", ""] if section.title else []
+            lines += [line for block in section.blocks for line in _block(block)]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _block(block: Block) -> list[str]:
+    match block:
+        case Facts(rows):
+            return [*(f"- {what}: {plain(how)}" for what, how in rows), ""]
+        case Bullets(rows):
+            return [*(f"- {plain(what)}: {', '.join(map(_code, metrics))}" for what, metrics in rows), ""]
+        case Note(parts):
+            text = "".join(_inline(part) for part in parts if not isinstance(part, Html))
+            return [text, ""] if text else []
+        case Fold(title, blocks, in_markdown):
+            lines = [line for inner in blocks for line in _block(inner)] if in_markdown else []
+            return [f"{plain(title)}:", "", *lines] if lines else []
+        case Beside(figures):
+            found = [(figure.title, [line for inner in figure.blocks for line in _block(inner)]) for figure in figures]
+            return [line for title, lines in found if lines for line in (f"{plain(title)}:", "", *lines)]
+        case Heat():
+            if len(block.columns) > MOST_COLUMNS:
+                return []
+            named = [[name, *texts] for name, texts in zip(block.rows, block.texts, strict=True)]
+            return _table([block.corner, *block.columns], named)
+        case Table():
+            kept = _columns(block)
+            if len(kept) > MOST_COLUMNS + 2 or not block.rows:
+                return []
+            cells = [[row[c] for c in kept] for row in block.rows]
+            return _table([block.head[c] for c in kept], cells, block.digits)
+    return []
+
+
+def _columns(table: Table) -> list[int]:
+    """The columns of a table that are not drawn."""
+    return [c for c in range(len(table.head)) if not any(isinstance(row[c], Html) for row in table.rows)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]], digits: int = 3) -> list[str]:
+    lines = [[plain(cell) for cell in head], ["---"] * len(head)]
+    lines += [[_code(c.text) if isinstance(c, Code) else plain(_text(c, digits)) for c in row] for row in rows]
+    return [*("| " + " | ".join(cells) + " |" for cells in lines), ""]
+
+
+def _inline(part: str | Score | Code) -> str:
+    return _code(part.text) if isinstance(part, Code) else plain(str(part))
+
+
+def _text(cell: Cell, digits: int) -> str:
+    match cell:
+        case Code(text):
+            return text
+        case Score() | str() | int():
+            return str(cell)
+    return number(cell, digits)
 
 
 def plain(text: object) -> str:
@@ -91,125 +149,3 @@ def plain(text: object) -> str:
 def _code(text: str) -> str:
     """A code span; a table cell takes no bar, and a metric has none."""
     return "`" + re.sub(r"[\s`]+", " ", legible(text)) + "`"
-
-
-def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
-
-
-def _headline(document: Document) -> list[str]:
-    rows = [
-        [_code(short(s)), plain(shown(s)), number(s["floor"]), number(s["ceiling"]), str(s["n"])]
-        for s in headline(document)
-    ]
-    return _table(["metric", "value [95 % interval]", "floor", "human", "n"], rows)
-
-
-def _index(document: Document) -> list[str]:
-    index, found = find(document, "hlv_index"), factors(document)
-    if not index or not found:
-        return []
-    left = unused(document)
-    rows = [[f + (" (left out)" if f in left else ""), _code(short(s)), plain(shown(s))] for f, s in found.items()]
-    head = "Harmonic mean of the skills, each cut to 0–1; 0 if one is 0."
-    if left and index[0]["value"] is not None:
-        head += f" Here {plain(index[0]['note'])}."
-    return ["### hlv_index and its factors", "", f"{plain(shown(index[0]))}. {head}", "",
-            *_table(["factor", "metric", "value [95 % interval]"], rows)]  # fmt: skip
-
-
-def _withheld(document: Document) -> list[str]:
-    found = withheld(document)
-    if not found:
-        return []
-    lines = [f"- {plain(note)}: {', '.join(_code(m) for m in metrics)}" for note, metrics in found.items()]
-    return ["### Values that cannot be given", "", *lines, ""]
-
-
-def _curves(document: Document) -> list[str]:
-    lines = []
-    for view in VIEWS:
-        confidence, imitation = (curve(document, name, view) for name in ("group_confidence", "imitation_score"))
-        if confidence:
-            rows = [
-                [str(m), plain(shown(s)), number(s["ceiling"]), number(s["floor"]),
-                 plain(shown(imitation[m])) if m in imitation else "–"]
-                for m, s in confidence.items()
-            ]  # fmt: skip
-            lines += [f"### Groups of m answers, {view} view", ""]
-            lines += _table(["m", "group_confidence", "people", "chance", "imitation_score"], rows)
-    return lines
-
-
-def _swap(document: Document) -> list[str]:
-    """The matrix of the index's view and size, the others in words."""
-    tables = swaps(document)
-    if not tables:
-        return []
-    lines, drawn = ["### Swap matrix", "", f"Agreement error: {_agreement(document)}.", ""], list[str]()
-    for table in tables:
-        about, said = f"{table['view']} view, groups of {table['m']}", table["note"]
-        if table["system"] is not None:
-            people, present, said = swap_present(document, table)
-            names = [plain(a) for a in people]
-            if table is tables[0] and len(names) <= MOST_COLUMNS:
-                rows = [[f"as {a}", *(number(v, 2) for v in r)] for a, r in zip(names, present["system"], strict=True)]
-                drawn = [f"{about}:", "", *_table(["answers given", *(f"judged {a}" for a in names)], rows)]
-        lines.append(f"- {about}: {plain(said)}")
-    return [*lines, "", *drawn]
-
-
-def _agreement(document: Document) -> str:
-    found = find(document, "agreement_error")
-    return f"{plain(shown(found[0]))}, people 0, blind {number(found[0]['floor'])}" if found else "–"
-
-
-def _confusion(document: Document) -> list[str]:
-    found = (document.get("details") or {}).get("confusion")
-    if not found or not found["counts"]:
-        return []
-    labels = [plain(label) for label in found["labels"]]
-    table = pooled(list(found["counts"].values()))
-    rows = [[label, *map(str, counts)] for label, counts in zip(labels, table, strict=True)]
-    return ["### Labels: the annotator's in rows, the answered one in columns", "",
-            *_table(["", *labels, "missing"], rows)]  # fmt: skip
-
-
-def _judges(document: Document) -> list[str]:
-    rows = judge_rows(document)
-    if not rows:
-        return []
-    return ["### Who wrote it? Judges on these answers", "", *_table(JUDGE_COLUMNS, [map(plain, row) for row in rows])]
-
-
-def _items(items: Sequence[ItemScore]) -> list[str]:
-    lines = []
-    for title, chosen in extremes(items).items():
-        rows = [
-            [plain(s.item), number(s.right, 2), number(s.closeness, 2), number(s.grounding, 2), str(s.missing)]
-            for s in chosen
-        ]
-        lines += [f"### {title}", ""]
-        lines += _table(["item", "labels right", "embedding_cosine", "reciprocal rank", "missing"], rows)
-    return lines
-
-
-def _all_scores(document: Document) -> list[str]:
-    """One line per metric; with many annotators their columns would not fit a page and stand in scores.json."""
-    people = annotators(document)
-    people = people if len(people) <= MOST_COLUMNS else []
-    by = {(s["signature"], s["annotator"]): s for s in document["scores"]}
-    rows = []
-    for s in overall(document):
-        own = [number(by[s["signature"], a]["value"]) if (s["signature"], a) in by else "" for a in people]
-        rows.append([
-            _code(metric_text(s)), plain(shown(s)), number(s["floor"]), number(s["ceiling"]), str(s["n"]), *own
-        ])  # fmt: skip
-    ends = " or ".join(_code(f"|{c}") for c in conditions(document))
-    spread = []
-    if len(annotators(document)) > MOST_LISTED:
-        found = [[_code(name), *map(plain, values)] for name, *values in spreads(document)]
-        spread = ["### Annotators", "", *_table(SPREAD_COLUMNS, found)]
-    return [*spread, "### All scores", "", f"A number's signature is its metric followed by {ends}.", "",
-            *_table(["metric", "value [95 % interval]", "floor", "human", "n", *map(plain, people)], rows)]  # fmt: skip

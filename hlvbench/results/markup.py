@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-from .rows import legible
+from ..text import legible
 
 
 class Html(str):

@@ -1,164 +1,330 @@
-"""The sections of report.html that list numbers, each a function of one document."""
+"""The sections of a report on one task, each a function of its scores, items and judges."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from .markup import Html, Part, code, fold, join, name_of, note, table, tag, titled
-from .rows import (
-    JUDGE_COLUMNS,
-    MOST_LISTED,
-    SPREAD_COLUMNS,
-    Document,
-    ItemScore,
-    Score,
-    annotators,
-    better,
-    conditions,
-    extremes,
-    factors,
-    facts,
-    find,
-    headline,
-    judge_rows,
-    meaning,
-    metric_text,
-    number,
-    overall,
-    short,
-    shown,
-    spreads,
-    unused,
-    withheld,
+import numpy as np
+
+from ..bootstrap import FEWEST_CLUSTERS
+from ..text import VIEWS, number
+from .answer_items import ItemScore, extremes
+from .markup import Html, tag
+from .report_model import (
+    Beside,
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Drawing,
+    Facts,
+    Figure,
+    Fold,
+    Heat,
+    Note,
+    Section,
+    Table,
 )
-from .svg import interval_bar, value_of
+from .score_report import INDEX, Details, FeatureHistogram, Score, ScoreReport
+from .svg import Line, histogram, interval_bar, key, line_chart
+from .swap_section import MOST_COLUMNS, swap_section
 
-_NUMBERS = ("value", "low", "high", "floor", "ceiling")
+MOST_LISTED, ENDS = 40, 10
+"""Annotators beyond which a report lists the spread of a metric, its lowest and its highest alone; how many of each."""
+SPREAD_HEAD = ("metric", "least", "25 %", "median", "75 %", "largest", f"{ENDS} lowest", f"{ENDS} highest")
+JUDGE_HEAD = ("judge", "names the annotator [95 % interval]", "humans", "blind", "chance", "unreadable", "n", "note")
 _ARROWS = {"higher": "↑ more is better", "lower": "↓ less is better", "ideal": "nearest the human value is best"}
 
 
-def fact_list(document: Document) -> Html:
-    return tag(
-        "dl", [tag("div", tag("dt", what), tag("dd", name_of(how))) for what, how in facts(document)], class_="facts"
+@dataclass(frozen=True)
+class TaskResult:
+    """All that a report says of one task. items: worst first."""
+
+    report: ScoreReport
+    items: Sequence[ItemScore] = ()
+    judges: Sequence[Mapping[str, Any]] = ()
+
+
+def sections(result: TaskResult) -> list[Section]:
+    """The sections that have something to say, in the order of a report."""
+    report = result.report
+    found = [
+        Section("", [Facts(facts(report))]),
+        _index(report),
+        Section("Scores", [_LEGEND, headline_table(report)]),
+        _withheld(report),
+        _groups(report),
+        swap_section(report),
+        _confusion(report.details),
+        _features(report),
+        _judges(result.judges),
+        _items(result.items),
+        _all_scores(report),
+    ]
+    return [section for section in found if section.blocks]
+
+
+def facts(report: ScoreReport) -> list[tuple[str, str]]:
+    """What a reader must know before any number: (what, how much)."""
+    asked = report.questions * report.samples
+    share = f" ({report.missing / asked:.1%})" if asked and report.missing else ""
+    samples = f", {report.samples} samples each: scores are means, figures show the first" if report.samples > 1 else ""
+    few = report.clusters is not None and report.clusters < FEWEST_CLUSTERS
+    rows = {
+        "System": report.system or "unnamed",
+        "Task and split": f"{report.task}, {report.split}",
+        "Questions": f"{report.questions}{samples}",
+        "Without a human explanation": f"{report.label_only}, in label metrics alone" if report.label_only else "",
+        "Clusters of items": f"{'–' if report.clusters is None else report.clusters}"
+        + (f" (an interval and a p need {FEWEST_CLUSTERS})" if few else ""),
+        "Missing answers": f"{report.missing}{share}",
+        "Why missing": tally(report.missing_reasons),
+        "Majority line (label accuracy)": number(report.majority.get("mean")),
+        "Without an explanation": str(report.without_explanation),
+        "Data": report.licence or "",
+        "With thoughts dropped": str(report.thought or ""),
+        "Never asked, whole task": tally(report.skipped),
+        "Too few annotations to be scored": ", ".join(report.unscored_annotators),
+    }
+    return [(what, how) for what, how in rows.items() if how]
+
+
+def tally(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{why} {n}" for why, n in counts.items())
+
+
+def _index(report: ScoreReport) -> Section:
+    index, found, left = report.index(), report.factors(), report.left_out()
+    if index is None or not found:
+        return Section("", [])
+    note = "The harmonic mean of the skills, each cut to 0–1, and 0 if one of them is 0. Humans have 1."
+    if left and index.value is not None:
+        note += f" Here {index.note}."
+    rows: list[Sequence[Cell]] = [
+        [name + (" (left out)" if name in left else ""), Code(s.short), s, interval_bar(s, "higher", (0.0, 1.0))]
+        for name, s in {INDEX: index, **found}.items()
+    ]
+    head = ["factor", "metric", "value [95 % interval]", "0 to 1"]
+    return Section(
+        f"{INDEX} and its factors", [Note([note]), Table("The index and its factors", head, rows, "headline")]
     )
 
 
-def headline_section(document: Document) -> Html:
-    rows = [_headline_row(score) for score in headline(document)]
-    legend = note(
-        "Right is better in every bar: ", tag("span", "●", class_="c-system"), " value with its 95 % interval, ",
-        tag("span", "▽", class_="c-floor"), " floor (chance, or the annotator-blind "
-        "reference: one person's record of the item given for everybody), ",
-        tag("span", "□", class_="c-human"), " people.",
-    )  # fmt: skip
-    head = ["metric", "value [95 % interval]", "", *(tag("span", t, class_="wide") for t in ("floor", "human", "n"))]
-    return titled("Scores", legend, table(head, rows, caption="Scores over all annotators", class_="headline"))
-
-
-def _headline_row(score: Score) -> list[Part]:
-    direction = better(score)
-    name = [code(short(score)), tag("small", meaning(score), class_="wide")]
-    said = tag("td", value_of(score), class_="value")
-    ends = [tag("td", v, class_="num wide") for v in (number(score["floor"]), number(score["ceiling"]), score["n"])]
-    return [
-        tag("span", name, title=f"{score['signature']} ({_ARROWS[direction]})"),
-        said,
-        interval_bar(score, direction),
-        *ends,
+_LEGEND = Note(
+    [
+        Html("Right is better in every bar: "), tag("span", "●", class_="c-system"),
+        Html(" value with its 95 % interval, "),
+        tag("span", "▽", class_="c-floor"), Html(" baseline, "), tag("span", "□", class_="c-human"), Html(" humans. "),
+        "The baseline is chance, or the annotator-blind reference: one annotator's record of the item for everybody.",
     ]
+)  # fmt: skip
 
 
-def index_section(document: Document) -> Html:
-    index, found = find(document, "hlv_index"), factors(document)
-    if not index:
-        return Html("")
-    rows: list[list[Part]] = []
-    left, lacking = unused(document), index[0]["value"] is None
-    for name, score in {"hlv_index": index[0], **found}.items():
-        bound = [tag("small", code(short(score)), " left out" if name in left else "")] if name in found else None
-        bar = interval_bar(score, "higher", (0.0, 1.0))
-        rows.append([[name, bound], tag("td", value_of(score), class_="value"), bar])
-    how = note("The harmonic mean of the skills, each cut to 0–1, and 0 if one of them is 0: no skill can be bought by "
-               "another. People have 1.", f" Here {index[0]['note']}." if left and not lacking else "")  # fmt: skip
-    head = ["", "value [95 % interval]", "0 to 1"]
-    drawn = table(head, rows, caption="The index and its factors", class_="headline index")
-    return titled("hlv_index and its factors", how, drawn)
+def headline_table(report: ScoreReport) -> Table:
+    """The scores that a reader meets first, with baseline and human value."""
+    rows: list[Sequence[Cell]] = [
+        [
+            Code(s.short, s.meaning, f"{s.signature} ({_ARROWS[s.better]})"),
+            s,
+            interval_bar(s, s.better),
+            s.floor,
+            s.ceiling,
+            s.n,
+        ]
+        for s in report.headline()
+    ]
+    head = ["metric", "value [95 % interval]", "bar", "baseline", "human", "n"]
+    return Table("Scores over all annotators", head, rows, "headline", ("baseline", "human", "n"))
 
 
-def withheld_section(document: Document) -> Html:
-    found = withheld(document)
-    if not found:
-        return Html("")
-    rows = [tag("li", why, ": ", _listed(metrics)) for why, metrics in found.items()]
-    return titled("Values that cannot be given", tag("ul", rows))
+def _withheld(report: ScoreReport) -> Section:
+    """Note -> the metrics over all annotators that have no value for that reason."""
+    found: dict[str, list[str]] = {}
+    for score in report.overall:
+        if score.value is None:
+            found.setdefault(score.note or "no reason given", []).append(score.short)
+    return Section("Values that cannot be given", [Bullets(list(found.items()))] if found else [])
 
 
-def _listed(metrics: Sequence[str]) -> Part:
-    codes = join([[code(metric), " "] for metric in metrics])
-    return codes if len(metrics) <= 4 else fold(f"{len(metrics)} metrics", codes)
+def _groups(report: ScoreReport) -> Section:
+    figures, tables = [], list[Block]()
+    for view in VIEWS:
+        confidence, imitation = (report.curve(name, view) for name in ("group_confidence", "imitation_score"))
+        for title, curve in (("Confidence", confidence), ("Imitation score", imitation)):
+            given = {m: score for m, score in curve.items() if score.value is not None}
+            if given:
+                figures.append(Figure(f"{title}, {view} view", [Drawing(_curve(f"{title}, {view} view", given))]))
+        if confidence:
+            rows = [[str(m), s, s.ceiling, s.floor, imitation.get(m, "–")] for m, s in confidence.items()]
+            head = ["m", "group_confidence", "humans", "chance", "imitation_score"]
+            title = f"Groups of m answers, {view} view"
+            tables.append(Fold(title, [Table(title, head, rows)]))
+    if not tables:
+        return Section("", [])
+    how = ("How surely a probe, fitted on the humans' dev records, names the annotator from a group of m answers. The "
+           "imitation score puts chance at 0 and humans at 1; above 1 is a caricature.")  # fmt: skip
+    legend = [
+        key("system"),
+        Html(" system, 95 % interval "),
+        key("human"),
+        Html(" humans "),
+        key("chance"),
+        Html(" chance"),
+    ]
+    drawn: list[Block] = [Note(legend), Beside(figures, "charts")] if figures else []
+    return Section("Imitation by group size", [Note([how]), *drawn, *tables])
 
 
-def judge_section(document: Document) -> Html:
-    rows = judge_rows(document)
-    if not rows:
-        return Html("")
-    how = note("Each judge reads an answer beside texts of up to four people and names its writer. A judge that is not "
-               "above chance on people's own texts has no say.")  # fmt: skip
-    drawn = [[name_of(name), tag("td", value, class_="value"), *(tag("td", v, class_="num") for v in numbers), said]
-             for name, value, *numbers, said in rows]  # fmt: skip
-    return titled("Who wrote it? Judges on these answers", how, table(JUDGE_COLUMNS, drawn, caption="Judges"))
+def _curve(title: str, rows: Mapping[int, Score]) -> Html:
+    points = dict(enumerate(rows.values()))
+    lines = [
+        Line("chance", "chance", {p: (s.floor, None, None) for p, s in points.items()}),
+        Line("humans", "human", {p: (s.ceiling, None, None) for p, s in points.items()}),
+        Line("system", "system", {p: (s.value, s.low, s.high) for p, s in points.items()}),
+    ]
+    return line_chart(title, [f"@{m}" for m in rows], lines, "answers per group (m)")
 
 
-def item_section(items: Sequence[ItemScore], document: Document) -> Html:
+def _confusion(details: Details | None) -> Section:
+    if details is None:
+        return Section("", [])
+    labels, counts = details.confusion.labels, details.confusion.counts
+    if not counts:
+        return Section("Labels", [Note(["No counts of labels are at hand."])])
+    how = ("Row: the annotator's label (the priority one of several). Column: the predicted label. Numbers are "
+           "answers, shades are shares of the row.")  # fmt: skip
+    everyone = _confusion_heat("All annotators", labels, pooled(list(counts.values())))
+    each = [Figure(name, [_confusion_heat(name, labels, own)]) for name, own in counts.items()]
+    return Section("Labels", [Note([how]), everyone, Fold("of each annotator", [Beside(each)], in_markdown=False)])
+
+
+def _confusion_heat(name: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Heat:
+    columns = [*labels, "missing"]
+    if not any(row[-1] for row in counts):
+        columns, counts = list(labels), [row[:-1] for row in counts]
+    shares: list[list[float | None]] = [[n / max(1, sum(row)) for n in row] for row in counts]
+    texts = [[str(n) for n in row] for row in counts]
+    return Heat(f"Labels of {name}", "↓ annotator, predicted →", labels, columns, texts, shares)
+
+
+def pooled(tables: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
+    """The sum of count tables of one shape."""
+    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*tables, strict=True)]
+
+
+def _features(report: ScoreReport) -> Section:
+    if report.details is None or not report.details.features:
+        return Section("", [])
+    how = [
+        Html("Share of explanations per bin: "), key("area"), Html(" humans, "), key("step"), Html(" system. "),
+        "Bins are the tenths of the humans' train records, few values make fewer bins. These resemble surface habits, "
+        "partly content, and never rank.",
+    ]  # fmt: skip
+    people = report.annotators
+    blocks: list[Block] = [Note(how), _feature_table(report, people if len(people) <= MOST_COLUMNS else [])]
+    if MOST_COLUMNS < len(people) <= MOST_LISTED:
+        table = _feature_table(report, people)
+        blocks.append(Fold(f"of each of {len(people)} annotators", [table], in_markdown=False))
+    return Section("How the explanations look", blocks)
+
+
+def _feature_table(report: ScoreReport, people: Sequence[str]) -> Table:
+    rows = []
+    for feature in report.details.features if report.details else ():
+        pairs: dict[str, tuple[Sequence[int], Sequence[int]]] = {"All annotators": (
+            [sum(bins) for bins in zip(*feature.people.values(), strict=True)],
+            [sum(bins) for bins in zip(*feature.system.values(), strict=True)],
+        )}  # fmt: skip
+        pairs |= {a: (feature.people[a], feature.system[a]) for a in people}
+        highest = max(n / max(1, sum(counts)) for pair in pairs.values() for counts in pair for n in counts)
+        drawn = [histogram(f"{feature.name}, {who}", *pair, highest) for who, pair in pairs.items()]
+        distance: Cell = report.first("feature_kl", view="raw", feature=feature.name) or "–"
+        rows.append([feature.name.replace("_", " "), *drawn, distance, _bins(feature)])
+    head = ["feature", "all", *people, "KL (humans ‖ system)", "bins"]
+    return Table("Distributions of the explanations' features", head, rows, "features", ("bins",))
+
+
+def _bins(feature: FeatureHistogram) -> str:
+    if not feature.cuts:
+        return "one value"
+    return f"{len(feature.cuts) + 1} bins, cut at " + " ".join(f"{cut:.3g}" for cut in feature.cuts)
+
+
+def _judges(judges: Sequence[Mapping[str, Any]]) -> Section:
+    if not judges:
+        return Section("", [])
+    how = ("Each judge reads an answer beside texts of up to four annotators and names its writer. A judge that is not "
+           "above chance on the humans' own texts is not used.")  # fmt: skip
+    rows = [[str(j["judge"]), _accuracy(j), *(j[k] for k in ("ceiling", "floor", "chance")), j["unreadable"], j["n"],
+             str(j["note"])] for j in judges]  # fmt: skip
+    return Section("Who wrote it? Judges on these answers", [Note([how]), Table("Judges", JUDGE_HEAD, rows)])
+
+
+def _accuracy(judged: Mapping[str, Any]) -> str:
+    if judged["accuracy"] is None:
+        return "–"
+    span = "" if judged["low"] is None else f" [{number(judged['low'])}, {number(judged['high'])}]"
+    return number(judged["accuracy"]) + span
+
+
+def _items(items: Sequence[ItemScore]) -> Section:
     if not items:
-        return Html("")
-    how = note("Items by the share of right labels, then by how close the explanations are to the annotators' own. Ids "
-               "only: the texts are in the task's data.")  # fmt: skip
-    pair = [
-        tag("figure", tag("figcaption", title), _items(chosen, f"{title} of {document['task']}"))
-        for title, chosen in extremes(items).items()
-    ]
-    return titled("Worst and best items", how, tag("div", pair, class_="pair"))
-
-
-def _items(items: Iterable[ItemScore], caption: str) -> Html:
-    rows = [
-        [name_of(s.item), *(tag("td", number(v, 2), class_="num") for v in (s.right, s.closeness, s.grounding)),
-         tag("td", f"{s.answers - s.missing} of {s.answers}", class_="num")]
-        for s in items
-    ]  # fmt: skip
+        return Section("", [])
+    how = ("Items by the share of right labels, then by how close the explanations are to the annotators' own. Ids "
+           "only: the texts are in the task's data.")  # fmt: skip
     head = ["item", "labels right", "closeness", "own input found", "answered"]
-    return table(head, rows, caption=caption, class_="sortable")
-
-
-def score_section(document: Document) -> Html:
-    rows, people = overall(document), annotators(document)
-    whole = [
-        [code(metric_text(s)), *(tag("td", number(s[k]), class_="num") for k in _NUMBERS),
-         tag("td", s["n"], class_="num"), s["note"]]
-        for s in rows
+    figures = [
+        Figure(
+            title,
+            [
+                Table(
+                    title, head,
+                    [[s.item, s.right, s.closeness, s.grounding, f"{s.answers - s.missing} of {s.answers}"]
+                     for s in own],
+                    "sortable", digits=2,
+                )
+            ],
+        )
+        for title, own in extremes(items).items()
     ]  # fmt: skip
-    by = {(s["signature"], s["annotator"]): s for s in document["scores"]}
-    each = [
-        [code(metric_text(s)), *(_own(by.get((s["signature"], a))) for a in people)]
-        for s in rows if any((s["signature"], a) in by for a in people)
-    ]  # fmt: skip
-    columns: Sequence[Part] = ["metric", *map(name_of, people)]
-    if len(people) > MOST_LISTED:
-        columns = SPREAD_COLUMNS
-        each = [[code(name), *(tag("td", v, class_="num") for v in values[:5]), *map(name_of, values[5:])]
-                for name, *values in spreads(document)]  # fmt: skip
-    ends = join([[code(f"|{c}"), " "] for c in conditions(document)])
-    head, sorts = ["metric", "value", "low", "high", "floor", "human", "n", "note"], "sortable scores"
-    return titled(
-        "All scores", note("The signature of a number is its metric followed by ", ends),
-        fold(f"over all annotators ({len(whole)})", table(head, whole, caption="All scores", class_=sorts)),
-        fold(f"of each annotator ({len(each)})",
-             table(columns, each, caption="Scores of each annotator", class_=sorts)),
-    )  # fmt: skip
+    return Section("Worst and best items", [Note([how]), Beside(figures)])
 
 
-def _own(score: Score | None) -> Html:
-    if score is None:
-        return tag("td", "", class_="num")
-    return tag("td", number(score["value"]), class_="num", title=shown(score))
+def _all_scores(report: ScoreReport) -> Section:
+    whole: list[Sequence[Cell]] = [
+        [Code(s.name), s.value, s.low, s.high, s.floor, s.ceiling, s.n, s.note] for s in report.overall
+    ]
+    head = ["metric", "value", "low", "high", "baseline", "human", "n", "note"]
+    if len(report.annotators) > MOST_LISTED:
+        each = Table("Spread of the annotators' scores", SPREAD_HEAD, spreads(report), "sortable scores")
+    else:
+        own, people = report.by_annotator, report.annotators
+        rows = [[Code(s.name), *(own[s.signature, a].value if (s.signature, a) in own else "" for a in people)]
+                for s in report.overall if any((s.signature, a) in own for a in people)]  # fmt: skip
+        each = Table("Scores of each annotator", ["metric", *people], rows, "sortable scores")
+    ends: list[str | Code] = [part for c in report.conditions for part in (Code(f"|{c}"), " ")]
+    return Section(
+        "All scores",
+        [
+            Note(["A number's signature is its metric followed by ", *ends[:-1], "."]),
+            Fold(f"over all annotators ({len(whole)})", [Table("All scores", head, whole, "sortable scores")]),
+            Fold(f"of each annotator ({len(each.rows)})", [each]),
+        ],
+    )
+
+
+def spreads(report: ScoreReport) -> list[Sequence[Cell]]:
+    """One row of `SPREAD_HEAD` per metric that has values of single annotators."""
+    by: dict[str, list[tuple[float, str]]] = {}
+    for score in report.by_annotator.values():
+        if score.value is not None:
+            by.setdefault(score.name, []).append((score.value, str(score.annotator)))
+    rows: list[Sequence[Cell]] = []
+    for name, found in by.items():
+        found.sort()
+        quartiles = np.quantile([value for value, _ in found], [0, 0.25, 0.5, 0.75, 1]).tolist()
+        ends = (", ".join(f"{who} {number(v)}" for v, who in end) for end in (found[:ENDS], found[::-1][:ENDS]))
+        rows.append([Code(name), *quartiles, *ends])
+    return rows

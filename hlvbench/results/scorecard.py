@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,8 +21,9 @@ from ..metrics.grounding import reciprocal_ranks
 from ..metrics.predictions import Embedder, once_per_task
 from ..prompting.parse import Parsed, parse, to_annotation
 from ..text import VIEWS
-from ..types import Annotation, Generation, Pair, Score, Task
+from ..types import Annotation, Generation, Pair, Task
 from .details import details
+from .score_report import KeptReplicates, Replicates, Score, ScoreReport
 
 _IN_VIEWS: Mapping[str, tuple[Callable[[Answers, str], np.ndarray], tuple[str, ...]]] = {
     "rouge_l": (similarity.rouge_l_values, ("raw",)),
@@ -56,10 +57,10 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring one task gives: the rows of answers.jsonl and the document scores.json."""
+    """What scoring one task gives: the rows of answers.jsonl and the report scores.json."""
 
     answers: list[dict[str, Any]]
-    document: dict[str, Any]
+    report: ScoreReport
 
 
 @dataclass(frozen=True)
@@ -173,32 +174,29 @@ def _score(
         rows, replicated = _rows(metric, panels, draws, conditions)
         scores += rows
         if metric in compared and replicated is not None and rows[0].value is not None:
-            kept[metric.short] = {"signature": rows[0].signature, **encode(rows[0].value, replicated)}
-    document = {
-        "task": f"{task.name}@{task.version}",
-        "split": split,
-        "system": system,
-        "questions": len(first.questions),
-        "clusters": len(draws.groups),
-        "samples": len(panels),
-        "missing": missing,
-        "missing_reasons": _reasons(panels, parsed),
-        "without_explanation": sum(not text for p in panels for text in p.texts("raw")) - missing,
-        "thought": sum(found.thought for found in parsed.values()),
-        "skipped": dict(task.skipped),
-        "unscored_annotators": [a for a in task.annotators if a not in first.annotators],
-        "majority": _majority(first),
-        "scores": [asdict(score) for score in scores],
-        "replicates": {"count": min(replicates, KEPT), "values": kept},
-    }
-    if task.licence:
-        document["licence"] = task.licence
-    if label_only := len(first.questions) - len(first.explained.questions):
-        document["label_only"] = label_only
-    if metrics is None:
-        document["details"] = details(first)
+            kept[metric.short] = KeptReplicates(signature=rows[0].signature, **encode(rows[0].value, replicated))
+    report = ScoreReport(
+        task=f"{task.name}@{task.version}",
+        split=split,
+        system=system,
+        questions=len(first.questions),
+        clusters=len(draws.groups),
+        samples=len(panels),
+        missing=missing,
+        missing_reasons=_reasons(panels, parsed),
+        without_explanation=sum(not text for p in panels for text in p.texts("raw")) - missing,
+        thought=sum(found.thought for found in parsed.values()),
+        skipped=dict(task.skipped),
+        unscored_annotators=[a for a in task.annotators if a not in first.annotators],
+        majority=_majority(first),
+        scores=scores,
+        replicates=Replicates(count=min(replicates, KEPT), values=kept),
+        licence=task.licence or None,
+        label_only=len(first.questions) - len(first.explained.questions),
+        details=details(first) if metrics is None else None,
+    )
     answers = enumerate(panels) if per_answer else ()
-    return Scored([row for s, panel in answers for row in _answer_rows(panel, parsed, s)], document)
+    return Scored([row for s, panel in answers for row in _answer_rows(panel, parsed, s)], report)
 
 
 def _chosen(task: Task, split: str, limit: int | None, only: Collection[Pair] | None) -> frozenset[Pair] | None:
@@ -326,10 +324,20 @@ def _rows(
     for c, annotator in enumerate(names):
         low, high = intervals[c] if intervals is not None else (np.nan, np.nan)
         note = notes[c] or ("not defined on these answers" if math.isnan(line.at(c)) else draws.lack)
-        rows.append(Score(
-            metric.short, signature, annotator, _number(line.at(c)), _number(low), _number(high),
-            _number(floor.at(c)) if floor else None, _number(ceiling.at(c)) if ceiling else None, counts[c], note,
-        ))  # fmt: skip
+        rows.append(
+            Score(
+                metric=metric.short,
+                signature=signature,
+                annotator=annotator,
+                value=_number(line.at(c)),
+                low=_number(low),
+                high=_number(high),
+                floor=_number(floor.at(c)) if floor else None,
+                ceiling=_number(ceiling.at(c)) if ceiling else None,
+                n=counts[c],
+                note=note,
+            )
+        )
     return rows, overall
 
 

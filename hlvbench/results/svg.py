@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..text import number
 from .markup import Html, Part, tag
-from .rows import Score, number
+from .score_report import Score
 
 _BAR = (170, 24, 8)
 """Width, height and margin of an interval bar."""
@@ -22,12 +23,12 @@ def _chart(width: float, height: float, label: str, *parts: Part, class_: str) -
 
 
 def interval_bar(score: Score, better: str, domain: tuple[float, float] | None = None) -> Html:
-    """Value and interval between floor and human value; right is better unless the metric has an ideal.
+    """Value and interval between baseline and human value; right is better unless the metric has an ideal.
 
-    Disc: value; line: interval; triangle: floor; square: people. domain: the ends of the axis, else what is shown
+    Disc: value; line: interval; triangle: baseline; square: humans. domain: the ends of the axis, else what is shown
     and 0.
     """
-    value, low, high, floor, human = (score[k] for k in ("value", "low", "high", "floor", "ceiling"))
+    value, low, high, floor, human = score.value, score.low, score.high, score.floor, score.ceiling
     marks = [v for v in (value, low, high, floor, human) if v is not None]
     if value is None:
         return Html("")
@@ -54,19 +55,18 @@ def interval_bar(score: Score, better: str, domain: tuple[float, float] | None =
             tag("path", class_="cap", d="".join(f"M{_f(e)} {_f(middle - 5)}V{_f(middle + 5)}" for e in (a, b)))
         )
     parts.append(tag("circle", class_="value", cx=_f(x(value)), cy=middle, r=4.5))
-    label = (
-        f"value {number(value)}, interval {number(low)} to {number(high)}, floor {number(floor)}, human {number(human)}"
-    )
+    said = {"value": value, "low": low, "high": high, "baseline": floor, "human": human}
+    label = ", ".join(f"{what} {number(one)}" for what, one in said.items())
     return _chart(width, height, label, parts, class_="bar")
 
 
 def value_of(score: Score) -> Part:
     """The value and its interval as text, or why there is none."""
-    if score["value"] is None:
-        return tag("span", f"– {score['note']}".strip(), class_="why")
-    if score["low"] is None:
-        return tag("b", number(score["value"]))
-    return [tag("b", number(score["value"])), tag("span", f" [{number(score['low'])}, {number(score['high'])}]")]
+    if score.value is None:
+        return tag("span", f"– {score.note}".strip(), class_="why")
+    if score.low is None:
+        return tag("b", number(score.value))
+    return [tag("b", number(score.value)), tag("span", f" [{number(score.low)}, {number(score.high)}]")]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _whisker(x: float, least: float, most: float) -> str:
 
 
 def marker(style: str, x: float, y: float) -> Html:
-    """A disc for the system, a hollow square for people."""
+    """A disc for the system, a hollow square for humans."""
     if style == "human":
         return tag("rect", class_="mark human", x=_f(x - 4.5), y=_f(y - 4.5), width=9, height=9)
     return tag("circle", class_="mark system", cx=_f(x), cy=_f(y), r=4.5)
@@ -142,7 +142,7 @@ def key(style: str) -> Html:
 
 
 def histogram(label: str, people: Sequence[int], system: Sequence[int], highest: float) -> Html:
-    """Shares per bin: people as a filled area, the system as a stepped line over it. highest: the share at the top."""
+    """Shares per bin: humans as a filled area, the system as a stepped line over it. highest: the share at the top."""
     width, height, base = 120.0, 44.0, 42.0
     step = width / max(1, len(people))
 
@@ -154,7 +154,7 @@ def histogram(label: str, people: Sequence[int], system: Sequence[int], highest:
         )
         return f"M0 {_f(base)}{steps}V{_f(base)}Z" if closed else steps
 
-    said = f"{label}. People {_shares(people)}. System {_shares(system)}."
+    said = f"{label}. Humans {_shares(people)}. System {_shares(system)}."
     return _chart(
         width, height, said,
         tag("path", class_="people-area", d=outline(people, True)),

@@ -15,7 +15,8 @@ from ..data.table import MOST_ID
 from ..data.task_config import is_name
 from ..io import sha256_text
 from ..settings import ANSWERS
-from .safe_reading import hidden, local_path, strings
+from ..text import hidden, local_path
+from .safe_reading import strings
 
 FORMAT = 1
 METHODS = ("base", "icl", "vp", "vp-icl", "sft", "capo", "adapter", "reference", "other")

@@ -15,6 +15,8 @@ from ..errors import DataError, HlvbenchError, UsageError
 from ..io import dump_json, generation_lines, read_json, read_text, sha256_bytes, sha256_text, write_atomic
 from ..metrics.predictions import Embedder
 from ..results import side_by_side
+from ..results.score_check import EQUAL
+from ..results.score_report import ScoreReport
 from ..results.scorecard import score_task
 from ..settings import asked_by
 from ..types import Generation, Task
@@ -28,7 +30,6 @@ from .judged_task import check_judges
 from .recipe import regenerate
 from .rescore import compare_documents
 from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS
-from .score_document import EQUAL, version_of
 
 MOST_COPIES = 0.02
 """Of all answers; beyond it the text is the test records', not a coincidence."""
@@ -257,8 +258,8 @@ def _rescore(
         fresh = score_task(
             loaded, rows, desk.embedder, system=document["system"], per_answer=False,
             asked=asked_by(submission.settings),
-        ).document  # fmt: skip
-        found, version = compare_documents(document, fresh), version_of(document)
+        ).report.to_dict()  # fmt: skip
+        found, version = compare_documents(document, fresh), ScoreReport.model_validate(document).version
         if version != __version__ and (new or _release(version) > _release(__version__)):
             findings.error(where, f"scored by hlvbench {version}, this is {__version__}: score it with this release "
                            "(hlvbench score RUN) and submit it anew")  # fmt: skip
@@ -322,5 +323,8 @@ def _record(
 def _renew_table(submission: Submission, documents: Mapping[str, Mapping[str, Any]]) -> None:
     """Put the new scores where the README has those that it was made with; what else it says stays."""
     path, name = submission.folder / README, str(submission.card["system"])
-    old, new = (side_by_side({name: list(found.values())}) for found in (submission.documents, documents))
+    old, new = (
+        side_by_side({name: [ScoreReport.model_validate(document) for document in found.values()]})
+        for found in (submission.documents, documents)
+    )
     write_atomic(path, read_text(path).replace(old, new))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..results.rows import legible
+from ..text import legible
 
 Level = Literal["OK", "WARN", "ERROR"]
 _LONGEST = 400

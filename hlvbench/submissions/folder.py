@@ -11,13 +11,15 @@ from ..data.task import load_spec, task_names
 from ..data.task_config import is_name
 from ..errors import DataError
 from ..io import sha256_bytes
+from ..results.score_check import EQUAL, check_submitted
+from ..results.score_report import ScoreReport
 from ..settings import asked_by
+from ..text import hidden, local_path
 from . import safe_reading as intake
 from .card import base_of, card_digest, card_problems, folder_name, is_reference, trained_by
 from .findings import Findings
 from .recipe import publishes_dataset_text
-from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, hidden, local_path, strings
-from .score_document import EQUAL, document_problems, version_of
+from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, strings
 
 _UNHASHED = (CARD, README)
 _PROMPTED = ("base", "icl", "vp", "vp-icl")
@@ -68,7 +70,7 @@ def read_submission(folder: Path, findings: Findings, annotators: int = 0) -> Su
         if document is None:
             findings.error(f"{task}/{SCORES}", "missing")
             continue
-        for problem in document_problems(document, task, scale):
+        for problem in check_submitted(document, task, scale):
             findings.error(f"{task}/{SCORES}", problem)
         documents[task] = document
     for name in files:
@@ -159,7 +161,7 @@ def _not_verified(card: Mapping[str, Any], documents: Mapping[str, Mapping[str, 
     found = card["verified"]
     if found["card_sha256"] != card_digest(card):
         return f"{CARD} or a file was changed after it"
-    versions = {version_of(document) for document in documents.values()}
+    versions = {ScoreReport.model_validate(document).version for document in documents.values()}
     if versions != {found["hlvbench"]}:
         return f"it was done by hlvbench {found['hlvbench']}, the scores are of {', '.join(sorted(versions))}"
     if found["date"] < card["date"]:

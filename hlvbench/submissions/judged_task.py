@@ -11,12 +11,12 @@ from ..errors import HlvbenchError
 from ..io import write_atomic
 from ..judging.judge_run import FOLDER, JudgedTask, judges_of, recomputed
 from ..judging.judge_settings import STYLOMETRIC
+from ..results.score_check import EQUAL
 from ..results.scorecard import answers_of
 from ..types import Generation, Task
 from . import safe_reading as intake
 from .findings import Findings
 from .folder import Submission, is_summary
-from .score_document import EQUAL
 
 _ENDS = ("accuracy", "low", "high", "ceiling", "floor")
 _COUNTS = ("n", "unreadable")

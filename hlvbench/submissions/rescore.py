@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..bootstrap import decode
-from .score_document import EQUAL
+from ..results.score_check import EQUAL
 
 _NUMBERS = ("value", "low", "high", "floor", "ceiling", "n")
 _COUNTS = (

@@ -11,7 +11,6 @@ import os
 import re
 import stat
 import tomllib
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,13 +48,6 @@ MOST_FILES, MOST_ROWS, DEEPEST, MOST_LEVELS = 400, 100_000, 3, 24
 LONGEST_TEXT = 20_000
 """Characters of one string."""
 _LARGEST = 2.0**53
-# joiners that Persian and Indic words need
-_JOINERS = "\u200c\u200d"
-_ABSOLUTE = re.compile(
-    r"""(?<![\w:/.~-])/(?:[^\s/"'<>]+/)+[^\s/"'<>]*"""  # two parts or more: "and /or" is no path
-    r"""|(?<![\w:/.~-])/(?:tmp|home|root|work|data|mnt|srv|opt|var|Users)\b"""
-    r"""|(?<![\w/])~[\w-]*/|(?<!\w)[A-Za-z]:[\\/]|\\\\\w|\bfile:/|(?<![\w.])\.\.(?:/|\\|$)"""
-)
 
 
 def room(annotators: int) -> float:
@@ -226,17 +218,3 @@ def strings(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for position, inner in enumerate(value):
             yield from strings(inner, f"{name}[{position}]")
-
-
-def hidden(text: str) -> str:
-    """The name of the first character that a reader would not see, or that turns the text around; else empty."""
-    for char in text:
-        if char not in "\n" + _JOINERS and unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-            return f"U+{ord(char):04X} {unicodedata.name(char, '').lower()}".strip()
-    return ""
-
-
-def local_path(text: str) -> str:
-    """The first piece of `text` that is a path of some machine, or leaves its folder; else empty."""
-    match = _ABSOLUTE.search(text)
-    return match[0] if match else ""

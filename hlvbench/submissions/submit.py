@@ -17,6 +17,7 @@ from ..errors import DataError, RunError, UsageError, all_problems
 from ..io import dump_json, read_generations, read_json, read_text, sha256_bytes, sha256_file, write_atomic
 from ..results import side_by_side
 from ..results.markdown import plain
+from ..results.score_report import ScoreReport
 from ..settings import asked_by
 from ..types import Task
 from .answer_files import to_generations
@@ -322,5 +323,7 @@ def _readme(card: Mapping[str, Any], documents: Mapping[str, Mapping[str, Any]])
         lines.append(f"- A recipe: `{card['recipe']}` answers with dataset text, which is not published; "
                      "`hlvbench check` makes it again where the data are at hand")  # fmt: skip
     commands = [f"    {command}" for command in card["reproduce"]["commands"]]
-    table = side_by_side({str(card["system"]): list(documents.values())})
+    table = side_by_side(
+        {str(card["system"]): [ScoreReport.model_validate(document) for document in documents.values()]}
+    )
     return "\n".join([*lines, "", *commands, f"    hlvbench check submissions/{folder_name(card)}", "", table, ""])

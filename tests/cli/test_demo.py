@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from hlvbench.cli.demo import ADAPTERS, COLUMNS, closing_table, run_demo
+from hlvbench.cli.demo import ADAPTERS, closing_table, run_demo
 from hlvbench.generation.run import SETTINGS
 from hlvbench.io import read_json
+from hlvbench.results.score_report import ScoreReport
 
 
 def test_the_table_holds_a_row_per_system_and_a_dash_where_no_value_is():
     row = {"metric": "label_kappa", "signature": "label_kappa|demo@1", "annotator": None, "value": 0.25}
-    lines = closing_table({"base": {"scores": [row, {**row, "annotator": "Ann1", "value": 0.9}]}}).splitlines()
-    assert lines[1].split() == ["base", "–", "0.250", "–", "–", "–", "–"]
-    assert len(COLUMNS) == 6
+    scores = [row, {**row, "annotator": "Ann1", "value": 0.9}]
+    report = ScoreReport.model_validate({
+        "task": "demo@1", "split": "test", "system": "", "questions": 1, "missing": 0, "scores": scores,
+        "replicates": {"count": 0, "values": {}},
+    })  # fmt: skip
+    lines = closing_table({"base": report}).splitlines()
+    assert lines[1].split() == ["base", "–", "0.250", "–", "–", "–", "–", "–"]
+    assert lines[0].split()[-1] == "hlv_index"
 
 
 def test_the_shipped_adapters_are_small_and_say_what_they_are():

@@ -22,11 +22,10 @@ from hlvbench.leaderboard import render
 from hlvbench.metrics import Answers, bind
 from hlvbench.models import Query
 from hlvbench.prompting.parse import parse, to_annotation
-from hlvbench.results import markdown, summary
-from hlvbench.results import report_page as page
+from hlvbench.results import TaskResult, markdown, page, summary
+from hlvbench.results.score_check import check_submitted
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
-from hlvbench.submissions.score_document import document_problems
 from hlvbench.types import Task
 
 from ..boards import NamedEmbedder, answers, submission
@@ -157,10 +156,11 @@ def test_what_is_no_file_of_the_corpus_is_told_without_worker_ids(tmp_path: Path
 
 def test_what_an_index_leaves_out_and_the_licence_are_said_beside_the_numbers(tmp_path: Path) -> None:
     task = replace(toy_task(), index_without=("grounding",), licence="CC BY 4.0, A. Body")
-    document = score_task(task, answers("label-guess"), NamedEmbedder(), per_answer=False).document
-    assert document_problems(document, "toy") == []
-    assert "hlv_index(without=grounding)" in summary([document])
-    for text in (markdown([document]).replace("`", ""), re.sub("<.*?>", "", page([document]))):
+    report = score_task(task, answers("label-guess"), NamedEmbedder(), per_answer=False).report
+    document = report.to_dict()
+    assert check_submitted(document, "toy") == []
+    assert "hlv_index(without=grounding)" in summary([report])
+    for text in (markdown([TaskResult(report)]).replace("`", ""), re.sub("<.*?>", "", page([TaskResult(report)]))):
         for said in (
             "hlv_index(without=grounding)",
             "Here without grounding, in which people hardly exceed chance",

@@ -194,7 +194,7 @@ def test_what_clusters_is_named_by_the_task_and_ten_make_an_interval(
     wanted = [bind("label_kappa"), bind("label_accuracy"), bind("c2st", view="norm")][: 3 if count == 7 else 2]
     rows = [Generation(*pair, 0, f"Label: {'neutral' if n % 3 else 'entailment'}\nExplanation: so {n}", "stop", 1, "")
             for n, pair in enumerate(task.questions("test"))]  # fmt: skip
-    found = score_task(task, rows, ToyEmbedder(), metrics=wanted, replicates=60).document
+    found = score_task(task, rows, ToyEmbedder(), metrics=wanted, replicates=60).report.to_dict()
     assert found["clusters"] == count
     for row in found["scores"]:
         if count < 10:

@@ -20,10 +20,10 @@ from hlvbench.judging.questions import attribution_questions
 from hlvbench.metrics import Answers, bind, scorecard
 from hlvbench.metrics.index import harmonic_index
 from hlvbench.prompting.prompt import render_item
-from hlvbench.results import markdown
+from hlvbench.results import TaskResult, markdown
+from hlvbench.results.score_check import check_submitted
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
-from hlvbench.submissions.score_document import document_problems
 from hlvbench.types import Annotation, Generation, Pair, Task
 from tests.toy import ToyEmbedder, save_table, toy_task
 
@@ -85,25 +85,26 @@ def rows(task: Task) -> list[Generation]:
 
 def test_the_report_counts_them_and_their_rows_have_no_value_of_a_text() -> None:
     found = score_task(LABELS, rows(LABELS), ToyEmbedder(), system="toy", replicates=20)
+    document = found.report.to_dict()
     # 12 of Ann2's items and 8 of Ann3's
-    assert (found.document["questions"], found.document["label_only"], found.document["missing"]) == (96, 20, 0)
-    counts = {s["annotator"]: s["n"] for s in found.document["scores"] if s["metric"] == "rouge_l"}
+    assert (document["questions"], document["label_only"], document["missing"]) == (96, 20, 0)
+    counts = {s["annotator"]: s["n"] for s in document["scores"] if s["metric"] == "rouge_l"}
     assert counts == {None: 76, "Ann1": 24, "Ann2": 12, "Ann3": 16, "Ann4": 24}
     for row in found.answers:
         empty = {name for name, value in row.items() if value is None}
         assert row["correct"] == 1.0
         assert empty == ({n for n in row if n.endswith(("_raw", "_norm"))} if silent((row["item"], row["annotator"]))
                          else set())  # fmt: skip
-    assert "- Without a human explanation: 20, in label metrics alone\n" in markdown([found.document])
-    assert not [p for p in document_problems(found.document, "toy") if "label_only" in p]
-    assert any("label_only: a count" in p for p in document_problems({**found.document, "label_only": "x"}, "toy"))
+    assert "- Without a human explanation: 20, in label metrics alone\n" in markdown([TaskResult(found.report)])
+    assert not [p for p in check_submitted(document, "toy") if "label_only" in p]
+    assert any(p.startswith("label_only: ") for p in check_submitted({**document, "label_only": "x"}, "toy"))
 
 
 @pytest.mark.parametrize("kept", ["nothing", "test"])
 def test_a_task_without_any_explanation_has_label_metrics_alone(kept: str) -> None:
     records = [r if r.item.startswith(kept) else dataclasses.replace(r, explanation="") for r in WHOLE.records]
     task = dataclasses.replace(WHOLE, records=tuple(records))
-    document = score_task(task, rows(task), ToyEmbedder(), replicates=20).document
+    document = score_task(task, rows(task), ToyEmbedder(), replicates=20).report.to_dict()
     assert all(score["value"] is not None or score["note"] for score in document["scores"])
     for score in document["scores"] if kept == "nothing" else ():
         name = str(score["metric"]).partition("@")[0]

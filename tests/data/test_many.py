@@ -27,8 +27,9 @@ from hlvbench.metrics.group import group_confidence, imitation_score, own_lists
 from hlvbench.metrics.krippendorff import raw_agreement
 from hlvbench.metrics.probe import GROUPS, groups_of, probe_scores
 from hlvbench.metrics.style import wasserstein
-from hlvbench.results import _table
-from hlvbench.results.rows import spreads
+from hlvbench.results import annotators_csv
+from hlvbench.results.report_sections import spreads
+from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import memory_needed, score_task
 from hlvbench.types import Annotation, Task
 
@@ -212,14 +213,17 @@ def test_a_report_of_more_than_forty_annotators_lists_ends_and_spread_and_a_tabl
          "value": n / 100, "low": None, "high": None, "floor": None, "ceiling": None, "n": 5, "note": ""}
         for n in range(41)
     ]  # fmt: skip
-    document = {"task": "toy@1", "scores": scores, "details": None}
-    ((name, *values),) = spreads(document)
-    assert name == "label_accuracy(multi=any)"
+    report = ScoreReport.model_validate({
+        "task": "toy@1", "split": "test", "system": "", "questions": 205, "missing": 0, "scores": scores,
+        "replicates": {"count": 0, "values": {}},
+    })  # fmt: skip
+    ((name, *values),) = spreads(report)
+    assert name.text == "label_accuracy(multi=any)"
     # quartiles of 0, .01, …, .40
-    assert values[:5] == ["0.000", "0.100", "0.200", "0.300", "0.400"]
+    assert values[:5] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
     assert values[5].split(", ")[0] == "Ann0 0.000"
     assert values[6].split(", ")[9] == "Ann31 0.310"
-    rows = list(csv.DictReader(io.StringIO(_table(document))))
+    rows = list(csv.DictReader(io.StringIO(annotators_csv(report))))
     assert len(rows) == 41
     assert rows[7]["annotator"] == "Ann7"
     assert float(rows[7]["value"]) == 0.07

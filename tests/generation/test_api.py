@@ -41,7 +41,7 @@ def test_a_list_of_texts_is_scored_in_question_order(task):
     # each of three annotators is asked six times: 5/6, 1, 1
     assert scores["label_accuracy"].value == pytest.approx((5 / 6 + 2) / 3, abs=1e-6)
     assert scores.of("label_accuracy", first).value == pytest.approx(5 / 6, abs=1e-6)
-    assert scores.document["questions"] == 18
+    assert scores.questions == 18
     with pytest.raises(KeyError, match="not in this scorecard"):
         scores["label_error"]
 
@@ -49,7 +49,7 @@ def test_a_list_of_texts_is_scored_in_question_order(task):
 def test_a_mapping_may_lack_questions_and_a_list_may_not(task):
     pairs = task.questions("test")
     scores = score_texts(task, {pairs[0]: "Label: yes"}, replicates=5)
-    assert scores.document["missing"] == 17
+    assert scores.missing == 17
     for texts in (["Label: yes"], "Label: yes"):
         with pytest.raises(UsageError, match="has 18 questions"):
             score_texts(task, texts)

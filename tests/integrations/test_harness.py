@@ -14,6 +14,8 @@ from hlvbench.errors import UsageError
 from hlvbench.integrations import attribution_tasks as attribution
 from hlvbench.integrations import harness as doors
 from hlvbench.integrations import lm_eval
+from hlvbench.integrations.lm_eval_yaml import yaml_files
+from hlvbench.metrics import headline_names
 from hlvbench.prompting.prompt import Prompter
 from tests.generation.test_run import tasks_dir  # noqa: F401
 
@@ -52,7 +54,7 @@ def test_the_numbers_are_counted_on_the_answered_questions_alone(place):
     assert found["label_accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["missing"] == 1
     assert found["hlv_index"] is None
-    assert set(found) == set(doors.names(task))
+    assert set(found) == set(doors.names(task.kind))
 
 
 def test_lm_eval_gets_the_number_that_a_payload_names_and_nan_where_there_is_none(place):
@@ -66,7 +68,7 @@ def test_lm_eval_gets_the_number_that_a_payload_names_and_nan_where_there_is_non
     assert math.isnan(lm_eval.aggregate([p["hlv_index_low"] for p in payloads]))
     assert all("prompt" not in payload for payload in payloads[0].values())
     one = lm_eval.process_one(documents[0], ["Label: yes"])
-    assert set(one) == set(doors.names(task, one=True)) < set(payloads[0])
+    assert set(one) == set(doors.names(task.kind, one=True)) < set(payloads[0])
 
 
 class _Functions(yaml.SafeLoader):
@@ -81,6 +83,11 @@ def read(path: Path) -> dict:
     return {**(read(path.parent / own.pop("include")) if "include" in own else {}), **own}
 
 
+def test_the_yaml_files_are_those_that_are_generated():
+    there = {path.name: path.read_text("utf-8") for path in YAMLS.iterdir() if path.is_file()}
+    assert there == yaml_files(), "run: python -m hlvbench.integrations.lm_eval_yaml"
+
+
 @pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
 def test_the_yaml_names_every_number_every_annotator_and_the_version_of_the_task(name):
     spec = load_spec(name)
@@ -92,22 +99,14 @@ def test_the_yaml_names_every_number_every_annotator_and_the_version_of_the_task
         assert (found["task"], found["dataset_kwargs"]) == (task, expected)
         assert str(found["metadata"]["version"]) == spec.version
         assert found["process_results"].endswith("process_one" if annotator else "process_all")
-        assert [m["metric"] for m in found["metric_list"]] == doors.names(_Kind(kind), one=bool(annotator))
+        assert [m["metric"] for m in found["metric_list"]] == doors.names(kind, one=bool(annotator))
         assert {m["aggregation"] for m in found["metric_list"]} == {"hlvbench.integrations.lm_eval.aggregate"}
-        down = [m["metric"] for m in found["metric_list"] if not m["higher_is_better"]]
-        assert down == [n for n in doors.names(_Kind(kind)) if n.startswith("label_error") or n == "missing"]
+        down = {m["metric"].partition("_")[0] for m in found["metric_list"] if not m["higher_is_better"]}
+        assert down == {"missing", *(["label"] if kind == "ordinal" else []),
+                        *([] if annotator else ["agreement", "lewidi"])}  # fmt: skip
     group = read(YAMLS / f"hlv_{name}_annotators.yaml")
     assert group["task"] == [task for task, annotator in tasks.items() if annotator]
-    assert [m["metric"] for m in group["aggregate_metric_list"]] == list(doors.headline(_Kind(kind), one=True))
-
-
-class _Kind:
-    """As much of a task as the headline depends on: no data are read here."""
-
-    index_without = ()
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    assert [m["metric"] for m in group["aggregate_metric_list"]] == headline_names(kind, one_annotator=True)
 
 
 def test_every_function_that_a_yaml_names_exists():

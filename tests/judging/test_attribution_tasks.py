@@ -90,10 +90,15 @@ def test_lm_eval_names_whom_our_own_run_names(data_dir, test_model, tmp_path):
     document = json.loads((tmp_path / "run" / "varierr" / "attribution" / "scores.json").read_text())
     arguments = {"pretrained": test_model, "dtype": "float32", "enable_thinking": False}
     found = simple_evaluate(
-        "hf", model_args=arguments, device="cpu", tasks=["hlv_varierr_attribution"], limit=len(expected),
-        apply_chat_template=True, bootstrap_iters=0,
+        "hf",
+        model_args=arguments,
+        device="cpu",
+        tasks=["hlv_varierr_attribution"],
+        limit=len(expected),
+        apply_chat_template=True,
+        bootstrap_iters=0,
         task_manager=TaskManager(include_path=str(builtin_tasks_dir() / "lm_eval"), include_defaults=False),
-    )  # fmt: skip
+    )
     samples = found["samples"]["hlv_varierr_attribution"]
     assert {(s["doc"]["item"], s["doc"]["annotator"]): s["attribution"]["named"] for s in samples} == expected
     results = found["results"]["hlv_varierr_attribution"]

@@ -1,4 +1,4 @@
-"""The judge's job: kept replies, what is made of them, licences, and several judges."""
+"""`hlvbench judge`: stored replies, results, the validity check, and several judges."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.errors import DataError, ModelError, RunError, UsageError
+from hlvbench.generation.method import register_method
 from hlvbench.generation.run import generate
 from hlvbench.io import read_generations, sha256_text
 from hlvbench.judging.judge_prompt import queries, render_question
@@ -128,8 +129,13 @@ def test_the_stylometric_judge_is_naive_bayes_of_dev_restricted_to_the_candidate
     plain = [re.sub(r"\W+", " ", r.explanation.lower()).strip() for r in dev]
     classes = MultinomialNB(alpha=0.1, fit_prior=False).fit(grams.fit_transform(plain), [r.annotator for r in dev])
     for q, letter in zip(asked.questions, texts, strict=True):
-        scores = dict(zip(classes.classes_, classes.predict_joint_log_proba(
-            grams.transform([q.answer.explanation]))[0], strict=True))  # fmt: skip
+        scores = dict(
+            zip(
+                classes.classes_,
+                classes.predict_joint_log_proba(grams.transform([q.answer.explanation]))[0],
+                strict=True,
+            )
+        )
         assert q.candidates["ABCD".index(letter)] == max(q.candidates, key=lambda a: scores[a])
 
 
@@ -137,8 +143,10 @@ def test_where_dev_judges_itself_each_half_is_judged_by_the_other() -> None:
     """A text that stands once in dev: a judge fitted on all of dev would know it by heart, this one never saw it."""
     task = toy_task(items=(6, 8, 1))
     # everybody writes the same but for one word, the item's own
-    records = tuple(dataclasses.replace(r, explanation=f"same {r.item} {r.annotator[::-1] * (r.item == 'dev0')}")
-                    for r in task.records)  # fmt: skip
+    records = tuple(
+        dataclasses.replace(r, explanation=f"same {r.item} {r.annotator[::-1] * (r.item == 'dev0')}")
+        for r in task.records
+    )
     task = dataclasses.replace(task, records=records)
     model = Stylometric(task, "dev", "norm", 0, {})
     assert model.fit == "halves"
@@ -183,8 +191,14 @@ def test_judge_writes_what_the_contract_says_and_rescoring_asks_nobody(
     found = json.loads(before)
     signed = parse_signature(found["signature"])
     assert dict(signed.metric.arguments) == {
-        "judge": "endpoint:m", "by": "reply", "fit": "none", "view": "raw", "show": "none", "shots": 5, "orders": "one"
-    }  # fmt: skip
+        "judge": "endpoint:m",
+        "by": "reply",
+        "fit": "none",
+        "view": "raw",
+        "show": "none",
+        "shots": 5,
+        "orders": "one",
+    }
     assert (signed.task, signed.limit) == ("demo@1", 5)
     # "B" every time: at chance on people too, so nothing is said of the system
     assert (row["accuracy"], row["ceiling"], found["licensed"]) == (None, 0.25, False)
@@ -217,6 +231,29 @@ def test_a_judge_that_knows_people_has_its_say_and_its_conditions_name_its_file(
     assert found["judge"].startswith("endpoint:m-")
     assert (run / "demo" / "judge" / f"{found['judge'].replace(':', '-')}.jsonl").exists()
     assert "shots=3" in found["signature"]
+
+
+def test_a_registered_method_judges_by_its_reply(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hlvbench.generation.open_model._REGISTERED", {})
+    register_method("letters", lambda task: lambda query: "The writer is B.")
+    assert hlvbench("judge", run, "--judge", "letters:", "-q", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["judge"], row["n"], row["unreadable"]) == ("letters:", 20, 0)
+    report = json.loads((run / "demo" / "judge" / "letters.json").read_text())
+    assert report["letters"]["said"] == {"A": 0, "B": 20, "C": 0, "D": 0}
+    assert "by=reply" in report["signature"]
+    assert hlvbench("judge", run, "--judge", "letters:", "--by", "letters") == 2
+    assert "--by letters: letters: is asked by reply" in capsys.readouterr().err
+
+
+def test_answers_to_other_data_are_not_judged(run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["tasks"]["demo"]["data_sha256"] = dict.fromkeys(manifest["tasks"]["demo"]["data_sha256"], "0" * 64)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="demo was answered on other data"):
+        judge(run, JudgeSettings(), quiet=True)
 
 
 def test_a_failing_judge_keeps_its_replies_and_says_what_remains(run: Path) -> None:
@@ -284,8 +321,9 @@ def test_the_report_of_a_scored_run_lists_its_judges(run: Path) -> None:
 
 def test_a_ragged_table_of_many_annotators_is_judged(tmp_path: Path) -> None:
     tasks = ragged(tmp_path / "tasks", 7, "ordinal")
-    out = generate(Settings("reference:human", task=("ragged",), samples=2), out=tmp_path / "r", tasks_dir=tasks,
-                   quiet=True)  # fmt: skip
+    out = generate(
+        Settings("reference:human", task=("ragged",), samples=2), out=tmp_path / "r", tasks_dir=tasks, quiet=True
+    )
     (found,) = judge(out, JudgeSettings(orders="all"), tasks_dir=tasks, quiet=True)
     assert found["people"]["value"] == found["accuracy"] if found["licensed"] else found["note"]
     assert len(found["annotators"]) == 7
@@ -324,9 +362,11 @@ def test_a_folder_that_is_no_finished_run_is_told(tmp_path: Path, run: Path) -> 
 
 
 def test_unusual_options_are_part_of_the_judges_name() -> None:
-    titles = [JudgeSettings(**given).title
-              for given in ({}, {"view": "norm"}, {"view": "raw"}, {"orders": "all"}, {"seed": 1})]  # fmt: skip
+    titles = [
+        JudgeSettings(**given).title
+        for given in ({}, {"view": "norm"}, {"view": "raw"}, {"orders": "all"}, {"seed": 1})
+    ]
     assert titles[0] == titles[1] == "stylometric"
     assert len(set(titles)) == 4
-    with pytest.raises(UsageError, match=r"(?s)--view x.*--orders some.*--shots 0"):
+    with pytest.raises(UsageError, match=r"(?s)--view x.*--shots 0.*--orders some"):
         judge_settings(view="x", orders="some", shots=0)

@@ -96,7 +96,7 @@ def test_refused_questions_are_counted_and_shown(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "manifest.json").read_text())["tasks"]["demo"]["ended_in_error"] == 1
     rows = read_generations(tmp_path / "demo" / "generations.jsonl")
     scored = score_task(load_task("demo"), rows, ToyEmbedder(), limit=2, metrics=[bind("label_accuracy")])
-    assert (scored.document["missing"], scored.document["missing_reasons"]) == (1, {"error": 1})
+    assert (scored.report.to_dict()["missing"], scored.report.to_dict()["missing_reasons"]) == (1, {"error": 1})
 
 
 def test_several_refused_questions_in_a_row_end_a_run_and_none_of_them_counts(tmp_path: Path) -> None:

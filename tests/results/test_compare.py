@@ -330,7 +330,7 @@ def test_scored_answers_can_be_compared(tmp_path):
             record = task.by_pair[item, writer][0]
             text = f"Label: {record.label}\nExplanation: {record.explanation}"
             rows.append(Generation(item, annotator, 0, text, "stop", 1, ""))
-        document = score_task(task, rows, ToyEmbedder(), system=name, replicates=250, metrics=metrics).document
+        document = score_task(task, rows, ToyEmbedder(), system=name, replicates=250, metrics=metrics).report.to_dict()
         runs.append(write(tmp_path / name, json.loads(json.dumps(document))))
     result = compare(runs)
     people, mixed = index_of(result, "toy")["systems"]

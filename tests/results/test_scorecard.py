@@ -10,6 +10,7 @@ from hlvbench.errors import DataError
 from hlvbench.metrics import bind, parse_signature
 from hlvbench.models import Query
 from hlvbench.prompting.prompt import render_answer
+from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import PER_ANSWER, score_task
 from hlvbench.types import Annotation, Generation, Item, Task
 
@@ -39,8 +40,8 @@ def rows(task, answers, sample=0):
     ]
 
 
-def values(document, metric):
-    return {s["annotator"]: s["value"] for s in document["scores"] if s["metric"] == metric}
+def values(report, metric):
+    return {s.annotator: s.value for s in report.scores if s.metric == metric}
 
 
 ACCURACY = [bind("label_accuracy", multi="any")]
@@ -55,20 +56,20 @@ def test_accuracy_counts_a_missing_answer_as_wrong_and_averages_over_annotators(
         ("a", "Ann2"): "no",
         ("b", "Ann2"): "yes",
     }
-    document = score_task(task, rows(task, answers), ToyEmbedder(), metrics=ACCURACY).document
+    report = score_task(task, rows(task, answers), ToyEmbedder(), metrics=ACCURACY).report
     # Ann1: right, right, missing = 2/3; Ann2: right, wrong = 1/2; mean = 7/12
-    found = values(document, "label_accuracy")
+    found = values(report, "label_accuracy")
     assert found == pytest.approx({"Ann1": 2 / 3, "Ann2": 1 / 2, None: 7 / 12}, abs=1e-6)
-    assert (document["questions"], document["missing"], document["missing_reasons"]) == (5, 1, {"no label": 1})
+    assert (report.questions, report.missing, report.missing_reasons) == (5, 1, {"no label": 1})
     # both annotators' train mode is "no": right for 1 of Ann1's 3 and 2 of Ann2's 2, mean 2/3
-    assert document["majority"]["mean"] == pytest.approx(2 / 3, abs=1e-6)
+    assert report.majority["mean"] == pytest.approx(2 / 3, abs=1e-6)
 
 
 def test_a_question_without_a_row_is_missing_and_stays_in_the_denominator():
     task = tiny()
-    document = score_task(task, rows(task, {("a", "Ann1"): "yes"}), ToyEmbedder(), metrics=ACCURACY).document
-    assert document["missing_reasons"] == {"no answer": 4}
-    assert values(document, "label_accuracy")["Ann1"] == pytest.approx(1 / 3, abs=1e-6)
+    report = score_task(task, rows(task, {("a", "Ann1"): "yes"}), ToyEmbedder(), metrics=ACCURACY).report
+    assert report.missing_reasons == {"no answer": 4}
+    assert values(report, "label_accuracy")["Ann1"] == pytest.approx(1 / 3, abs=1e-6)
 
 
 def test_samples_are_full_sets_and_scores_are_their_mean():
@@ -77,10 +78,10 @@ def test_samples_are_full_sets_and_scores_are_their_mean():
     wrong = {p: "no" if y == "yes" else "yes" for p, y in right.items()}
     both = rows(task, right) + rows(task, wrong, 1)
     scored = score_task(task, both, ToyEmbedder(), metrics=ACCURACY)
-    assert values(scored.document, "label_accuracy")[None] == 0.5
-    assert scored.document["samples"] == 2
+    assert values(scored.report, "label_accuracy")[None] == 0.5
+    assert scored.report.samples == 2
     assert len(scored.answers) == 10
-    assert parse_signature(scored.document["scores"][0]["signature"]).samples == 2
+    assert parse_signature(scored.report.scores[0].signature).samples == 2
 
 
 def test_rows_of_other_questions_and_doubled_rows_are_refused_all_at_once():
@@ -113,30 +114,31 @@ def toy_metrics(task):
 def test_every_row_is_complete_json_and_its_signature_parses_back(kind):
     task = toy_task(kind, absent=0.1)
     scored = score_task(task, system_rows(task, "nearest"), ToyEmbedder(), replicates=50, metrics=toy_metrics(task))
-    json.dumps([scored.document, scored.answers], allow_nan=False)
-    for score in scored.document["scores"]:
-        signature = parse_signature(score["signature"])
-        assert str(signature) == score["signature"]
-        assert (signature.metric.short, signature.boot) == (score["metric"], 50)
-        assert score["value"] is not None or score["note"]
-        if score["low"] is not None:
-            assert score["low"] <= score["value"] <= score["high"]
+    json.dumps([scored.report.to_dict(), scored.answers], allow_nan=False)
+    assert ScoreReport.model_validate(scored.report.to_dict()) == scored.report
+    for score in scored.report.scores:
+        signature = parse_signature(score.signature)
+        assert str(signature) == score.signature
+        assert (signature.metric.short, signature.boot) == (score.metric, 50)
+        assert score.value is not None or score.note
+        if score.low is not None:
+            assert score.low <= score.value <= score.high
 
 
 def test_an_unscored_annotators_rows_are_parsed_but_left_out_by_name():
     task = toy_task(min_records=20)
     kept = tuple(r for r in task.records if r.annotator != "Ann4" or r.item.startswith(("test1", "train1")))
     ragged = Task(**{**{f: getattr(task, f) for f in task.__dataclass_fields__}, "records": kept})
-    document = score_task(ragged, system_rows(ragged, "human"), ToyEmbedder(), metrics=ACCURACY, replicates=20).document
-    assert document["unscored_annotators"] == ["Ann4"]
-    assert set(values(document, "label_accuracy")) == {None, "Ann1", "Ann2", "Ann3"}
+    report = score_task(ragged, system_rows(ragged, "human"), ToyEmbedder(), metrics=ACCURACY, replicates=20).report
+    assert report.unscored_annotators == ["Ann4"]
+    assert set(values(report, "label_accuracy")) == {None, "Ann1", "Ann2", "Ann3"}
 
 
 def test_people_score_one_and_their_interval_is_a_point():
     task = toy_task()
-    document = score_task(task, system_rows(task, "human"), ToyEmbedder(), metrics=ACCURACY, replicates=20).document
-    first = document["scores"][0]
-    assert (first["value"], first["low"], first["high"], first["ceiling"]) == (1.0, 1.0, 1.0, 1.0)
+    report = score_task(task, system_rows(task, "human"), ToyEmbedder(), metrics=ACCURACY, replicates=20).report
+    first = report.scores[0]
+    assert (first.value, first.low, first.high, first.ceiling) == (1.0, 1.0, 1.0, 1.0)
 
 
 def test_answers_hold_every_per_answer_score_and_no_text():
@@ -152,22 +154,20 @@ def test_answers_hold_every_per_answer_score_and_no_text():
 def test_only_the_chosen_questions_count_for_the_system_and_for_people():
     task = tiny()
     answers = {("a", "Ann1"): "yes", ("b", "Ann1"): "yes", ("a", "Ann2"): "no"}
-    document = score_task(task, rows(task, answers), ToyEmbedder(), only=answers, metrics=ACCURACY).document
+    report = score_task(task, rows(task, answers), ToyEmbedder(), only=answers, metrics=ACCURACY).report
     # Ann1: right, wrong = 1/2; Ann2: right = 1; mean = 3/4; c and (b, Ann2) are nobody's concern
-    assert values(document, "label_accuracy") == {None: 0.75, "Ann1": 0.5, "Ann2": 1.0}
-    assert (document["questions"], document["missing"]) == (3, 0)
-    signature = parse_signature(document["scores"][0]["signature"])
+    assert values(report, "label_accuracy") == {None: 0.75, "Ann1": 0.5, "Ann2": 1.0}
+    assert (report.questions, report.missing) == (3, 0)
+    signature = parse_signature(report.scores[0].signature)
     assert signature.only.startswith("3-")
-    assert {s["ceiling"] for s in document["scores"]} == {1.0}
+    assert {s.ceiling for s in report.scores} == {1.0}
 
 
 def test_another_choice_of_as_many_questions_has_another_signature():
     task = tiny()
     answers = {("a", "Ann1"): "yes", ("b", "Ann1"): "yes", ("a", "Ann2"): "no"}
     found = {
-        score_task(task, rows(task, answers), ToyEmbedder(), only=chosen, metrics=ACCURACY).document["scores"][0][
-            "signature"
-        ]
+        score_task(task, rows(task, answers), ToyEmbedder(), only=chosen, metrics=ACCURACY).report.scores[0].signature
         for chosen in (list(answers)[:2], list(answers)[1:])
     }
     assert len(found) == 2

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hlvbench.errors import DataError
+from hlvbench.results.score_check import check_submitted
 from hlvbench.submissions import Findings, check, read_submission
 from hlvbench.submissions.answer_files import to_generations
 from hlvbench.submissions.card import card_problems, to_toml
-from hlvbench.submissions.safe_reading import files_of, hidden, read_json, read_rows, read_toml
-from hlvbench.submissions.score_document import document_problems
+from hlvbench.submissions.safe_reading import files_of, read_json, read_rows, read_toml
+from hlvbench.text import hidden
 from tests.boards import ToyDesk, scored, submission
 
 SLOW_DISK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -213,7 +214,7 @@ JSON = st.recursive(
 @given(JSON)
 @settings(max_examples=200, deadline=None)
 def test_any_value_as_scores_gives_problems_and_no_crash(value):
-    assert document_problems(value, "toy")
+    assert check_submitted(value, "toy")
 
 
 @given(st.data())
@@ -229,7 +230,7 @@ def test_a_score_document_with_any_one_part_replaced_never_crashes(data):
         place = place[data.draw(st.sampled_from(inner))]
     key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
     place[key] = data.draw(JSON)
-    document_problems(document, "toy")
+    check_submitted(document, "toy")
 
 
 @given(st.data())
@@ -283,7 +284,7 @@ def test_limits_grow_with_the_annotators_of_a_task(tmp_path):
     document["scores"] += [{**first, "annotator": f"w{n}"} for n in range(20_000)]
     first["note"] = "x" * 15_000
     folder = submission(tmp_path, document=document)
-    assert any("scores: not as expected" in error for error in errors(folder))
+    assert any("scores: at most" in error for error in errors(folder))
     for count, sound in ((149, False), (160, True)):
         findings = Findings()
         assert (read_submission(folder, findings, count) is not None) is sound
@@ -292,8 +293,8 @@ def test_limits_grow_with_the_annotators_of_a_task(tmp_path):
 
 def test_a_check_grants_the_limits_of_the_task_at_hand(tmp_path, monkeypatch):
     folder = submission(tmp_path)
-    monkeypatch.setattr("hlvbench.submissions.score_document.MOST_SCORES", len(scored("nearest")["scores"]) // 2)
-    assert any("scores.json: scores: not as expected" in error for error in errors(folder))
+    monkeypatch.setattr("hlvbench.results.score_check.MOST_SCORES", len(scored("nearest")["scores"]) // 2)
+    assert any("scores.json: scores: at most" in error for error in errors(folder))
     # the toy task has four annotators
     monkeypatch.setattr("hlvbench.submissions.safe_reading.AMPLE", 1)
     found = [str(f) for f in check(folder, desk=ToyDesk(), rescore=False).errors()]

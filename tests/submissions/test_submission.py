@@ -14,6 +14,7 @@ from hlvbench.cli import main
 from hlvbench.errors import RunError, UsageError
 from hlvbench.generation.run import run
 from hlvbench.io import dump_json, dump_line
+from hlvbench.results.score_check import check_submitted
 from hlvbench.settings import Settings
 from hlvbench.submissions import About, Desk, Findings, submit
 from hlvbench.submissions.answer_files import Asked, answer_problems
@@ -21,8 +22,7 @@ from hlvbench.submissions.card import card_problems, role, to_toml, without_path
 from hlvbench.submissions.check import judge_overlap
 from hlvbench.submissions.copies import Originals, Overlap, longest_common, stretches
 from hlvbench.submissions.recipe import regenerate
-from hlvbench.submissions.safe_reading import local_path
-from hlvbench.submissions.score_document import document_problems
+from hlvbench.text import local_path
 from hlvbench.types import Generation
 from tests.boards import NamedEmbedder, answers, edit, errors, scored, sha, submission
 from tests.toy import toy_task
@@ -57,24 +57,28 @@ def test_the_method_is_the_one_that_its_training_configuration_tells(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda d: d["scores"].append(dict(d["scores"][0])), "stands twice"),
+        (lambda d: d["scores"].append(dict(d["scores"][0])), "given twice"),
         (lambda d: d["scores"][0].update(value=1.5), "leaves the metric's range"),
         (lambda d: d["scores"][0].update(low=0.9, high=0.1), "is no interval"),
         (lambda d: d["scores"][0].update(value=None, note=""), "no value and no note"),
         (lambda d: d["scores"][0].update(signature="made up"), "not a signature"),
-        (lambda d: d.update(split="dev"), "split: not as expected"),
+        (lambda d: d.update(split="dev"), "split: test expected"),
         (lambda d: d.update(missing=3), "signatures say missing 0, 3 was expected"),
         (lambda d: d["replicates"]["values"]["own_gain"].update(estimate=0.9), "their estimate 0.9 is not the score"),
         (lambda d: d["replicates"]["values"]["own_gain"].update(data="AAAAAAAA"), "200 were expected"),
         (lambda d: d["replicates"]["values"].pop("hlv_index"), "could not be compared"),
-        (lambda d: d.update(extra=1), "is not a key"),
-        (lambda d: d["details"]["swap"][0].update(system=[[2.0]]), "swap matrix"),
+        (lambda d: d["details"]["swap"][0].update(system=[[0.5]]), "a swap matrix is not"),
+        (lambda d: d.update(extra=1), "extra: is not a key here"),
+        (lambda d: d.pop("thought"), "thought is missing"),
+        (lambda d: d["scores"][0].pop("floor"), "scores[0]: floor is missing"),
+        (lambda d: d["scores"][0].update(n=True), "scores[0].n: Input should be a valid integer, got True"),
+        (lambda d: d["details"]["swap"][0].update(system=[[2.0]]), "details.swap[0].system[0][0]"),
     ],
 )
 def test_a_document_that_contradicts_itself_is_refused(change, said):
     document = copy.deepcopy(scored("nearest"))
     change(document)
-    assert any(said in problem for problem in document_problems(document, "toy"))
+    assert any(said in problem for problem in check_submitted(document, "toy"))
 
 
 def test_an_index_that_its_factors_do_not_make_is_refused():
@@ -82,12 +86,12 @@ def test_an_index_that_its_factors_do_not_make_is_refused():
     row = next(s for s in document["scores"] if s["metric"] == "hlv_index")
     row.update(value=0.9, low=0.8, high=1.0)
     document["replicates"]["values"]["hlv_index"]["estimate"] = 0.9
-    assert any("its factors make" in problem for problem in document_problems(document, "toy"))
+    assert any("its factors make" in problem for problem in check_submitted(document, "toy"))
 
 
 def test_other_seeds_splits_and_limits_are_not_comparable():
     document = json.loads(json.dumps(scored("nearest")).replace("|seed:0|", "|limit:5|seed:3|"))
-    found = document_problems(document, "toy")
+    found = check_submitted(document, "toy")
     assert any("limit 5, None" in p for p in found)
     assert any("seed 3, 0" in p for p in found)
 

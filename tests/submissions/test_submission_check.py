@@ -18,6 +18,7 @@ from hlvbench.errors import UsageError
 from hlvbench.generation.run import run
 from hlvbench.io import dump_json, generation_lines, sha256_file
 from hlvbench.results import side_by_side
+from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
 from hlvbench.submissions import Findings, check, read_submission
@@ -40,7 +41,7 @@ def test_the_same_text_gets_the_same_scores_and_is_recorded_as_verified(tmp_path
 
 def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     rows = _own_words()
-    newest = score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).document
+    newest = score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).report.to_dict()
     older = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", "|hlvbench:0.0.9"))
     row = next(s for s in older["scores"] if s["metric"] == "rouge_l" and s["annotator"] is None)
     row.update(value=0.5, low=0.4, high=0.6)
@@ -51,7 +52,7 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     assert "scored by hlvbench 0.0.9, this is" in str(check(folder, desk=ToyDesk(), new=True).errors()[0])
     assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
     name = tomllib.loads((folder / "submission.toml").read_text())["system"]
-    table, renewed = (side_by_side({name: [document]}) for document in (older, newest))
+    table, renewed = (side_by_side({name: [ScoreReport.model_validate(document)]}) for document in (older, newest))
     (folder / "README.md").write_text(f"# Mine\n\n{table}\n\nA word of ours.\n")
     assert check(folder, desk=ToyDesk(), write=True).errors() == []
     assert renewed != table
@@ -80,7 +81,7 @@ NEXT = re.sub(r"\d+$", lambda digits: str(int(digits[0]) + 1), __version__)
 
 @pytest.mark.parametrize("version", ["99.0.0", NEXT, "next"])
 def test_scores_of_a_release_to_come_are_refused(tmp_path, version):
-    newest = score_task(toy_task(), _own_words(), NamedEmbedder(), per_answer=False).document
+    newest = score_task(toy_task(), _own_words(), NamedEmbedder(), per_answer=False).report.to_dict()
     forged = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", f"|hlvbench:{version}"))
     folder = _with_answers(tmp_path, _own_words(), forged)
     assert f"scored by hlvbench {version}, this is {__version__}" in str(check(folder, desk=ToyDesk()).errors()[0])
@@ -94,7 +95,7 @@ def _own_words():
 
 def _with_answers(root, rows, document=None):
     text = generation_lines(rows)
-    document = document or score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).document
+    document = document or score_task(toy_task(), rows, NamedEmbedder(), per_answer=False).report.to_dict()
     settings = {"model": "org/base", "task": ["toy"], "prompt": "base", "split": "test", "limit": None, "seed": 0}
     facts = {"data_sha256": {}, "generations_sha256": sha(text), "model": {}}
     files = {"toy/generations.jsonl": text, "manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}})}
