@@ -41,6 +41,12 @@ class MetricError(HlvbenchError):
     """An unknown metric, or a parameter it does not take."""
 
 
+def first_lines(error: BaseException, count: int = 1) -> str:
+    """The first lines of an error's message that are not blank, as one line; its type where it has no message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:count])[:400] or type(error).__name__
+
+
 def all_problems(heading: str, problems: Iterable[str], most: int = 50) -> str:
     """One message for all problems at once.
 
@@ -65,4 +71,14 @@ def validation_problems(error: ValidationError) -> list[str]:
         known = {"extra_forbidden": "is not a key here", "missing": "is missing"}.get(problem["type"])
         got = "" if known or problem["type"] == "value_error" else f", got {problem['input']!r:.60}"
         lines.append(f"{place}: {known or said}{got}" if place else f"{said}{got}")
+    return lines
+
+
+def option_problems(error: ValidationError) -> list[str]:
+    """The same for settings whose fields are command-line options: "--option value: what is wrong"."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        option, value = "-".join(map(str, problem["loc"])).replace("_", "-"), problem["input"]
+        shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+        lines.append(f"--{option} {shown}: {problem['msg'].removeprefix('Value error, ')}")
     return lines

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hlvbench.analysis.annotators import analysis_text, analyze
-from hlvbench.baselines.references import SYSTEMS
+from hlvbench.baselines.baseline_registry import REFERENCES
 from hlvbench.cli import main
 from hlvbench.data.task import load_task
 from hlvbench.errors import AdapterError, RunError, TaskError, UsageError
@@ -54,7 +54,7 @@ def scores(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("model", "prompt"),
     [
-        *((f"reference:{name}", "base") for name in SYSTEMS),
+        *((f"reference:{name}", "base") for name in REFERENCES),
         *((f"attack:{name}", "base") for name in ("constant", "restyled-other", "expected")),
         *(("reference:blind", prompt) for prompt in ("icl", "vp", "vp-icl")),
     ],
@@ -126,10 +126,10 @@ def test_a_run_on_request_asks_and_scores_these_annotators_alone(
     assert all("|only:14-" in s["signature"] for s in document["scores"])
     score(out, tasks_dir=tasks_dir, quiet=True)
     assert scores(out) == document
-    from hlvbench.judging.judge_run import subjects
+    from hlvbench.judging.judge_run import judged_tasks
 
     with pytest.raises(RunError, match="answers for Ann2, Ann4 only"):
-        subjects(out, tasks_dir=tasks_dir)
+        judged_tasks(out, tasks_dir=tasks_dir)
 
 
 @pytest.mark.parametrize("names", [("nobody",), ("Ann1", "nobody")])
