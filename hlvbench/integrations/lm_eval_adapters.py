@@ -28,7 +28,7 @@ from .harness import task_of
 class AnnotatorAdapters(HFLM):
     """lm-eval's hf model whose adapter is, for every document, that of the annotator it asks.
 
-    adapter_dir: of any shape that `hlvbench run --adapter-dir` takes. The adapters pass the same gate before the
+    adapter_dir: of any shape that `hlvbench run --adapter-dir` takes. The adapters pass the same validation before the
     first answer is generated; an AdapterError names everything that is wrong with them.
     """
 
@@ -69,8 +69,8 @@ class AnnotatorAdapters(HFLM):
         plan = find_adapters(self.adapter_dir, tasks, others=others)
         folders = [f for f in dict.fromkeys(plan.folders.values()) if f not in self._names]
         for folder in folders:
-            speaks_for = [pair for pair, found in plan.folders.items() if found == folder]
-            plan.problems += file_problems(folder, speaks_for, self.base, plan.shared)
+            assigned = [pair for pair, found in plan.folders.items() if found == folder]
+            plan.problems += file_problems(folder, assigned, self.base, plan.shared)
         plan.raise_problems()
         seats = sorted({seat(folder) for folder in plan.folders.values()})
         if len(seats) > 1:
