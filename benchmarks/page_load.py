@@ -7,7 +7,6 @@ is the real one. Exits with 1 where drawing takes longer than a second.
 from __future__ import annotations
 
 import argparse
-import copy
 import shutil
 import sys
 import tempfile
@@ -17,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hlvbench.leaderboard import make_board, read_all
-from hlvbench.leaderboard.board_page import page
+from hlvbench.leaderboard import make_board, page, read_all
+from hlvbench.results.score_report import ScoreReport
 from hlvbench.submissions import Submission
 
 LIMIT = 1.0
@@ -26,21 +25,23 @@ LIMIT = 1.0
 
 def many(known: list[Submission], count: int) -> list[Submission]:
     """`count` submissions, the copies ranked systems of their own."""
-    systems = [s for s in known if "recipe" not in s.card and s.card["method"] != "reference"]
+    systems = [s for s in known if s.card.method != "reference"]
     rng, out = np.random.default_rng(0), list(known)
     for number in range(count - len(known)):
         source = systems[number % len(systems)]
-        documents = copy.deepcopy(dict(source.documents))
-        for document in documents.values():
+        reports = {}
+        for task, report in source.reports.items():
+            document = report.to_dict()
             moved = round(float(rng.uniform(0, 0.4)), 6)
             stored = document["replicates"]["values"]["hlv_index"]
             stored.update(estimate=moved, offset=moved, scale=float(rng.uniform(1e-7, 2e-6)))
             for score in document["scores"]:
                 if score["metric"] == "hlv_index" and score["annotator"] is None:
                     score.update(value=moved, low=max(0.0, moved - 0.05), high=moved + 0.05)
-        card = {**source.card, "name": f"copy-{number}", "system": f"System number {number}"}
+            reports[task] = ScoreReport.model_validate(document)
+        card = source.card.model_copy(update={"name": f"copy-{number}", "system": f"System number {number}"})
         out.append(
-            replace(source, folder=source.folder.with_name(f"20261124_copy-{number}"), card=card, documents=documents)
+            replace(source, folder=source.folder.with_name(f"20261124_copy-{number}"), card=card, reports=reports)
         )
     return out
 

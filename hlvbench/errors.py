@@ -66,3 +66,13 @@ def validation_problems(error: ValidationError) -> list[str]:
         got = "" if known or problem["type"] == "value_error" else f", got {problem['input']!r:.60}"
         lines.append(f"{place}: {known or said}{got}" if place else f"{said}{got}")
     return lines
+
+
+def option_problems(error: ValidationError) -> list[str]:
+    """The same for settings whose fields are command-line options: "--option value: what is wrong"."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        option, value = "-".join(map(str, problem["loc"])).replace("_", "-"), problem["input"]
+        shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+        lines.append(f"--{option} {shown}: {problem['msg'].removeprefix('Value error, ')}")
+    return lines

@@ -10,13 +10,15 @@ import tomllib
 from dataclasses import asdict
 from functools import cache
 
+import tomli_w
+
 from hlvbench.baselines.references import Reference
 from hlvbench.io import dump_json, dump_line
 from hlvbench.metrics.projections import EMBED
 from hlvbench.models import Query
 from hlvbench.results.scorecard import score_task
-from hlvbench.submissions import Desk, Findings, read_submission
-from hlvbench.submissions.card import to_toml
+from hlvbench.submissions import CheckContext, Findings, read_submission
+from hlvbench.submissions.card import Card, to_toml
 from hlvbench.types import Generation
 from tests.toy import ToyEmbedder, toy_task
 
@@ -86,7 +88,7 @@ def submission(root, name="one", model="nearest", task="toy", date=DAY, document
     }  # fmt: skip
     about |= card
     folder = root / f"{about['date']:%Y%m%d}_{name}"
-    for path, content in {**made, "submission.toml": to_toml(about)}.items():
+    for path, content in {**made, "submission.toml": tomli_w.dumps(about)}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder
@@ -107,13 +109,13 @@ def reference(root, name, **card):
     return submission(root, card.pop("folder", name), name, files=files, **{**about, **card})
 
 
-class ToyDesk(Desk):
-    """The desk of someone who has the toy task's data."""
+class ToyContext(CheckContext):
+    """The context of someone who has the toy task's data."""
 
     def __init__(self, task=None):
         super().__init__()
         self._tasks = {"toy": task or toy_task()}
-        self._embedder = NamedEmbedder()
+        self.embedder = NamedEmbedder()
 
 
 def errors(folder):
@@ -132,4 +134,4 @@ def rewritten(folder, change):
     """The card changed, and written again."""
     card = tomllib.loads((folder / "submission.toml").read_text())
     change(card)
-    (folder / "submission.toml").write_text(to_toml(card))
+    (folder / "submission.toml").write_text(to_toml(Card.model_validate(card)))

@@ -11,13 +11,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 import yaml
 
 from hlvbench.cli import main
 from hlvbench.generation.run import run
 from hlvbench.io import dump_json, read_json, sha256_file
 from hlvbench.settings import Settings
-from hlvbench.submissions.card import to_toml
 
 WORKFLOWS = Path(__file__).parents[1] / ".github" / "workflows"
 pytestmark = [
@@ -117,7 +117,7 @@ def test_a_number_that_was_changed_stops_it(pull_request):
     scores.write_text(dump_json(document))
     card = tomllib.loads((folder / "submission.toml").read_text())
     card["files"]["demo/scores.json"] = sha256_file(scores)
-    (folder / "submission.toml").write_text(to_toml(card))
+    (folder / "submission.toml").write_text(tomli_w.dumps(card))
     assert main(["leaderboard"]) == 0
     commit(repository)
     ran, trouble = perform(repository, "submission.yml", BASE=base)

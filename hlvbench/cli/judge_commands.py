@@ -17,8 +17,8 @@ def add(verbs: Any) -> None:
     parser = add_verb(verbs, "judge", _judge, text, task=False)
     add_option = parser.add_argument
     add_option("run", type=Path, metavar="RUN", help="a run folder")
-    add_option("--judge", action="append", metavar="J", help="stylometric (default), a path or hub id, endpoint:MODEL; "
-               "repeatable")  # fmt: skip
+    add_option("--judge", action="append", metavar="J", help="stylometric (default), a path or hub id, endpoint:MODEL, "
+               "KIND:REST of a registered backend; repeatable")  # fmt: skip
     add_option("--by", choices=("auto", "letters", "reply"), default="auto", help="local models: the likelihood of "
                "the letters (default) or a short reply")  # fmt: skip
     add_option("--view", choices=("auto", "raw", "norm"), default="auto", help="of the explanations (default: norm for "
@@ -48,8 +48,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..judging.judge_agreement import write_agreement
-    from ..judging.judge_run import judge, plan, rescore, subjects
+    from ..judging.judge_run import judge, judged_tasks, plan, rescore, write_agreement
     from ..judging.judge_table import json_rows, judged_text
     from ..results import refresh_report
 
@@ -63,7 +62,7 @@ def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         print(json.dumps(found) if arguments.json else _estimated(found))
         return
     if arguments.rescore:
-        documents = rescore(arguments.run, subjects(arguments.run, **places))
+        documents = rescore(arguments.run, judged_tasks(arguments.run, **places))
     else:
         documents = [
             document
@@ -74,14 +73,14 @@ def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
                 prices=arguments.prices,
             )
         ]  # fmt: skip
-    agreements = write_agreement(subjects(arguments.run, **places))
+    agreements = write_agreement(judged_tasks(arguments.run, **places))
     refresh_report(arguments.run)
     print(json.dumps(json_rows(documents)) if arguments.json else judged_text(documents, agreements))
 
 
 def _judges(arguments: argparse.Namespace) -> list[Any]:
     """The settings of every judge asked for; what is wrong with any is told before one is asked."""
-    from ..judging.judge_settings import STYLOMETRIC, JudgeSettings
+    from ..judging.judge_settings import STYLOMETRIC, judge_settings
 
     reading = {
         name: getattr(arguments, name)
@@ -98,7 +97,7 @@ def _judges(arguments: argparse.Namespace) -> list[Any]:
             own["base_url"] = None
         if several and name == STYLOMETRIC:
             own |= {"by": "auto", "show": (), "think": False}
-        made.append(JudgeSettings(name, **own).resolved())
+        made.append(judge_settings(judge=name, **own))
     return made
 
 

@@ -37,10 +37,16 @@ def _export(arguments: argparse.Namespace) -> None:
     if arguments.limit is not None:
         raise UsageError("--limit does not go with human-study; --samples says how many questions are asked")
     found = export_study(
-        arguments.places, arguments.out or Path("human-study"), samples=arguments.samples, raters=arguments.raters,
-        repeats=arguments.repeats, shots=arguments.shots, seed=arguments.seed,
-        tasks=names_of(arguments) if arguments.task else None, **places_of(arguments),
-    )  # fmt: skip
+        arguments.places,
+        arguments.out or Path("human-study"),
+        samples=arguments.samples,
+        raters=arguments.raters,
+        repeats=arguments.repeats,
+        shots=arguments.shots,
+        seed=arguments.seed,
+        tasks=names_of(arguments) if arguments.task else None,
+        **places_of(arguments),
+    )
     print(json.dumps(found, ensure_ascii=False) if arguments.json else export_text(found))
 
 

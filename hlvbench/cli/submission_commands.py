@@ -7,6 +7,7 @@ import datetime
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from .options import Merge, add_verb, out_option, pairs
 
 def add(verbs: Any) -> None:
     _submit_options(add_verb(verbs, "submit", _submit, "write submissions/<date>_<name>/ from a run", task=False))
-    text = "OK / WARN / ERROR lines of submissions; re-scores from the raw text"
+    text = "OK / WARN / ERROR lines of submissions; scores the raw answers again"
     checked = add_verb(verbs, "check", _check, text, task=False)
     checked.add_argument("places", nargs="+", type=Path, metavar="DIR", help="submission folders")
     checked.add_argument("--write", action="store_true", help="record [verified] in submission.toml if all is well")
-    checked.add_argument("--new", action="store_true", help="of a submitter: a [verified] of one's own is an error")
-    checked.add_argument("--no-rescore", action="store_true", help="leave out scoring again, which takes a while")
+    checked.add_argument("--new", action="store_true", help="the submission is a submitter's: a [verified] is an error")
+    checked.add_argument("--no-rescore", action="store_true", help="do not score again, which takes a while")
     board = add_verb(verbs, "leaderboard", _leaderboard, "submissions/ -> leaderboard/", task=False)
     board.add_argument("--check", action="store_true", help="write nothing; 1 if leaderboard/ is not up to date")
     board.add_argument(
@@ -34,17 +35,25 @@ def _submit_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a finished, scored run folder")
     add("--name", required=True, help="of the folder: small letters, digits, - and .")
-    add("--authors", type=words, default=(), metavar="NAME,...", help="who stands behind the system")
+    add("--authors", type=words, default=(), metavar="NAME,...", help="who made the system")
     add("--system", help="its name on the page (default: from the run)")
     add("--method", help="base, icl, vp, vp-icl, sft, capo, adapter or other (default: from the run)")
     add("--description", default="")
-    add("--link", type=pairs, default={}, action=Merge, metavar="KIND=URL", help="paper, code, model or homepage")
+    add(
+        "--link",
+        dest="links",
+        type=pairs,
+        default={},
+        action=Merge,
+        metavar="KIND=URL",
+        help="paper, code, model or homepage",
+    )
     add("--trained-on", type=words, metavar="SPLIT,...", help="splits that training read: train, dev, test, or none")
-    add("--annotators", help="whose records training read (default: each adapter its annotator's own)")
+    add("--annotators", help="whose annotations training read (default: each adapter its annotator's own)")
     add("--lewidi", action="store_true", help="training read LeWiDi data")
     add("--contaminated", action="store_true", help="the model may have seen test material: the row is marked")
     add("--training-note", default="", help="anything else that training read")
-    add("--not-distributed", action="store_true", help="others cannot get the model")
+    add("--not-distributed", dest="distributed", action="store_const", const=False, help="others cannot get the model")
     add("--hardware", help="(default: the run's device)")
     add("--hours", type=float, help="of work of that hardware (default: the run's wall time)")
     add("--usd", type=float, help="what it cost")
@@ -57,20 +66,17 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..submissions import About, Desk, submit
+    from ..submissions import About, CheckContext, submit
 
     _whole_only(arguments)
-    about = About(
-        authors=arguments.authors, system=arguments.system, method=arguments.method, description=arguments.description,
-        links=arguments.link, trained_on=arguments.trained_on, annotators=arguments.annotators,
-        lewidi=arguments.lewidi, contaminated=arguments.contaminated, training_note=arguments.training_note,
-        distributed=False if arguments.not_distributed else None, hardware=arguments.hardware, hours=arguments.hours,
-        usd=arguments.usd, date=arguments.date,
-    )  # fmt: skip
+    about = About(**{field.name: getattr(arguments, field.name) for field in fields(About)})
     folder, findings = submit(
-        arguments.run, name=arguments.name, about=about, root=arguments.out or Path("submissions"),
-        desk=Desk(arguments.data_dir, arguments.tasks_dir),
-    )  # fmt: skip
+        arguments.run,
+        name=arguments.name,
+        about=about,
+        root=arguments.out or Path("submissions"),
+        context=CheckContext(arguments.data_dir, arguments.tasks_dir),
+    )
     for finding in findings:
         if finding.level != "OK" and not arguments.quiet:
             print(finding, file=sys.stderr)
@@ -78,7 +84,7 @@ def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
 
 
 def _whole_only(arguments: argparse.Namespace) -> None:
-    """These verbs share the common options, but rows are the whole test split under seed 0."""
+    """These subcommands share the common options, but submissions are the whole test split under seed 0."""
     given = [f"--{name} {getattr(arguments, name)}" for name in ("limit", "seed") if getattr(arguments, name)]
     if given:
         raise UsageError(f"{', '.join(given)}: a submission is the whole test split, seed 0; leave it out")
@@ -101,21 +107,23 @@ def _day(text: str) -> datetime.date:
 
 
 def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    from ..submissions import Desk, check
+    from ..submissions import CheckContext, check
 
     _whole_only(arguments)
-    desk, failed, told = Desk(arguments.data_dir, arguments.tasks_dir), False, []
+    context, failed, results = CheckContext(arguments.data_dir, arguments.tasks_dir), False, []
     for place in _each(arguments.places):
         if not arguments.quiet:
             print(f"checking {place}", file=sys.stderr, flush=True)
-        findings = check(place, desk=desk, write=arguments.write, rescore=not arguments.no_rescore, new=arguments.new)
+        findings = check(
+            place, context=context, write=arguments.write, rescore=not arguments.no_rescore, new=arguments.new
+        )
         failed |= bool(findings.errors())
-        told.append({"submission": str(place), "findings": [vars(f) for f in findings]})
+        results.append({"submission": str(place), "findings": [vars(f) for f in findings]})
         if not arguments.json:
             counts = [f"{sum(f.level == level for f in findings)} {level}" for level in ("OK", "WARN", "ERROR")]
             print("\n".join([f"{place}", *map(str, findings), f"{', '.join(counts)}\n"]), flush=True)
     if arguments.json:
-        print(json.dumps(told, indent=1))
+        print(json.dumps(results, indent=1))
     return 1 if failed else 0
 
 
@@ -126,8 +134,8 @@ def _leaderboard(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     out = arguments.out or Path("leaderboard")
     if arguments.check:
         differing = stale(arguments.submissions, out)
-        for name in differing:
-            print(f"{out / name} is not what {arguments.submissions}/ makes; {differing[name]}", file=sys.stderr)
+        for name, remedy in differing.items():
+            print(f"{out / name} is not what {arguments.submissions}/ makes; {remedy}", file=sys.stderr)
         if arguments.json:
             print(json.dumps({"stale": list(differing)}))
         return 1 if differing else 0

@@ -8,9 +8,10 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import UsageError
+from ..processes import share_of
 from ..training.training_config import METHODS, Config, check_method, flag, named_config
 from .options import Collect, Merge, add_verb, base_matches_option, names_of, pairs, places_of
 
@@ -40,8 +41,8 @@ def add(verbs: Any) -> None:
 
 def _add_option(group: Any, own: Field[Any], kind: Any) -> None:
     """The option of a field of the settings, by its type."""
-    text, shown = own.metadata["help"], {"metavar": own.name.upper()}
-    if get_origin(kind) is types.UnionType:
+    text = own.metadata["help"]
+    if get_origin(kind) in (types.UnionType, Union):
         (kind,) = (k for k in get_args(kind) if k is not types.NoneType)
     default = own.default_factory() if own.default_factory is not MISSING else own.default
     if default not in (None, False, (), {}):
@@ -56,7 +57,7 @@ def _add_option(group: Any, own: Field[Any], kind: Any) -> None:
     elif get_origin(kind) is Mapping:
         how = {"type": pairs, "action": Merge, "metavar": "KEY=VALUE"}
     else:
-        how = {"type": kind, **shown}
+        how = {"type": kind, "metavar": {int: "N", float: "X"}.get(kind, own.name.upper())}
     group.add_argument(flag(own.name), dest=own.name, default=default, help=text, **how)
 
 
@@ -82,7 +83,8 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         report_to=arguments.report_to, skip_missing=arguments.skip_missing, quiet=arguments.quiet,
         command=["hlvbench", *argv],
     )  # fmt: skip
-    print(json.dumps({"adapters": str(out)}) if arguments.json else out)
+    if share_of().rank == 0:
+        print(json.dumps({"adapters": str(out)}) if arguments.json else out)
 
 
 def _plain(found: Mapping[str, Any]) -> str:

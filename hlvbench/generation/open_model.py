@@ -68,3 +68,9 @@ def _extension(kind: str) -> Loader | None:
             ) from error
         return found
     return None
+
+
+def is_local(model: str) -> bool:
+    """Whether `--model` is a path or hub id that transformers loads, not KIND:REST of another backend."""
+    kind, colon, _ = model.partition(":")
+    return not colon or (kind not in KINDS and _extension(kind) is None)

@@ -1,7 +1,7 @@
-"""Rating sheets for people out, their ratings in: agreement, preference and attribution beside the judges'.
+"""Rating sheets for human raters out, their ratings in: agreement, preference, and attribution beside the judges'.
 
-A study asks three things, in parts that follow each other: who wrote it (the judge's own question, before any target
-is named), how good is it (coherence, grounding, style fidelity), and which of two answers is preferred.
+A study has three parts that follow each other: who wrote it (the judge's own question, before any
+target is named), how good is it (coherence, grounding, style fidelity), and which of two answers is preferred.
 """
 
 from .export import export_study, export_text

@@ -1,9 +1,10 @@
-"""`hlvbench human-study export`: a folder with a page and a table per rater, and the key that stays at home."""
+"""`hlvbench human-study export`: a folder with a page and a table per rater, and the key."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -12,20 +13,16 @@ from typing import Any
 
 from .. import __version__
 from ..bootstrap import clusters
-from ..errors import RunError, UsageError, all_problems
+from ..errors import HlvbenchError, RunError, UsageError, all_problems
+from ..generation.run import SETTINGS
 from ..io import dump_json, read_json, sha256_text, write_atomic
+from ..judging.judge_run import JudgedTask, judged_tasks
 from ..judging.questions import LONGEST, SHOTS, Question, attribution_questions
-from ..types import Task
-from .design import Cell, Sample, Unit, choose, sheet_units
-from .sheet import Material, Sheet, letters_of, make_sheet
-from .study_page import sheet_page
-from .study_runs import Answered, read_runs
-from .study_table import sheet_csv
-from .wording import NOT_PUBLIC, PART, instructions
-
-KEY = "key.json"
-KEY_FORMAT = "hlvbench human study 1"
-FOR_RATERS, RATINGS = "for-raters", "ratings"
+from ..results.compare import Run, distinct_names
+from .rating_sheet import Material, make_sheet, sheet_csv, sheet_page
+from .study_design import Cell, Sample, choose, sheet_units
+from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, StudyKey, SystemKey, read_key
+from .study_questions import PARTS, instructions, readme
 
 
 def export_study(
@@ -41,201 +38,192 @@ def export_study(
     data_dir: Path | None = None,
     tasks_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Write a study of these runs into `out` and say what it holds; the same call writes the same files.
+    """Write a study of these runs; the same call writes the same files.
 
-    Refused: an `out` in a git work tree that does not ignore it (the sheets hold dataset texts), and one that
-    holds anything but this very study.
+    Args:
+        runs: run folders with the same split.
+        out: the study's folder; new, empty, or with this very study.
+        samples: questions, each with every run's answer.
+        raters: number of sheets.
+        repeats: screens of each part that are shown twice.
+        shots: annotations shown per annotator.
+        tasks: names of tasks; default: all that every run has.
+
+    Returns:
+        Counts for a message: see `export_text`.
+
+    Raises:
+        UsageError: options that make no sense; `out` lies in a git work tree that does not ignore it.
+        RunError: runs that cannot be compared (every problem is listed); `out` holds something else.
     """
     _check(runs, samples, raters, repeats, shots)
     refuse_tracked(out)
-    answered, loaded, split, notes = read_runs(runs, tasks, data_dir, tasks_dir)
-    material, cut = _material(answered, loaded, split, samples, shots, seed)
-    systems = [run.name for run in answered]
-    alike = _alike(material, systems)
+    systems, split, notes = _read_runs(runs, tasks, data_dir, tasks_dir)
+    material = _material(systems, split, samples, shots, seed)
+    answers = {k: (q.answer.label, q.answer.explanation) for k, q in material.questions.items()}
+    pairs = [(n, a, b) for n in range(samples) for a, b in combinations(systems, 2)]
+    alike = [(n, a, b) for n, a, b in pairs if answers[n, a] == answers[n, b]]
     settings = {"samples": samples, "raters": raters, "repeats": repeats, "shots": shots, "seed": seed, "split": split}
-    study = sha256_text(dump_json([KEY_FORMAT, settings, systems, _content(material)]))[:12]
-    sheets = []
-    for rater in range(raters):
-        units = sheet_units(material.samples, systems, alike, rater, repeats, seed)
-        sheets.append(make_sheet(study, rater, units, material))
-    key = _key(study, settings, answered, material, sheets, alike)
+    content = [
+        [[t.name, t.version, dict(t.data_sha256)] for t in material.tasks.values()],
+        [asdict(sample) for sample in material.samples],
+        [[str(label), text] for label, text in answers.values()],
+    ]
+    study = sha256_text(dump_json([KEY_FORMAT, settings, list(systems), content]))[:12]
+    sheets = [
+        make_sheet(study, rater, sheet_units(samples, list(systems), set(alike), rater, repeats, seed), material)
+        for rater in range(raters)
+    ]
+    key = StudyKey(
+        hlvbench=__version__,
+        study=study,
+        settings=settings,
+        tasks={task.name: task.version for task in material.tasks.values()},
+        systems=[
+            SystemKey(name=name, run=str(next(iter(own.values())).run.absolute())) for name, own in systems.items()
+        ],
+        samples=list(material.samples),
+        alike=sorted(alike),
+        sheets={sheet.id: sheet.key for sheet in sheets},
+    )
     _claim(out, study)
-    # the key first: an export that is cut off is known for what it is, and the same command completes it
-    write_atomic(out / KEY, dump_json(key))
-    write_atomic(out / "README.md", _readme(study, sheets))
+    # the key first, so that the same command completes an interrupted export
+    write_atomic(out / KEY, dump_json(key.model_dump(mode="json")))
     (out / RATINGS).mkdir(exist_ok=True)
+    write_atomic(out / "README.md", readme(study, sheets[0].id, raters))
     write_atomic(out / FOR_RATERS / "instructions.txt", instructions())
     for sheet in sheets:
         write_atomic(out / FOR_RATERS / f"{sheet.id}.html", sheet_page(sheet))
         write_atomic(out / FOR_RATERS / f"{sheet.id}.csv", sheet_csv(sheet))
-    if cut:
+    if cut := sum(len(text) >= LONGEST for _, text in answers.values()):
         notes.append(f"{cut} answers are longer than {LONGEST} characters and shown up to there")
-    return _summary(out, study, systems, material, sheets, alike, notes)
+    screens = Counter(screen["part"] for screen in sheets[0].screens)
+    return {
+        "out": str(out),
+        "study": study,
+        "systems": list(systems),
+        "samples": Counter(" ".join(sample.cell) for sample in material.samples),
+        "screens": {part: screens[part] for part in PARTS},
+        "minutes": round(sum(PARTS[part].seconds * n for part, n in screens.items()) / 60),
+        "equal_answers": len(alike),
+        "sheets": [sheet.id for sheet in sheets],
+        "notes": notes,
+    }
 
 
 def _check(runs: Sequence[Path], samples: int, raters: int, repeats: int, shots: int) -> None:
-    problems = [f"--{name} {value}: {least} or more" for name, value, least in (
-        ("samples", samples, 1), ("raters", raters, 1), ("repeats", repeats, 0), ("shots", shots, 1),
-    ) if value < least]  # fmt: skip
+    options = (("samples", samples, 1), ("raters", raters, 1), ("repeats", repeats, 0), ("shots", shots, 1))
+    problems = [f"--{name} {value}: {least} or more" for name, value, least in options if value < least]
     if not runs:
         problems.append("no run named: hlvbench human-study export RUN [RUN ...]")
+    resolved = [folder.resolve() for folder in runs]
+    if twice := sorted({str(f) for f, p in zip(runs, resolved, strict=True) if resolved.count(p) > 1}):
+        problems.append(f"the same run is named more than once: {', '.join(twice)}")
     if problems:
         raise UsageError(all_problems("these options do not make sense:", problems))
 
 
 def refuse_tracked(out: Path) -> None:
-    """UsageError if `out` lies in a git work tree that would take its files in."""
-    place = out.absolute()
-    parent = next(p for p in (place, *place.parents) if p.is_dir())
+    """UsageError if `out` lies in a git work tree that does not ignore it."""
+    path = out.absolute()
+    parent = next(p for p in (path, *path.parents) if p.is_dir())
     tree = next((p for p in (parent, *parent.parents) if (p / ".git").exists()), None)
     if tree is None:
         return
     remedy = f"choose an --out outside of {tree}, or add it to {tree / '.gitignore'}"
     why = f"--out {out}: lies in the git work tree {tree}; the sheets hold dataset texts, which must not be published"
     if shutil.which("git") is None:
-        raise UsageError(f"{why}, and without git it cannot be told whether they are ignored; {remedy}")
-    asked = subprocess.run(["git", "check-ignore", "-q", "--", str(place / KEY)], cwd=parent, capture_output=True)
-    if asked.returncode != 0:
+        raise UsageError(f"{why}, and without git nobody can check whether they are ignored; {remedy}")
+    ignored = subprocess.run(["git", "check-ignore", "-q", "--", str(path / KEY)], cwd=parent, capture_output=True)
+    if ignored.returncode != 0:
         raise UsageError(f"{why}; {remedy}")
 
 
+def _read_runs(
+    folders: Sequence[Path], names: Sequence[str] | None, data_dir: Path | None, tasks_dir: Path | None
+) -> tuple[dict[str, dict[str, JudgedTask]], str, list[str]]:
+    """System -> task -> answers, of the tasks that all runs have or of `names`; the split; notes."""
+    problems: list[str] = []
+    runs: dict[Path, dict[str, JudgedTask]] = {}
+    for folder in folders:
+        try:
+            tasks = judged_tasks(folder, data_dir, tasks_dir, names=names, partial=True)
+            runs[folder] = {one.task.name: one for one in tasks}
+        except HlvbenchError as error:
+            problems.append(str(error))
+    every = dict.fromkeys(task for own in runs.values() for task in own)
+    shared = [task for task in every if all(task in own for own in runs.values())]
+    if runs and not shared:
+        problems.append("they have no task in common")
+    splits = {folder: one.split for folder, own in runs.items() for one in own.values()}
+    if len(set(splits.values())) > 1:
+        problems += [f"{folder}: answers the split {split}" for folder, split in splits.items()]
+    if problems:
+        raise RunError(all_problems("these runs cannot be studied:", problems))
+    left = [task for task in every if task not in shared]
+    notes = [f"left out, as not every run has it: {', '.join(left)}"] if left else []
+    titles = distinct_names([Run(folder, _title(folder)) for folder in folders])
+    systems = {title: {task: own[task] for task in shared} for title, own in zip(titles, runs.values(), strict=True)}
+    return systems, splits[folders[0]], notes
+
+
+def _title(folder: Path) -> str:
+    """A system's name in tables: the model's short name, its prompt and adapters."""
+    settings = read_json(folder / SETTINGS)
+    model = str(settings["model"])
+    parts = [model if ":" in model else Path(model).name]
+    parts += [str(settings["prompt"])] if settings.get("prompt", "base") != "base" else []
+    parts += [Path(str(settings["adapter_dir"])).name] if settings.get("adapter_dir") else []
+    return " ".join(parts)
+
+
 def _material(
-    runs: Sequence[Answered], tasks: Sequence[Task], split: str, count: int, shots: int, seed: int
-) -> tuple[Material, int]:
-    """Everything that is shown, and how many answers are shown cut."""
+    systems: Mapping[str, Mapping[str, JudgedTask]], split: str, count: int, shots: int, seed: int
+) -> Material:
+    """All that is shown, of the first sample index of every system."""
+    tasks = {name: one.task for name, one in next(iter(systems.values())).items()}
+    questions: dict[tuple[str, str, str, str], Question] = {}
+    for system, own in systems.items():
+        for name, one in own.items():
+            own_questions = attribution_questions(one.task, split, one.answers[0], shots=shots, seed=seed).questions
+            questions |= {(system, name, *question.pair): question for question in own_questions}
     eligible: dict[Cell, list[Sample]] = {}
-    found: dict[tuple[str, str, str, str], Question] = {}
     before = 0
-    for task in tasks:
+    for name, task in tasks.items():
         items = [task.items[i] for i in task.splits[split]]
         groups = clusters(items)
         block = {items[i].id: before + n for n, group in enumerate(groups) for i in group}
         before += len(groups)
-        for run in runs:
-            asked = attribution_questions(task, split, run.answers[task.name], shots=shots, seed=seed).asked
-            found |= {(run.name, task.name, *question.pair): question for question in asked}
         for item, annotator in task.questions(split):
-            if all((run.name, task.name, item, annotator) in found for run in runs):
-                sample = Sample(task.name, item, annotator, block[item])
-                eligible.setdefault(sample.cell, []).append(sample)
+            if all((system, name, item, annotator) in questions for system in systems):
+                eligible.setdefault((name, annotator), []).append(Sample(name, item, annotator, block[item]))
     samples = choose(eligible, count, seed)
-    questions = {
-        (n, run.name): found[run.name, s.task, s.item, s.annotator] for n, s in enumerate(samples) for run in runs
-    }
-    cut = sum(len(q.answer.explanation) >= LONGEST for q in questions.values())
-    return Material({task.name: task for task in tasks}, samples, questions), cut
-
-
-def _alike(material: Material, systems: Sequence[str]) -> set[tuple[int, str, str]]:
-    """Pairs of systems that answer a sample in the same words."""
-    said = {k: (q.answer.label, q.answer.explanation) for k, q in material.questions.items()}
-    return {
-        (n, a, b) for n in range(len(material.samples)) for a, b in combinations(systems, 2) if said[n, a] == said[n, b]
-    }
-
-
-def _content(material: Material) -> list[Any]:
-    """What makes two studies different, apart from their settings."""
-    data = [[t.name, t.version, dict(t.data_sha256)] for t in material.tasks.values()]
-    said = [[str(q.answer.label), q.answer.explanation] for q in material.questions.values()]
-    return [data, [asdict(sample) for sample in material.samples], said]
-
-
-def _key(
-    study: str,
-    settings: Mapping[str, Any],
-    runs: Sequence[Answered],
-    material: Material,
-    sheets: Sequence[Sheet],
-    alike: set[tuple[int, str, str]],
-) -> dict[str, Any]:
-    return {
-        "format": KEY_FORMAT,
-        "hlvbench": __version__,
-        "study": study,
-        "settings": dict(settings),
-        "tasks": {t.name: t.version for t in material.tasks.values()},
-        "systems": [{"name": run.name, "run": str(run.folder.absolute())} for run in runs],
-        "samples": [asdict(sample) for sample in material.samples],
-        "alike": sorted(map(list, alike)),
-        "sheets": {sheet.id: {"sha256": sheet.sha256, "screens": _screen_keys(sheet, material)} for sheet in sheets},
-    }
-
-
-def _screen_keys(sheet: Sheet, material: Material) -> dict[str, Any]:
-    found = {}
-    for unit, screen in zip(sheet.units, sheet.screens, strict=True):
-        row: dict[str, Any] = {"part": unit.part, "sample": unit.sample, "systems": list(unit.systems)}
-        row |= {"repeats": None if unit.repeats is None else str(unit.repeats + 1), "sha256": screen["sha256"]}
-        if unit.part == "attribution":
-            right, candidates = letters_of(unit, material)
-            row |= {"right": right, "candidates": list(candidates)}
-        found[screen["id"]] = row
-    return found
+    shown = {(n, y): questions[y, s.task, s.item, s.annotator] for n, s in enumerate(samples) for y in systems}
+    return Material(tasks, samples, shown)
 
 
 def _claim(out: Path, study: str) -> None:
     if (out / KEY).exists():
-        there = read_json(out / KEY)
-        there = there.get("study") if isinstance(there, dict) else None
+        there = read_key(out).study
         if there != study:
             raise RunError(f"{out} holds another study ({there}); this one would be {study}; choose another --out")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} exists and is not a study; choose another --out")
 
 
-def minutes(units: Sequence[Unit]) -> int:
-    """About how long a sheet takes a rater."""
-    return round(sum(PART[unit.part].seconds for unit in units) / 60)
-
-
-def _summary(
-    out: Path,
-    study: str,
-    systems: Sequence[str],
-    material: Material,
-    sheets: Sequence[Sheet],
-    alike: set[tuple[int, str, str]],
-    notes: Sequence[str],
-) -> dict[str, Any]:
-    per: dict[str, int] = {}
-    for sample in material.samples:
-        per[" ".join(sample.cell)] = per.get(" ".join(sample.cell), 0) + 1
-    parts = {key: sum(unit.part == key for unit in sheets[0].units) for key in PART}
-    return {
-        "out": str(out), "study": study, "systems": list(systems), "samples": per, "screens": parts,
-        "minutes": minutes(sheets[0].units), "equal_answers": len(alike), "sheets": [s.id for s in sheets],
-        "notes": list(notes),
-    }  # fmt: skip
-
-
-def _readme(study: str, sheets: Sequence[Sheet]) -> str:
-    return f"""# Human study {study}
-
-**Not to be published.** {NOT_PUBLIC}
-
-- `{FOR_RATERS}/`: give each rater one sheet, either the page (`{sheets[0].id}.html`, opens in any browser, offline) or
-  the table (`{sheets[0].id}.csv` with `instructions.txt`). One sheet per rater, {len(sheets)} in all.
-- `{KEY}`: which system wrote what. No rater may see it.
-- `{RATINGS}/`: put what comes back here (`.json` from the page, `.csv` from the table), then
-
-      hlvbench human-study score THIS_FOLDER
-"""
-
-
-def export_text(found: Mapping[str, Any]) -> str:
-    """What was exported, for a terminal."""
-    parts = ", ".join(f"{count} {key}" for key, count in found["screens"].items())
+def export_text(result: Mapping[str, Any]) -> str:
+    """The result of `export_study` for a terminal."""
+    parts = ", ".join(f"{count} {key}" for key, count in result["screens"].items())
     lines = [
-        f"study {found['study']}: {sum(found['samples'].values())} questions, {len(found['systems'])} systems "
-        f"({', '.join(found['systems'])})",
-        "questions per task and annotator: " + ", ".join(f"{cell} {n}" for cell, n in found["samples"].items()),
-        f"screens per rater: {parts}; about {found['minutes']} minutes",
+        f"study {result['study']}: {sum(result['samples'].values())} questions, {len(result['systems'])} systems "
+        f"({', '.join(result['systems'])})",
+        "questions per task and annotator: " + ", ".join(f"{cell} {n}" for cell, n in result["samples"].items()),
+        f"screens per rater: {parts}; about {result['minutes']} minutes",
     ]
-    if found["equal_answers"]:
+    if result["equal_answers"]:
         lines.append(
-            f"{found['equal_answers']} pairs of answers are the same text: not shown, counted as no difference"
+            f"{result['equal_answers']} pairs of answers are the same text: not shown, counted as no difference"
         )
-    lines += [f"note: {note}" for note in found["notes"]]
-    lines += [f"sheets: {Path(found['out']) / FOR_RATERS}", f"key, for no rater's eyes: {Path(found['out']) / KEY}"]
+    lines += [f"note: {note}" for note in result["notes"]]
+    lines += [f"sheets: {Path(result['out']) / FOR_RATERS}", f"key, not for raters: {Path(result['out']) / KEY}"]
     return "\n".join([*lines, "The sheets hold dataset texts: they must not be published."])

@@ -1,148 +1,189 @@
-"""Ratings that came back, checked against the key: what is tampered with or mixed up is refused, all at once."""
+"""Ratings that came back: read from the page's JSON or the table's CSV and checked against the key, all at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from ..errors import DataError, HlvbenchError, UsageError, all_problems
-from ..io import read_json, read_text, strict_json
-from .export import KEY, KEY_FORMAT, RATINGS
-from .sheet import asked_of
-from .study_table import table_answers
-from .wording import allowed
+from pydantic import BaseModel, ValidationError, model_validator
 
-FORMAT = "hlvbench ratings 1"
+from ..errors import DataError, HlvbenchError, UsageError, all_problems, validation_problems
+from ..io import read_text, strict_json
+from ..judging.questions import LETTERS
+from .rating_sheet import BYTE_ORDER_MARK, HEAD, NOT_ASKED, TEXTS, fingerprint, unquoted
+from .study_key import RATINGS, ScreenKey, SheetKey, StudyKey
+from .study_questions import PARTS, QUESTIONS, allowed
+
+
+class ScreenRatings(BaseModel):
+    """What was answered on one screen: question -> value, None where it was left open. sha256: of the texts shown."""
+
+    screen: str
+    part: str
+    sha256: str
+    values: dict[str, str | None]
+
+
+class SheetRatings(BaseModel):
+    """What the page exports, and what a table is read into. page_sha256: of the sheet as the browser measured it."""
+
+    format: Literal["hlvbench ratings 1"]
+    study: str
+    sheet: str
+    sheet_sha256: str
+    page_sha256: str | None = None
+    answers: list[ScreenRatings]
+
+    @model_validator(mode="after")
+    def _unchanged(self) -> SheetRatings:
+        if self.page_sha256 not in (None, self.sheet_sha256):
+            raise ValueError("the page's texts were changed before they were rated (page_sha256 differs)")
+        return self
 
 
 @dataclass(frozen=True)
-class Given:
-    """One rater's answers. values: screen id -> question -> value; what was left open is not in it."""
+class Rating:
+    """One answered question. value: a number on a scale, the annotator named, the preferred system or "tie"."""
 
-    sheet: str
-    file: Path
-    values: Mapping[str, Mapping[str, str]]
+    rater: int
+    screen: str
+    key: ScreenKey
+    question: str
+    value: str
 
     @property
-    def answered(self) -> int:
-        return sum(map(len, self.values.values()))
+    def right(self) -> bool:
+        """Of attribution: whether the right annotator is named."""
+        return self.value == self.key.candidates[LETTERS.index(self.key.right)]
 
 
-def read_key(folder: Path) -> dict[str, Any]:
-    """The key of an exported study; a UsageError where there is none, a DataError where it is not one."""
-    if not (folder / KEY).exists():
-        raise UsageError(
-            f"{folder}: no exported study here (no {KEY}); score the folder that `human-study export` wrote"
-        )
-    key = read_json(folder / KEY)
-    if not isinstance(key, dict) or key.get("format") != KEY_FORMAT:
-        raise DataError(f"{folder / KEY}: not the key of a study (format {KEY_FORMAT!r})")
-    needed = {"study", "settings", "systems", "samples", "sheets", "alike"} - key.keys()
-    if needed:
-        raise DataError(f"{folder / KEY}: {', '.join(sorted(needed))} missing; export the study again")
-    return key
+def read_ratings(folder: Path, key: StudyKey) -> tuple[dict[str, str], list[Rating]]:
+    """The ratings in `folder`/ratings.
 
+    Returns:
+        Sheet -> file name of the raters in the order of the sheets, and all answered questions.
 
-def read_ratings(folder: Path, key: Mapping[str, Any]) -> tuple[Given, ...]:
-    """The ratings in `folder/ratings`, in the order of the sheets; one DataError for every problem of every file."""
+    Raises:
+        UsageError: there are none.
+        DataError: with every problem of every file.
+    """
     place = folder / RATINGS
-    files = sorted(p for p in place.glob("*") if p.suffix.lower() in (".json", ".csv")) if place.is_dir() else []
-    if not files:
+    paths = sorted(p for p in place.glob("*") if p.suffix.lower() in (".json", ".csv")) if place.is_dir() else []
+    if not paths:
         raise UsageError(f"{place}: no ratings (.json, .csv) yet; put there what the raters sent back")
     problems: list[str] = []
-    found: dict[str, Given] = {}
-    for path in files:
-        given = _read(path, key, problems)
-        if given is not None and given.sheet in found:
-            problems.append(f"{path.name}: a second file of sheet {given.sheet}; {found[given.sheet].file.name} is one")
-        elif given is not None:
-            found[given.sheet] = given
+    by_sheet: dict[str, SheetRatings] = {}
+    files: dict[str, str] = {}
+    for path in paths:
+        try:
+            read = _from_csv if path.suffix.lower() == ".csv" else _from_json
+            ratings = read(read_text(path))
+        except ValidationError as error:
+            problems += [f"{path.name}: {problem}" for problem in validation_problems(error)]
+            continue
+        except (HlvbenchError, ValueError, RecursionError) as error:
+            problems.append(f"{path.name}: {str(error).removeprefix(f'{path}: ')}")
+            continue
+        wrong = list(_problems(ratings, key))
+        if ratings.sheet in files:
+            wrong = [f"a second file of sheet {ratings.sheet}; {files[ratings.sheet]} is one"]
+        problems += [f"{path.name}: {problem}" for problem in wrong]
+        files.setdefault(ratings.sheet, path.name)
+        by_sheet.setdefault(ratings.sheet, ratings)
     if problems:
         raise DataError(all_problems(f"{place}: {len(problems)} problems; nothing was scored:", problems))
-    return tuple(found[sheet] for sheet in key["sheets"] if sheet in found)
+    sheets = [sheet for sheet in key.sheets if sheet in files]
+    answered = [
+        Rating(rater, answer.screen, screen, question, _meaning(screen, question, value))
+        for rater, sheet in enumerate(sheets)
+        for answer in by_sheet[sheet].answers
+        for screen in [key.sheets[sheet].screens[answer.screen]]
+        for question, value in answer.values.items()
+        if value is not None
+    ]
+    return {sheet: files[sheet] for sheet in sheets}, answered
 
 
-def _read(path: Path, key: Mapping[str, Any], problems: list[str]) -> Given | None:
-    """One file; what is wrong with it is added to `problems`. None where its sheet cannot be told."""
+def _meaning(screen: ScreenKey, question: str, value: str) -> str:
+    """The value without letters and sides."""
+    if question == "who":
+        return screen.candidates[LETTERS.index(value)]
+    if question == "preference":
+        return "tie" if value == "0" else screen.systems[int(value) - 1]
+    return value
+
+
+def _from_json(text: str) -> SheetRatings:
+    return SheetRatings.model_validate(strict_json(text))
+
+
+def _from_csv(text: str) -> SheetRatings:
+    """A filled-in table; each row's sha256 is computed from the texts as they are in the row."""
+    body = text.removeprefix(BYTE_ORDER_MARK)
+    delimiter = max(",;\t", key=body.partition("\n")[0].count)
     try:
-        rows = list(_table(path) if path.suffix.lower() == ".csv" else _export(path))
-    except (HlvbenchError, ValueError, RecursionError) as error:
-        problems.append(f"{path.name}: {str(error).removeprefix(f'{path}: ')}")
-        return None
-    sheets = {(row["study"], row["sheet"], row["sheet_sha256"]) for row in rows}
+        head, *rows = csv.reader(io.StringIO(body), delimiter=delimiter, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"not a CSV file: {error}") from None
+    if tuple(cell.strip() for cell in head) != HEAD:
+        raise ValueError("its first line is not that of a rating table; import and save it with all columns as text")
+    answers, sheets = [], set()
+    for number, cells in enumerate(rows, start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(HEAD):
+            raise ValueError(f"row {number} has {len(cells)} cells where {len(HEAD)} were expected")
+        row = dict(zip(HEAD, cells, strict=True))
+        sheets.add((row["study"].strip(), row["sheet"].strip(), row["sheet_sha256"].strip()))
+        # spreadsheets turn the letter or number that was typed into what they take it for
+        values = {name: row[name].strip().upper().removesuffix(".0") for name in QUESTIONS}
+        answers.append(
+            ScreenRatings(
+                screen=row["screen"].strip(),
+                part=row["part"].strip(),
+                sha256=fingerprint([unquoted(row[name]) for name in TEXTS]),
+                values={name: value or None for name, value in values.items() if value != NOT_ASKED},
+            )
+        )
     if len(sheets) != 1:
-        what = f"rows of {len(sheets)} sheets are mixed" if rows else "it holds no row"
-        problems.append(f"{path.name}: {what}")
-        return None
+        raise ValueError(f"rows of {len(sheets)} sheets are mixed" if answers else "it holds no row")
     study, sheet, digest = sheets.pop()
-    if study != key["study"]:
-        problems.append(f"{path.name}: belongs to study {study!r}; this folder holds {key['study']}")
-        return None
-    if sheet not in key["sheets"]:
-        problems.append(f"{path.name}: sheet {sheet!r} is not of this study; there are {', '.join(key['sheets'])}")
-        return None
-    known = key["sheets"][sheet]
-    if digest != known["sha256"]:
-        problems.append(f"{path.name}: the sheet's sha256 is {digest!r}, not {known['sha256']}: another version of it")
-    values = _values(path.name, rows, known["screens"], problems)
-    return Given(sheet, path, values)
+    return SheetRatings(format="hlvbench ratings 1", study=study, sheet=sheet, sheet_sha256=digest, answers=answers)
 
 
-def _values(
-    name: str, rows: list[dict[str, Any]], screens: Mapping[str, Any], problems: list[str]
-) -> dict[str, dict[str, str]]:
-    out: dict[str, dict[str, str]] = {}
-    seen: set[str] = set()
-    for row in rows:
-        screen = row["screen"]
-        if screen not in screens:
-            problems.append(f"{name}: screen {screen!r} is not on the sheet")
+def _problems(ratings: SheetRatings, key: StudyKey) -> Iterator[str]:
+    """Everything that is wrong with the ratings of one file."""
+    if ratings.study != key.study:
+        yield f"belongs to study {ratings.study!r}; this folder holds {key.study}"
+    elif ratings.sheet not in key.sheets:
+        yield f"sheet {ratings.sheet!r} is not of this study; there are {', '.join(key.sheets)}"
+    else:
+        sheet = key.sheets[ratings.sheet]
+        if ratings.sheet_sha256 != sheet.sha256:
+            yield f"the sheet's sha256 is {ratings.sheet_sha256!r}, not {sheet.sha256}: another version of it"
+        yield from _screen_problems(ratings, sheet)
+
+
+def _screen_problems(ratings: SheetRatings, sheet: SheetKey) -> Iterator[str]:
+    counts = Counter(answer.screen for answer in ratings.answers)
+    yield from (f"screen {screen} occurs twice" for screen, n in counts.items() if n > 1)
+    for answer in ratings.answers:
+        known = sheet.screens.get(answer.screen)
+        if known is None:
+            yield f"screen {answer.screen!r} is not on the sheet"
             continue
-        if screen in seen:
-            problems.append(f"{name}: screen {screen} stands twice")
-            continue
-        seen.add(screen)
-        known = screens[screen]
-        if row["part"] != known["part"] or row["sha256"] != known["sha256"]:
-            problems.append(f"{name}: screen {screen}: its texts are not those that were exported")
-        letters = "ABCD"[: len(known.get("candidates", "ABCD"))]
-        for question, value in row["values"].items():
-            if question not in asked_of(known["part"]):
-                problems.append(f"{name}: screen {screen}: {question!r} was not asked there")
-            elif value is not None and value not in (fine := allowed(question, letters)):
-                problems.append(f"{name}: screen {screen}: {question} {value!r} is not one of {', '.join(fine)}")
-            elif value is not None:
-                out.setdefault(screen, {})[question] = value
-    absent = [screen for screen in screens if screen not in seen]
-    if absent:
+        if (answer.part, answer.sha256) != (known.part, known.sha256):
+            yield f"screen {answer.screen}: its texts are not those that were exported"
+        for question, value in answer.values.items():
+            if question not in PARTS[known.part].names:
+                yield f"screen {answer.screen}: {question!r} was not asked there"
+            elif value is not None and value not in (options := allowed(question, len(known.candidates))):
+                yield f"screen {answer.screen}: {question} {value!r} is not one of {', '.join(options)}"
+    if absent := [screen for screen in sheet.screens if screen not in counts]:
         shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-        problems.append(f"{name}: screens missing: {shown}")
-    return out
-
-
-def _table(path: Path) -> Iterator[dict[str, Any]]:
-    for row in table_answers(read_text(path)):
-        # spreadsheets turn the letter or number that was typed into what they think it is
-        row["values"] = {k: v and v.upper().removesuffix(".0") for k, v in row["values"].items()}
-        yield row
-
-
-def _export(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of what the page exported; ValueError where it is not that."""
-    found = strict_json(read_text(path))
-    if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("answers"), list):
-        raise ValueError(f"not a page's export (format {FORMAT!r})")
-    common = {name: found.get(name) for name in ("study", "sheet", "sheet_sha256")}
-    measured = found.get("page_sha256")
-    if not all(isinstance(value, str) for value in common.values()):
-        raise ValueError("study, sheet and sheet_sha256 are not all texts")
-    if measured is not None and measured != common["sheet_sha256"]:
-        raise ValueError("the page's texts were changed before they were rated (page_sha256 differs)")
-    for number, row in enumerate(found["answers"], start=1):
-        texts = isinstance(row, dict) and all(isinstance(row.get(name), str) for name in ("screen", "part", "sha256"))
-        values = row.get("values") if texts else None
-        if not isinstance(values, dict) or not all(v is None or isinstance(v, str) for v in values.values()):
-            raise ValueError(f"answer {number} is not one of a page's export")
-        yield {**common, **{name: row[name] for name in ("screen", "part", "sha256")}, "values": values}
+        yield f"screens missing: {shown}"

@@ -1,115 +1,76 @@
-"""The result of a study as tables: Markdown, and plain text for a terminal. They say the same."""
+"""The result of a study as tables, in Markdown and in plain text for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..results.markdown import plain
-from ..text import legible, number
+from ..text import aligned, legible, number
 
-Result = Mapping[str, Any]
-Rows = list[tuple[str, ...]]
-Table = tuple[str, str, Rows]
-"""A title, a note below it, and rows of cells, the first being the head."""
+TABLES = {
+    "raters": ("Raters", "what is left open counts nowhere", "sheet file answered asked"),
+    "means": ("Means", "scale 1 to 5; 95 % interval over items", "question task system value n items raters"),
+    "attribution": (
+        "Attribution",
+        "share of right answers to the judge's question; judges: all questions of the run",
+        "task system judge value chance n note",
+    ),
+    "preference": (
+        "Preference",
+        "ratings for a, b and neither; items by the sum of their ratings; share of a among decided items with an exact "
+        "sign test, Holm over pairs",
+        "a b ratings_a ratings_b ratings_tie items_a items_b items_undecided items_same share_a p p_holm",
+    ),
+    "agreement": (
+        "Agreement",
+        "raw: pairs of ratings that are equal; kappa: Cohen's, quadratic weights on scales, mean over pairs of "
+        "raters; alpha: Krippendorff's, ordinal on scales",
+        "question units raw within_one kappa alpha",
+    ),
+    "consistency": (
+        "Self-consistency",
+        "repeated screens that got the same answer",
+        "question n same within_one raters",
+    ),
+}
+"""Part of the result -> title, note and columns of its table."""
 
 
-def study_markdown(result: Result) -> str:
+def study_markdown(result: Mapping[str, Any]) -> str:
     """The result as GitHub-flavoured Markdown."""
     lines = [f"# Human study {plain(result['study'])}", ""]
-    for title, note, rows in _tables(result):
-        lines += [f"## {title}", "", note, ""]
-        for n, row in enumerate(rows):
-            lines.append("| " + " | ".join(map(plain, row)) + " |")
-            lines += ["|" + "---|" * len(row)] if n == 0 else []
-        lines.append("")
-    lines += [f"Conditions: `{result['conditions']}`.", ""]
-    return "\n".join(lines)
+    for title, note, (head, *rows) in _tables(result):
+        cells = [map(plain, head), ["---"] * len(head), *(map(plain, row) for row in rows)]
+        lines += [f"## {title}", "", note, "", *(f"| {' | '.join(row)} |" for row in cells), ""]
+    return "\n".join([*lines, f"Conditions: `{result['conditions']}`.", ""])
 
 
-def study_text(result: Result) -> str:
+def study_text(result: Mapping[str, Any]) -> str:
     """The result for a terminal."""
-    parts = [f"human study {result['study']}"]
-    for title, note, rows in _tables(result):
-        widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-        table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        parts.append("\n".join([f"{title}: {note}", *(f"  {line}" for line in table)]))
-    return "\n\n".join([*parts, result["conditions"]])
+    parts = [f"{title}: {note}\n{aligned(rows)}" for title, note, rows in _tables(result)]
+    return "\n\n".join([f"human study {result['study']}", *parts, result["conditions"]])
 
 
-def _tables(result: Result) -> Iterator[Table]:
-    yield "Raters", "what is left open counts nowhere", _raters(result["raters"])
-    yield "Means", "scale 1 to 5; 95 % interval over items", _means(result["means"])
-    note = "share of right answers to the judge's question; judges: all questions of the run"
-    yield "Attribution", note, _attribution(result["attribution"])
-    if result["preference"]:
-        note = "ratings, then items by the sum of their ratings; exact sign test over decided items, Holm over pairs"
-        yield "Preference", note, _preference(result["preference"])
-    if result["agreement"]:
-        note = (
-            "raw: pairs of ratings that are equal; kappa: Cohen's, quadratic weights on scales, mean over pairs of "
-            "raters; alpha: Krippendorff's, ordinal on scales"
-        )
-        yield "Agreement", note, _agreement(result["agreement"])
-    if result["consistency"]:
-        note = "screens asked a second time that got the same answer"
-        yield "Self-consistency", note, _consistency(result["consistency"])
+def _tables(result: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[str, ...]]]]:
+    """Title, note and rows of cells, the head first, of every part that has rows."""
+    for part, (title, note, columns) in TABLES.items():
+        names = columns.split()
+        rows = [tuple(_cell(row, name) for name in names) for row in result[part]]
+        if rows:
+            yield title, note, [tuple(name.replace("_", " ") for name in names), *rows]
 
 
-def _raters(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    answered = [(r["sheet"], legible(r["file"]), f"{r['answered']}/{r['asked']}") for r in rows]
-    return [("sheet", "file", "answered"), *answered]
-
-
-def _span(row: Mapping[str, Any], name: str = "value") -> str:
-    low, high = (row["low"], row["high"]) if name == "value" else (row[f"{name}_low"], row[f"{name}_high"])
-    if row[name] is None:
-        return "–"
-    return number(row[name]) + ("" if low is None else f" [{number(low)}, {number(high)}]")
-
-
-def _means(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    out: Rows = [("question", "task", "system", "mean", "ratings", "items", "raters")]
-    for r in rows:
-        counts = (str(r["n"]), str(r["items"]), str(r["raters"]))
-        out.append((r["question"], r["task"] or "all", legible(r["system"]), _span(r), *counts))
-    return out
-
-
-def _attribution(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    out: Rows = [("task", "system", "judge", "accuracy", "chance", "answers", "note")]
-    for r in rows:
-        names = (r["task"] or "all", legible(r["system"]), legible(r["judge"]))
-        out.append((*names, _span(r), number(r["chance"]), str(r["n"]), legible(r["note"])))
-    return out
-
-
-def _preference(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    out: Rows = [("a", "b", "ratings a/b/none", "items a/b/undecided/same text", "a preferred", "p", "Holm p")]
-    for r in rows:
-        ratings = f"{r['ratings_a']}/{r['ratings_b']}/{r['ratings_tie']}"
-        items = f"{r['items_a']}/{r['items_b']}/{r['items_undecided']}/{r['items_same']}"
-        out.append(
-            (legible(r["a"]), legible(r["b"]), ratings, items, _span(r, "share_a"), _small(r["p"]), _small(r["p_holm"]))
-        )
-    return out
-
-
-def _small(p: float | None) -> str:
-    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _agreement(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    out: Rows = [("question", "units", "raw", "within 1", "kappa", "alpha")]
-    for r in rows:
-        within = _span(r, "within_one") if "within_one" in r else "–"
-        out.append((r["question"], str(r["units"]), _span(r, "raw"), within, number(r["kappa"]), _span(r, "alpha")))
-    return out
-
-
-def _consistency(rows: Sequence[Mapping[str, Any]]) -> Rows:
-    out: Rows = [("question", "asked twice", "same", "within 1", "by sheet")]
-    for r in rows:
-        by = ", ".join(f"{sheet} {same}/{n}" for sheet, (same, n) in r["raters"].items())
-        out.append((r["question"], str(r["n"]), number(r["same"]), number(r.get("within_one")), by))
-    return out
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if name == "task":
+        return value or "all"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{sheet} {same}/{n}" for sheet, (same, n) in value.items())
+    if not isinstance(value, float):
+        return "–" if value is None else legible(value)
+    if name in ("p", "p_holm") and value < 0.001:
+        return "<0.001"
+    prefix = "" if name == "value" else f"{name}_"
+    low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
+    return number(value) + ("" if low is None else f" [{number(low)}, {number(high)}]")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from ..bootstrap import REPLICATES, item_draws
 from ..judging.judge_prompt import render_question
 from ..judging.questions import Question, Questionnaire, attribution_questions
-from ..judging.verdict import Judged, lines
+from ..judging.verdict import Judged, accuracies
 from ..metrics import bind
 from ..types import Annotation, Pair
 from .harness import task_of
@@ -25,12 +24,12 @@ def human_questions(place: str, split: str) -> dict[Pair, Question]:
     """The questions about the humans' own answers (the priority annotations), in question order."""
     task = task_of(place)
     people = {pair: task.human(pair) for pair in task.questions(split)}
-    return {question.pair: question for question in attribution_questions(task, split, people).asked}
+    return {question.pair: question for question in attribution_questions(task, split, people).questions}
 
 
 def question_about(place: str, split: str, answer: Annotation) -> Question | None:
     """The question about one answer of a system; None for a pair that cannot be asked of any system."""
-    found = attribution_questions(task_of(place), split, {(answer.item, answer.annotator): answer}).asked
+    found = attribution_questions(task_of(place), split, {(answer.item, answer.annotator): answer}).questions
     return found[0] if found else None
 
 
@@ -50,8 +49,7 @@ def attribution_numbers(place: str, split: str, named: Named, blame: bool) -> di
     questions = {(i, a, s): replace(asked[i, a], sample=s) for i, a, s, _ in named}
     names = {questions[i, a, s].key: name for i, a, s, name in named}
     found = Judged(task, Questionnaire(tuple(questions.values()), (), (), 0), names, blame)
-    draws = item_draws(found.verdicts.items, f"{task.name}@{task.version}", split, 0, REPLICATES)
-    overall, _ = lines(found, bind("attribution"), draws)
+    overall = accuracies(found, bind("attribution"), split)[0]
     return dict(zip(
         NUMBERS, (overall.value, overall.low, overall.high, found.chance, float(found.unreadable)), strict=True
     ))  # fmt: skip

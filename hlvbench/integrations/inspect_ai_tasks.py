@@ -23,8 +23,8 @@ from hlvbench.integrations.attribution_tasks import (
     rendered,
 )
 from hlvbench.integrations.harness import numbers, questions, task_of
+from hlvbench.judging.judge_prompt import read_letter
 from hlvbench.judging.judge_settings import JudgeSettings
-from hlvbench.judging.reply import read_letter
 from hlvbench.prompting.parse import parse, to_annotation
 from hlvbench.settings import SHOTS, Settings
 

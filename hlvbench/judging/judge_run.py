@@ -1,18 +1,18 @@
-"""The judge's job on a run: ask about its answers, about people's and about the blind system's; keep, count, compare.
+"""`hlvbench judge`: ask about a run's answers, the human ones and the blind system's.
 
-Replies are kept in RUN/<task>/judge/<judge>.jsonl (people's and the blind system's in <judge>.people.jsonl and
-<judge>.blind.jsonl), made and continued by the machinery of all other answers; RUN/<task>/judge/<judge>.json is
-computed from them.
+Replies are kept in RUN/<task>/judge/<judge>.jsonl (for human answers and the blind system in <judge>.people.jsonl and
+<judge>.blind.jsonl), generated and resumed like all other answers; RUN/<task>/judge/<judge>.json is computed from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ..bootstrap import REPLICATES, item_draws
+from ..bootstrap import REPLICATES
 from ..data.task import load_tasks
 from ..errors import ModelError, RunError
 from ..generation.generate import collect
@@ -24,20 +24,21 @@ from ..metrics import Metric, bind, blind_answers
 from ..results.scorecard import answers_of
 from ..settings import Service
 from ..types import Annotation, Pair, Task
-from .judge_settings import STYLOMETRIC, JudgeSettings, recorded_settings
-from .judges import Panel, queries
-from .prices import Meter, Metered, estimate, price_needed, price_of
-from .questions import Answered, Questionnaire, attribution_questions
+from .judge_models import Judge
+from .judge_prompt import queries
+from .judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
+from .prices import Budget, BudgetedJudge, estimate, price_of
+from .questions import Predictions, Questionnaire, attribution_questions
 from .stylometric import fitted_on
-from .verdict import Judged, document, judged, signature
+from .verdict import Judged, judge_alpha, judge_report, read_replies
 
 FOLDER = "judge"
 SETS = ("system", "people", "blind")
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The answers of one task of a run, to be judged."""
+class JudgedTask:
+    """The answers of one task of a run, to be judged. answers: one mapping per sample index."""
 
     task: Task
     run: Path
@@ -50,44 +51,85 @@ class Subject:
     def folder(self) -> Path:
         return self.run / self.task.name / FOLDER
 
-    def sets(self, settings: JudgeSettings) -> dict[str, Questionnaire]:
-        """The same questions about three sets of answers: the system's, people's, the blind reference's."""
-        people = {p: self.task.human(p) for p in self.task.questions(self.split, self.limit)}
-        answers: dict[str, Answered] = {
+    def questionnaires(self, settings: JudgeSettings) -> dict[str, Questionnaire]:
+        """The same questions about three sets of answers: the system's, the human ones, the blind reference's."""
+        answers: dict[str, Predictions] = {
             "system": self.answers,
-            "people": people,
+            "people": human_answers(self.task, self.split, self.limit),
             "blind": blind_answers(self.task, self.split),
         }
         return {
-            name: attribution_questions(
-                self.task, self.split, given, limit=self.limit, shots=settings.shots, seed=settings.seed,
-                orders=settings.orders, show=settings.show, view=settings.view,  # type: ignore[arg-type]
-            )
-            for name, given in answers.items()
-        }  # fmt: skip
+            name: attribution_questions(self.task, self.split, own, limit=self.limit, **settings.conditions)
+            for name, own in answers.items()
+        }
+
+    def replies(self, settings: JudgeSettings, name: str) -> Place:
+        """The files with a judge's replies to one of the sets of answers."""
+        return Place(self.folder, settings.stem() + ("" if name == "system" else f".{name}"))
+
+    def judged(self, settings: JudgeSettings) -> dict[str, Judged]:
+        """A judge's replies to the three sets of answers, read."""
+        return {
+            name: read_replies(self.task, questions, read_generations(self.replies(settings, name).finished))
+            for name, questions in self.questionnaires(settings).items()
+        }
 
 
-def subjects(run: Path, data_dir: Path | None = None, tasks_dir: Path | None = None) -> list[Subject]:
-    """What a run folder holds to be judged."""
+def human_answers(task: Task, split: str, limit: int | None) -> dict[Pair, Annotation]:
+    """The human annotation of every pair of a split."""
+    return {pair: task.human(pair) for pair in task.questions(split, limit)}
+
+
+def judged_tasks(
+    run: Path,
+    data_dir: Path | None = None,
+    tasks_dir: Path | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    partial: bool = False,
+) -> list[JudgedTask]:
+    """The answers of a finished run folder.
+
+    Args:
+        names: names of tasks; default: all of the run.
+        partial: accept a run that answers for some annotators only.
+
+    Raises:
+        RunError: the folder is no run, is unfinished, has no such task, answers for some annotators only, or was made
+            with other data.
+    """
     if not (run / SETTINGS).exists():
         raise RunError(f"{run} is no run folder: it has no {SETTINGS}")
     recorded = read_json(run / SETTINGS)
-    names = list(recorded["task"])
-    if recorded.get("annotator"):
-        raise RunError(f"{run} answers for {', '.join(recorded['annotator'])} only; a judge is asked about all")
-    unfinished = [n for n in names if not (run / n / "generations.jsonl").exists()]
-    if unfinished:
-        raise RunError(f"{run}: {', '.join(unfinished)} has no generations.jsonl; finish the run by its own command")
-    found = []
-    for task in load_tasks(names, data_dir, tasks_dir):
-        rows = read_generations(run / task.name / "generations.jsonl")
-        answers = answers_of(task, rows, recorded["split"], recorded["limit"])
-        found.append(Subject(task, run, str(recorded["model"]), recorded["split"], recorded["limit"], answers))
-    return found
+    if not isinstance(recorded, dict) or not {"task", "split", "limit", "model"} <= recorded.keys():
+        raise RunError(f"{run / SETTINGS}: not the settings of a run")
+    has, split, limit = list(recorded["task"]), recorded["split"], recorded["limit"]
+    files = {name: run / name / "generations.jsonl" for name in names or has}
+    problems = [f"{run} has no task {name}; it has {', '.join(has)}" for name in files if name not in has]
+    problems += [
+        f"{run}: {name} has no generations.jsonl; finish the run by its own command"
+        for name, path in files.items()
+        if name in has and not path.exists()
+    ]
+    if recorded.get("annotator") and not partial:
+        problems.append(f"{run} answers for {', '.join(recorded['annotator'])} only; a judge is asked about all")
+    if problems:
+        raise RunError("\n".join(problems))
+    tasks = []
+    for task in load_tasks(list(files), data_dir, tasks_dir):
+        _check_data(run, task)
+        answers = answers_of(task, read_generations(files[task.name]), split, limit)
+        tasks.append(JudgedTask(task, run, str(recorded["model"]), split, limit, answers))
+    return tasks
 
 
-def stem(settings: JudgeSettings, name: str) -> str:
-    return settings.stem() if name == "system" else f"{settings.stem()}.{name}"
+def _check_data(run: Path, task: Task) -> None:
+    """Answers to other data would be judged beside texts that the system never saw."""
+    path = run / "manifest.json"
+    facts = read_json(path).get("tasks", {}).get(task.name, {}) if path.exists() else {}
+    recorded = facts.get("data_sha256", {})
+    if other := sorted(k for k, digest in recorded.items() if task.data_sha256.get(k, digest) != digest):
+        raise RunError(f"{run}: {task.name} was answered on other data ({', '.join(other)} differ)")
 
 
 def judge(
@@ -104,51 +146,62 @@ def judge(
     prices: Path | None = None,
     replicates: int = REPLICATES,
 ) -> list[dict[str, Any]]:
-    """Ask the judge all questions of a run that have no reply yet; the documents of `<judge>.json`, one per task.
+    """Ask a judge all questions of a run that have no reply yet.
 
-    budget: US dollars that all judges of the run may cost together, over all commands; the call that could pass it is
-    not made, a ModelError says how many questions remain. prices: another table than `prices.toml`.
+    Args:
+        budget: US dollars that all judges of the run may cost together, over all commands. The call that could exceed
+            it is not made.
+        prices: another table than `prices.toml`.
+        replicates: bootstrap replicates of the intervals.
+
+    Returns:
+        The content of `<judge>.json`, one per task.
+
+    Raises:
+        ModelError: the judge fails or the budget is exhausted; the message says how many questions remain.
     """
-    settings = settings.resolved()
-    found = subjects(run, data_dir, tasks_dir)
-    panel = Panel(settings, [s.task for s in found], service)
+    tasks = judged_tasks(run, data_dir, tasks_dir)
+    model = Judge(settings, [t.task for t in tasks], service)
     how = {"batch_size": batch_size, "resume": resume, "quiet": quiet}
     if budget is None or not settings.judge.startswith("endpoint:"):
-        _ask(panel, settings, found, None, how)
+        _ask(model, tasks, None, how)
     else:
-        price = price_needed(settings, prices)
         with locked(run / ".lock.budget", "another command spends this run's budget"):
-            _ask(panel, settings, found, Meter(run, price, budget, settings.max_new_tokens), how)
-    return rescore(run, found, [settings], replicates)
+            _ask(model, tasks, Budget(run, settings, prices, budget), how)
+    return rescore(run, tasks, [settings], replicates)
 
 
-def _ask(
-    panel: Panel, settings: JudgeSettings, found: Sequence[Subject], meter: Meter | None, how: Mapping[str, Any]
-) -> None:
-    """Collect the replies to all three sets of answers."""
-    # people's texts first: the licence is the first thing that a budget buys
-    todo = [(name, one, one.sets(settings)[name]) for name in ("people", "blind", "system") for one in found]
-    for position, (name, subject, asked) in enumerate(todo, start=1):
-        model = panel.judge(subject.task, subject.split, asked.asked)
+def _ask(judge: Judge, tasks: Sequence[JudgedTask], budget: Budget | None, how: Mapping[str, Any]) -> None:
+    """Collect the replies to all three sets of answers, human ones first: they decide the validity check."""
+    settings = judge.settings
+    sets = [(one, one.questionnaires(settings)) for one in tasks]
+    todo = [(name, one, questions[name]) for name in ("people", "blind", "system") for one, questions in sets]
+    for position, (name, one, questions) in enumerate(todo, start=1):
+        model, task = judge.model(one.task, one.split, questions.questions), one.task
+        about = {
+            "task": task.name,
+            "version": task.version,
+            "split": one.split,
+            "limit": one.limit,
+            "answers": name,
+            "data_sha256": dict(task.data_sha256),
+        }
+        place = one.replies(settings, name)
         try:
             collect(
-                Metered(model.model, meter) if meter else model,  # type: ignore[attr-defined]
-                queries(subject.task, asked.asked), subject.folder, _about(subject, name),
-                stem=stem(settings, name), settings=settings.recorded(), **how,
-            )  # fmt: skip
+                BudgetedJudge(model.model, budget) if budget else model,
+                queries(task, questions.questions),
+                place.out,
+                about,
+                stem=place.stem,
+                settings=settings.recorded(),
+                **how,
+            )
         except ModelError as error:
-            later = sum(len(asked.asked) for _, _, asked in todo[position:])
+            later = sum(len(rest.questions) for _, _, rest in todo[position:])
             raise type(error)(
-                f"{error} (these were the {name} answers of {subject.task.name}; {later} questions come after them)"
+                f"{error} (these were the {name} answers of {task.name}; {later} questions come after them)"
             ) from error
-
-
-def _about(subject: Subject, name: str) -> dict[str, Any]:
-    task = subject.task
-    return {
-        "task": task.name, "version": task.version, "split": subject.split, "limit": subject.limit, "answers": name,
-        "data_sha256": dict(task.data_sha256),
-    }  # fmt: skip
 
 
 def plan(
@@ -160,89 +213,67 @@ def plan(
     service: Service | None = None,
     prices: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """What the job would ask and cost, without a call: a row per task and set of answers, less what is kept."""
-    settings = settings.resolved()
-    found = subjects(run, data_dir, tasks_dir)
-    panel, price = Panel(settings, [s.task for s in found], service), price_of(settings, prices)
+    """What the judge would be asked and cost, without a call: a row per task and set of answers that has no replies."""
+    tasks = judged_tasks(run, data_dir, tasks_dir)
+    judge, price = Judge(settings, [t.task for t in tasks], service), price_of(settings, prices)
     rows = []
-    for subject in found:
-        for name, asked in subject.sets(settings).items():
-            model = panel.judge(subject.task, subject.split, asked.asked)
-            left = queries(subject.task, asked.asked)
-            if Place(subject.folder, stem(settings, name)).finished.exists():
-                left = []
-            rows.append({"task": subject.task.name, "answers": name, **estimate(model, left, settings, price)})
+    for one in tasks:
+        for name, questions in one.questionnaires(settings).items():
+            finished = one.replies(settings, name).finished.exists()
+            left = [] if finished else queries(one.task, questions.questions)
+            model = judge.model(one.task, one.split, questions.questions)
+            rows.append({"task": one.task.name, "answers": name, **estimate(model, left, settings, price)})
     return rows
 
 
 def rescore(
-    run: Path, found: Sequence[Subject], judges: Sequence[JudgeSettings] | None = None, replicates: int = REPLICATES
+    run: Path, tasks: Sequence[JudgedTask], judges: Sequence[JudgeSettings] | None = None, replicates: int = REPLICATES
 ) -> list[dict[str, Any]]:
-    """Compute `<judge>.json` from the replies that are there, of all judges or of these; nobody is asked anything."""
-    documents = []
-    for subject in found:
-        for settings in judges if judges is not None else judges_of(subject.folder):
-            result = _scored(subject, settings, replicates)
-            write_atomic(subject.folder / f"{settings.stem()}.json", dump_json(result))
-            documents.append(result)
-    if not documents:
+    """Write `<judge>.json` from the replies that are there, of all judges or of these; no judge is asked."""
+    reports = []
+    for one in tasks:
+        for settings in judges_of(one.folder) if judges is None else judges:
+            report = _report(one, settings, replicates)
+            write_atomic(one.folder / f"{settings.stem()}.json", dump_json(report))
+            reports.append(report)
+    if not reports:
         raise RunError(f"{run}: no judge has judged it yet; hlvbench judge {run}")
-    return documents
+    return reports
 
 
-def again(subject: Subject, settings: JudgeSettings, replicates: int = REPLICATES) -> dict[str, Any]:
-    """`<judge>.json` made anew from the replies in `subject.folder`; a DataError where they are not to these answers.
+def recomputed(one: JudgedTask, settings: JudgeSettings, replicates: int = REPLICATES) -> dict[str, Any]:
+    """`<judge>.json` from the replies in `one.folder`; the stylometric judge, which needs no model, is asked again.
 
-    The stylometric judge, which needs nobody, is asked anew.
+    Raises:
+        DataError: the replies do not belong to these answers.
     """
     if settings.judge == STYLOMETRIC:
-        for place in (Place(subject.folder, stem(settings, name)) for name in SETS):
-            for path in (place.finished, place.plan):
-                path.unlink(missing_ok=True)
-        how = {"batch_size": "auto", "resume": True, "quiet": True}
-        _ask(Panel(settings, [subject.task], None), settings, [subject], None, how)
-    return _scored(subject, settings, replicates)
+        _ask(Judge(settings, [one.task]), [one], None, {"batch_size": "auto", "resume": False, "quiet": True})
+    return _report(one, settings, replicates)
 
 
 def judges_of(folder: Path) -> Iterator[JudgeSettings]:
     """The judges whose replies to all questions are in RUN/<task>/judge/."""
     for path in sorted(folder.glob("*.plan.json")):
         recorded = read_json(path)
-        settings = recorded_settings(recorded["settings"])
-        if recorded.get("answers") == "system" and all(
-            Place(folder, stem(settings, name)).finished.exists() for name in SETS
-        ):
-            yield settings
+        if recorded.get("answers") == "system":
+            settings = judge_settings(**recorded["settings"])
+            stems = (settings.stem(), *(f"{settings.stem()}.{name}" for name in SETS[1:]))
+            if all(Place(folder, stem).finished.exists() for stem in stems):
+                yield settings
 
 
-def read_judged(subject: Subject, settings: JudgeSettings) -> dict[str, Judged]:
-    """The replies of a judge to the three sets of answers, read."""
-    found = {}
-    for name, asked in subject.sets(settings).items():
-        rows = read_generations(Place(subject.folder, stem(settings, name)).finished)
-        found[name] = judged(subject.task, asked, rows)
-    return found
-
-
-def _scored(subject: Subject, settings: JudgeSettings, replicates: int) -> dict[str, Any]:
-    replies = read_judged(subject, settings)
-    task, system = subject.task, replies["system"]
-    draws = item_draws(
-        system.verdicts.items, f"{task.name}@{task.version}", subject.split, settings.seed, replicates
-    )  # fmt: skip
-    described = read_json(Place(subject.folder, settings.stem()).plan)["model"]
-    metric = metric_of(task, subject.split, settings, described)
-    head = {
-        "task": f"{task.name}@{task.version}", "split": subject.split, "system": subject.system,
-        "judge": settings.title,
-        "signature": signature(metric, task, len(system.asked.missing), settings.seed, replicates, subject.split,
-                               subject.limit, len(subject.answers)),
-    }  # fmt: skip
-    return document(system, replies["people"], replies["blind"], metric, draws, head)
+def _report(one: JudgedTask, settings: JudgeSettings, replicates: int) -> dict[str, Any]:
+    described = read_json(one.replies(settings, "system").plan)["model"]
+    metric = metric_of(one.task, one.split, settings, described)
+    version = f"{one.task.name}@{one.task.version}"
+    head = {"task": version, "split": one.split, "system": one.system, "judge": settings.title}
+    conditions = {"limit": one.limit, "seed": settings.seed, "replicates": replicates, "samples": len(one.answers)}
+    return judge_report(one.judged(settings), metric, one.split, head, **conditions)
 
 
 def metric_of(task: Task, split: str, settings: JudgeSettings, described: Mapping[str, Any]) -> Metric:
-    """The metric bound to what the judge is (name and first digits of its weights' hash) and how it was asked."""
+    """The metric bound to the judge (its name and the first digits of its weights' hash) and its conditions."""
     weights = str(described.get("weights_sha256") or "")[:7]
     return bind(
         "attribution",
@@ -254,3 +285,25 @@ def metric_of(task: Task, split: str, settings: JudgeSettings, described: Mappin
         shots=settings.shots,
         orders=settings.orders,
     )
+
+
+def write_agreement(tasks: Sequence[JudgedTask]) -> list[dict[str, Any]]:
+    """Write RUN/<task>/judges.json for every task with two judges or more: Krippendorff's alpha of all and each pair.
+
+    Of all judges, alpha is given on the system's answers and on the human ones; of each pair on the system's.
+    """
+    results = []
+    for one in tasks:
+        judged = {settings.stem(): one.judged(settings) for settings in judges_of(one.folder)}
+        if len(judged) < 2:
+            continue
+        pairs = [
+            {"judges": list(pair), "alpha": judge_alpha([judged[name]["system"] for name in pair])}
+            for pair in combinations(judged, 2)
+        ]
+        alpha = {name: judge_alpha([sets[name] for sets in judged.values()]) for name in ("system", "people")}
+        results.append(
+            {"task": f"{one.task.name}@{one.task.version}", "judges": list(judged), "alpha": alpha, "pairs": pairs}
+        )
+        write_atomic(one.run / one.task.name / "judges.json", dump_json(results[-1]))
+    return results

@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from ..errors import UsageError, all_problems
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from ..errors import UsageError, all_problems, option_problems
+from ..generation.open_model import is_local
 from ..io import sha256_text
 from ..settings import Settings, slug
 from .questions import SHOTS, SHOWN
 
 STYLOMETRIC = "stylometric"
-_AUTO = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(validate_default=True, extra="ignore"))
 class JudgeSettings:
     """A judge and the conditions it is asked under (docs/metrics.md section 8; docs/cli.md for each option).
 
-    by: "style" (the stylometric judge), "letters" (the likelihood of each letter, one forward pass; local models) or
-    "reply" (a short text); "auto" takes the first of these that the judge can do. view: of the explanations; "auto" is
-    norm for the stylometric judge and raw for those that read.
+    Every "auto" is resolved on construction, so equal conditions are equal settings.
+
+    Args:
+        judge: "stylometric", a path or hub id, "endpoint:MODEL", or KIND:REST of any other backend.
+        by: "style" (the stylometric judge), "letters" (the likelihood of each letter in one forward pass; local
+            models) or "reply" (a short text). "auto" takes the first of these that the judge supports.
+        view: view of the explanations. "auto" is "norm" for the stylometric judge and "raw" for the others.
+        show: "label" and "input" show the labels of all texts and the inputs of the references.
+        shots: references per candidate, 1 or more.
+        orders: "one" balanced order of the letters, or "all" cyclic shifts.
+        max_new_tokens: of a reply; 1 for "letters" and 0 for "style", whatever the value.
+
+    Raises:
+        pydantic.ValidationError: with every problem; `judge_settings` turns it into a UsageError.
     """
 
     judge: str = STYLOMETRIC
-    by: str = _AUTO
-    view: str = _AUTO
+    by: Literal["auto", "style", "letters", "reply"] = "auto"
+    view: Literal["auto", "raw", "norm"] = "auto"
     show: tuple[str, ...] = ()
-    shots: int = SHOTS
-    orders: str = "one"
+    shots: Annotated[int, Field(ge=1)] = SHOTS
+    orders: Literal["one", "all"] = "one"
     seed: int = 0
     max_new_tokens: int = 16
     base_url: str | None = None
@@ -42,72 +56,108 @@ class JudgeSettings:
     trust_remote_code: bool = False
     model_arg: Mapping[str, str] = field(default_factory=dict)
 
-    def resolved(self) -> JudgeSettings:
-        """With every "auto" decided; all that does not make sense is one UsageError."""
-        styled = self.judge == STYLOMETRIC
-        possible = ("style",) if styled else ("reply",) if self._remote else ("letters", "reply")
-        by = possible[0] if self.by == _AUTO else self.by
-        view = ("norm" if styled else "raw") if self.view == _AUTO else self.view
-        problems = [why for why, wrong in (
-            (f"--by {by}: {self.judge} is asked by {' or '.join(possible)}", by not in possible),
-            (f"--view {view}: raw or norm", view not in ("raw", "norm")),
-            (f"--orders {self.orders}: one or all", self.orders not in ("one", "all")),
-            (f"--shots {self.shots}: a judge needs at least 1 record of each person", self.shots < 1),
-            (f"--show {','.join(self.show)}: {', '.join(SHOWN)}, each once",
-             not set(self.show) <= set(SHOWN) or len(set(self.show)) < len(self.show)),
-            ("the stylometric judge reads the text alone; it takes no --show, no --base-url and no --think",
-             styled and bool(self.show or self.base_url or self.think)),
-            (f"--judge {self.judge}: it answers as an annotator does; a judge is {STYLOMETRIC}, a path or hub id, or "
-             f"endpoint:MODEL", self.judge.startswith(("reference:", "replay:"))),
-        ) if wrong]  # fmt: skip
-        if problems:
-            raise UsageError(all_problems("these options do not make sense:", problems))
-        if not styled:
+    @field_validator("judge")
+    @classmethod
+    def _can_judge(cls, judge: str) -> str:
+        if judge.startswith(("reference:", "attack:", "replay:")):
+            raise ValueError(
+                f"it answers as an annotator does; a judge is {STYLOMETRIC}, a path or hub id, or endpoint:MODEL"
+            )
+        return judge
+
+    @field_validator("by")
+    @classmethod
+    def _resolve_by(cls, by: str, info: ValidationInfo) -> str:
+        judge = info.data.get("judge", STYLOMETRIC)
+        possible = ("style",) if judge == STYLOMETRIC else ("letters", "reply") if is_local(judge) else ("reply",)
+        if by not in ("auto", *possible):
+            raise ValueError(f"{judge} is asked by {' or '.join(possible)}")
+        return possible[0] if by == "auto" else by
+
+    @field_validator("view")
+    @classmethod
+    def _resolve_view(cls, view: str, info: ValidationInfo) -> str:
+        return view if view != "auto" else "norm" if info.data.get("judge") == STYLOMETRIC else "raw"
+
+    @field_validator("show")
+    @classmethod
+    def _known_show(cls, show: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(show) <= set(SHOWN) or len(set(show)) < len(show):
+            raise ValueError(f"{', '.join(SHOWN)}, each once")
+        return tuple(name for name in SHOWN if name in show)
+
+    @field_validator("max_new_tokens")
+    @classmethod
+    def _resolve_tokens(cls, tokens: int, info: ValidationInfo) -> int:
+        return {"style": 0, "letters": 1}.get(info.data.get("by", ""), tokens)
+
+    @field_validator("show", "base_url", "think")
+    @classmethod
+    def _not_stylometric(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("judge") == STYLOMETRIC:
+            raise ValueError("the stylometric judge reads the text alone; it takes no --show, --base-url or --think")
+        return value
+
+    @model_validator(mode="after")
+    def _check_model(self) -> JudgeSettings:
+        if self.judge != STYLOMETRIC:
             self.model().check()
-        new = {"style": 0, "letters": 1}.get(by, self.max_new_tokens)
-        return replace(self, by=by, view=view, max_new_tokens=new, show=tuple(s for s in SHOWN if s in self.show))
+        return self
 
     @property
-    def _remote(self) -> bool:
-        return self.judge.startswith(("endpoint:", "lm-eval:"))
+    def conditions(self) -> dict[str, Any]:
+        """The arguments of `attribution_questions`."""
+        return {name: getattr(self, name) for name in ("shots", "seed", "orders", "show", "view")}
 
     def model(self, tasks: tuple[str, ...] = ("",)) -> Settings:
-        """The model behind the judge, as any other model's settings."""
+        """The settings of the model behind the judge."""
         return Settings(
-            self.judge, task=tasks, base_url=self.base_url, revision=self.revision, dtype=self.dtype,
-            device=self.device, think=self.think, trust_remote_code=self.trust_remote_code, model_arg=self.model_arg,
-            seed=self.seed, max_new_tokens=max(self.max_new_tokens, 1),
-        )  # fmt: skip
+            self.judge,
+            task=tasks,
+            base_url=self.base_url,
+            revision=self.revision,
+            dtype=self.dtype,
+            device=self.device,
+            think=self.think,
+            trust_remote_code=self.trust_remote_code,
+            model_arg=self.model_arg,
+            seed=self.seed,
+            max_new_tokens=max(self.max_new_tokens, 1),
+        )
 
     @property
     def shown_name(self) -> str:
-        """The judge without the place where it lies on this machine."""
-        kind, colon, rest = self.judge.partition(":")
-        if colon and self._remote:
-            return f"{kind}:{PurePath(rest).name if PurePath(rest).is_absolute() else rest}"
+        """The judge without the folder where it lies on this machine."""
+        kind, colon, name = self.judge.partition(":")
+        if colon and "/" not in kind:
+            return f"{kind}:{PurePath(name).name if PurePath(name).is_absolute() else name}"
         return PurePath(self.judge).name or self.judge
 
     @property
     def title(self) -> str:
-        """The judge's name, with 8 hex digits of the conditions where they are not the usual ones."""
-        usual = JudgeSettings(self.judge, base_url=self.base_url).resolved()
-        if self == usual:
+        """The judge's name, with 8 hex digits of the conditions where they are not the default ones."""
+        if self == JudgeSettings(self.judge, base_url=self.base_url):
             return self.shown_name
-        # address and folder are none of the conditions: another judge of the same name is told apart by the plan
-        conditions = json.dumps(asdict(replace(self, judge=self.shown_name, base_url=None)), sort_keys=True)
-        return f"{self.shown_name}-{sha256_text(conditions)[:8]}"
+        # the plan beside the replies tells apart judges of one name at several addresses
+        conditions = {**asdict(self), "judge": self.shown_name, "base_url": None}
+        return f"{self.shown_name}-{sha256_text(json.dumps(conditions, sort_keys=True))[:8]}"
 
     def stem(self) -> str:
-        """The name of the judge's files."""
+        """The stem of the judge's file names."""
         return slug(self.title)
 
     def recorded(self) -> dict[str, Any]:
-        """As JSON keeps it."""
+        """The settings as JSON holds them; `judge_settings(**recorded)` is the inverse."""
         return dict(json.loads(json.dumps(asdict(self))))
 
 
-def recorded_settings(found: Mapping[str, Any]) -> JudgeSettings:
-    """The inverse of `recorded`."""
-    known = {f.name for f in fields(JudgeSettings)}
-    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in known}
-    return JudgeSettings(**given)
+def judge_settings(**options: Any) -> JudgeSettings:
+    """`JudgeSettings` of options or of recorded settings; unknown names are ignored.
+
+    Raises:
+        UsageError: with every problem, each named by its command-line option.
+    """
+    try:
+        return JudgeSettings(**options)
+    except ValidationError as error:
+        raise UsageError(all_problems("these options do not make sense:", option_problems(error))) from None

@@ -1,16 +1,15 @@
-"""The attribution questions: one answer, up to four people with records of each; who wrote it?
+"""Attribution questions: one answer, up to four annotators with references of each; who wrote it?
 
 Everything but the answer is a function of (task, split, seed) alone: candidates, references and letters of a question
-are the same for every system and every judge, so systems are compared on one layout and none can move it.
+are the same for every system and every judge, so systems are compared on one layout and no system can influence it.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from ..bootstrap import clusters, seeded
 from ..errors import UsageError
@@ -19,28 +18,28 @@ from ..text import in_view, legible
 from ..types import Annotation, Item, Pair, Task
 
 MOST = 4
-"""Candidates of a question at most, the person asked for among them."""
+"""Candidates of a question at most, the annotator in question among them."""
 LETTERS = "ABCD"
 SHOTS = 5
 SHOWN = ("label", "input")
-"""What may be shown beside the explanations: labels, and the inputs that the references speak of."""
+"""What may be shown beside the explanations: labels, and the inputs of the references."""
 LONGEST = 4000
-"""Characters of an answer that a judge sees; people's longest explanations have a few hundred."""
+"""Characters of an answer that a judge sees; the longest human explanations have a few hundred."""
 NONCE_DIGITS = 16
 
-Orders = Literal["one", "all"]
-View = Literal["raw", "norm"]
-Answered = Mapping[Pair, Annotation] | Sequence[Mapping[Pair, Annotation]]
+Predictions = Mapping[Pair, Annotation] | Sequence[Mapping[Pair, Annotation]]
 """The answers of a system, or of each of its sample indexes."""
+Layout = tuple[tuple[str, ...], tuple[tuple[Annotation, ...], ...]]
+"""Candidates in the order of the letters, and the references of each."""
 
 
 @dataclass(frozen=True)
 class Question:
     """Who of `candidates` wrote `answer`? `answer` and `references` are texts in `view`, ready to be shown.
 
-    candidates: annotators in the order of the letters A, B, C, D; `annotator`, whose answer it is asked as, is one of
-    them. references: of each candidate, records of train items. order: number of the cyclic shift; 0 is the balanced
-    one. nonce: a code that stands in none of the texts.
+    candidates: annotators in the order of the letters A, B, C, D; `annotator`, whose answer it is meant to be, is one
+    of them. references: of each candidate, annotations of train items. order: number of the cyclic shift; 0 is the
+    balanced one. nonce: a code that occurs in none of the texts.
     """
 
     item: Item
@@ -60,7 +59,7 @@ class Question:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What tells the question from all others of its run: item, annotator, and a number for sample and order."""
+        """Item, annotator, and a number for sample and order: unique within a run."""
         return self.item.id, self.annotator, self.sample * MOST + self.order
 
     @property
@@ -69,121 +68,122 @@ class Question:
 
     @property
     def right(self) -> str:
-        """The letter of the person asked for."""
+        """The letter of the annotator in question."""
         return LETTERS[self.candidates.index(self.annotator)]
 
 
 @dataclass(frozen=True)
 class Questionnaire:
-    """The questions of one set of answers.
+    """The questions about one set of answers.
 
-    missing: (item, annotator, sample) without an answer: nothing can be asked, and they count as wrong (docs/metrics.md
-    section 1). left_out: pairs that cannot be asked of any system (fewer than two people have a record to show, or
-    the one asked for has none); they count nowhere. cut: answers longer than `LONGEST`, shown up to there.
+    missing: (item, annotator, sample) without an answer: there is no question, and they count as wrong
+    (docs/metrics.md section 1). left_out: pairs without a question whatever the system (fewer than two annotators
+    have references, or the one in question has none); they count nowhere. cut: answers longer than `LONGEST`.
     """
 
-    asked: tuple[Question, ...]
+    questions: tuple[Question, ...]
     missing: tuple[tuple[str, str, int], ...]
     left_out: tuple[Pair, ...]
     cut: int
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """A question without its answer."""
-
-    candidates: tuple[str, ...]
-    references: tuple[tuple[Annotation, ...], ...]
-
-
 def attribution_questions(
     task: Task,
     split: str,
-    answers: Answered,
+    answers: Predictions,
     *,
     limit: int | None = None,
     shots: int = SHOTS,
     seed: int = 0,
-    orders: Orders = "one",
+    orders: str = "one",
     show: Sequence[str] = (),
-    view: View = "raw",
+    view: str = "raw",
 ) -> Questionnaire:
-    """The questions about `answers`, in question order; about several samples of a system, one after the other.
+    """The questions about a system's answers, in question order; about several samples, one after the other.
 
-    shots: references per candidate, of train items that share no input text with the item. orders: "one" asks each
-    question once, with the letters shifted so that each letter is right equally often (of all questions of
-    the split exactly, up to the remainder); "all" asks every cyclic shift. show: "label" and "input" show the
-    labels of the texts and the inputs of the references. Annotators with too few records to be scored
-    (`min_records`) are neither asked for nor candidates.
+    Annotators with too few annotations to be scored (`min_records`) are neither in question nor candidates.
+
+    Args:
+        answers: the answers of a system, or of each of its sample indexes.
+        limit: the first so many items of the split alone.
+        shots: references per candidate, of train items that share no input text with the item.
+        orders: "one" asks each question once, with the letters shifted so that each letter is right equally often (over
+            all questions of the split exactly, up to the remainder); "all" asks every cyclic shift.
+        show: "label" and "input" show the labels of the texts and the inputs of the references.
+        view: view of the explanations, "raw" or "norm".
+
+    Raises:
+        UsageError: the task has no such split.
     """
-    _check(shots, show)
-    laid, left_out = _layouts(task, split, limit, shots, seed, view)
-    asked, missing, cut = [], [], 0
-    for sample, given in enumerate([answers] if isinstance(answers, Mapping) else answers):
-        for pair, layout in laid.items():
-            if pair not in given:
+    layouts, left_out = _layouts(task, split, limit, shots, seed, view)
+    shown = tuple(name for name in SHOWN if name in show)
+    questions, missing, cut = [], [], 0
+    for sample, predictions in enumerate([answers] if isinstance(answers, Mapping) else answers):
+        for pair, (candidates, references) in layouts.items():
+            if pair not in predictions:
                 missing.append((*pair, sample))
                 continue
-            shown = _shown(given[pair], view)
-            cut += len(shown.explanation) > LONGEST
-            shown = replace(shown, explanation=shown.explanation[:LONGEST])
-            question = Question(
-                task.items[pair[0]], pair[1], sample, 0, shown, layout.candidates, layout.references,
-                tuple(s for s in SHOWN if s in show), view,
-            )  # fmt: skip
-            asked += [_with_nonce(task, q, seed) for q in _shifts(question, orders)]
-    return Questionnaire(tuple(asked), tuple(missing), left_out, cut)
-
-
-def _check(shots: int, show: Sequence[str]) -> None:
-    if shots < 1:
-        raise UsageError(f"--shots {shots}: a judge needs at least 1 record of each person")
-    if unknown := sorted(set(show) - set(SHOWN)):
-        raise UsageError(f"--show {','.join(unknown)}: there are {', '.join(SHOWN)}")
+            answer = _in_view(predictions[pair], view)
+            cut += len(answer.explanation) > LONGEST
+            answer = replace(answer, explanation=answer.explanation[:LONGEST])
+            for order in range(len(candidates) if orders == "all" else 1):
+                start = -order % len(candidates)
+                question = Question(
+                    task.items[pair[0]],
+                    pair[1],
+                    sample,
+                    order,
+                    answer,
+                    candidates[start:] + candidates[:start],
+                    references[start:] + references[:start],
+                    shown,
+                    view,
+                )
+                questions.append(replace(question, nonce=_nonce(task, question, seed)))
+    return Questionnaire(tuple(questions), tuple(missing), left_out, cut)
 
 
 def _layouts(
     task: Task, split: str, limit: int | None, shots: int, seed: int, view: str
-) -> tuple[dict[Pair, _Layout], tuple[Pair, ...]]:
-    """The layout of every question of the split that can be asked, and the pairs that cannot."""
+) -> tuple[dict[Pair, Layout], tuple[Pair, ...]]:
+    """The layout of every question of the split, and the pairs that have none."""
     if split not in task.splits:
         raise UsageError(f"task {task.name} has no split {split!r}; there are {', '.join(task.splits)}")
     references = _References(task, shots, seed, view)
-    places = _Places(task, split, seed)
-    laid, left_out = {}, []
+    balance = _LetterBalance(task, split, seed)
+    layouts, left_out = {}, []
     scored = set(task.scored_annotators)
     for item, annotator in task.questions(split, limit):
         if annotator not in scored or (item, annotator) not in task.explained:
             continue
-        names = _candidates(task, references.people(item), item, annotator, seed)
+        names = _candidates(task, references.annotators(item), item, annotator, seed)
         if len(names) < 2:
             left_out.append((item, annotator))
             continue
-        start = (names.index(annotator) - places.next(item, annotator, len(names))) % len(names)
+        start = (names.index(annotator) - balance.next(item, annotator, len(names))) % len(names)
         ordered = names[start:] + names[:start]
-        laid[item, annotator] = _Layout(ordered, tuple(references.of(item, a) for a in ordered))
-    return laid, tuple(left_out)
+        layouts[item, annotator] = ordered, tuple(references.of(item, name) for name in ordered)
+    return layouts, tuple(left_out)
 
 
-def _candidates(task: Task, people: Sequence[str], item: str, annotator: str, seed: int) -> tuple[str, ...]:
-    """The person asked for and up to three others, in a drawn order; empty where no question can be asked.
+def _candidates(task: Task, annotators: Sequence[str], item: str, annotator: str, seed: int) -> tuple[str, ...]:
+    """The annotator in question and up to three others, in random order; empty where there is no question.
 
-    The others annotated the item, too, as long as there are such: who works on other items writes about other things.
+    The others annotated the item, too, as far as possible: annotators of other items write about other topics.
     """
-    if annotator not in people:
+    if annotator not in annotators:
         return ()
     rng = seeded("candidates", task.name, seed, item, annotator)
-    others = [a for a in people if a != annotator]
+    others = [a for a in annotators if a != annotator]
     order = sorted(rng.permutation(len(others)).tolist(), key=lambda i: (item, others[i]) not in task.by_pair)
-    drawn = sorted(order[: MOST - 1])
-    names = [annotator, *(others[i] for i in drawn)]
+    names = [annotator, *(others[i] for i in sorted(order[: MOST - 1]))]
     return tuple(names[i] for i in rng.permutation(len(names)))
 
 
-class _Places:
-    """Which letter is right: of all equally often, and of each annotator's questions as nearly as that allows.
+class _LetterBalance:
+    """Which letter is right: all equally often, and for each annotator as nearly as that allows.
 
-    A place is drawn for every question of the split, whether or not a system answered it.
+    Letters are assigned to every question of the split, whether or not a system answered it.
     """
 
     def __init__(self, task: Task, split: str, seed: int) -> None:
@@ -192,16 +192,16 @@ class _Places:
         self._own: Counter[tuple[int, str, int]] = Counter()
 
     def next(self, item: str, annotator: str, letters: int) -> int:
-        """One of the places used least so far, of these one used least for the annotator, the rest by seed."""
+        """One of the positions used least so far, among these one used least for the annotator, then by seed."""
         order = seeded("letters", *self._seed, item, annotator).permutation(letters)
-        place = int(min(order, key=lambda p: (self._used[letters, p], self._own[letters, annotator, p])))
-        self._used[letters, place] += 1
-        self._own[letters, annotator, place] += 1
-        return place
+        position = int(min(order, key=lambda p: (self._used[letters, p], self._own[letters, annotator, p])))
+        self._used[letters, position] += 1
+        self._own[letters, annotator, position] += 1
+        return position
 
 
 class _References:
-    """Train records of people, never of the item asked about nor of one that shares an input text with it."""
+    """Train annotations, never of the item in question nor of one that shares an input text with it."""
 
     def __init__(self, task: Task, shots: int, seed: int, view: str) -> None:
         self.task, self.shots, self.seed, self.view = task, shots, seed, view
@@ -215,17 +215,18 @@ class _References:
         self._clusters = {cluster for cluster, _ in self._near}
         self._everybody = tuple(a for a, own in self._train.items() if own)
 
-    def people(self, item: str) -> tuple[str, ...]:
-        """The annotators who have a record to show beside this item, in the task's order."""
+    def annotators(self, item: str) -> tuple[str, ...]:
+        """The annotators with a reference to show beside this item, in the task's order."""
+        # most test items share no text with train: with many annotators this saves most of the time
         if self._cluster[item] not in self._clusters:
             return self._everybody
         return tuple(a for a in self._train if self._usable(item, a))
 
     def of(self, item: str, annotator: str) -> tuple[Annotation, ...]:
-        """The same for every question about the item, whoever is asked for: what is shown gives nobody away."""
+        """References of a candidate; a function of item and candidate alone, so they reveal nothing."""
         own = self._usable(item, annotator)
         order = seeded("references", self.task.name, self.seed, item, annotator).permutation(len(own))
-        return tuple(_shown(own[i], self.view) for i in order[: self.shots])
+        return tuple(_in_view(own[i], self.view) for i in order[: self.shots])
 
     def _usable(self, item: str, annotator: str) -> list[Annotation]:
         if (self._cluster[item], annotator) not in self._near:
@@ -233,35 +234,22 @@ class _References:
         return [r for r in self._train[annotator] if self._cluster[r.item] != self._cluster[item]]
 
 
-def _shown(record: Annotation, view: str) -> Annotation:
-    """The record with its text in the view, without control characters and half surrogates."""
+def _in_view(record: Annotation, view: str) -> Annotation:
+    """The annotation with its text in the view, without control characters and lone surrogates."""
     return replace(record, explanation=legible(in_view(record.explanation, view)))
 
 
-def _shifts(question: Question, orders: Orders) -> Iterator[Question]:
-    """The question itself, and with "all" its other cyclic shifts."""
-    for shift in range(len(question.candidates) if orders == "all" else 1):
-        start = -shift % len(question.candidates)
-        yield replace(
-            question, order=shift, candidates=question.candidates[start:] + question.candidates[:start],
-            references=question.references[start:] + question.references[:start],
-        )  # fmt: skip
+def _nonce(task: Task, question: Question, seed: int) -> str:
+    """A code that delimits the answer.
 
-
-def _with_nonce(task: Task, question: Question, seed: int) -> Question:
-    """The question with a code that delimits its answer.
-
-    The code is a hash of the answer itself among other things, drawn again until no text of the prompt holds it. So it
-    needs no secret: whoever writes an answer would have to write a text that contains its own hash, and a text
+    It is a hash of the answer among other things, drawn again until no text of the prompt contains it. So it
+    needs no secret: an attacker would have to write a text that contains its own hash, and a text
     that does by chance gets another code. The same question has the same code in every run.
     """
     texts = [question.answer.explanation, str(question.answer.label), *question.item.text.values()]
     texts += [r.explanation for own in question.references for r in own]
     texts += [t for own in question.references for r in own for t in task.items[r.item].text.values()]
-    held = "\n".join(texts).casefold()
+    prompt = "\n".join(texts).casefold()
     whole = dump_line([task.name, seed, *question.key, question.view, texts])
-    for attempt in itertools.count():
-        nonce = sha256_text(f"{attempt} {whole}")[:NONCE_DIGITS]
-        if nonce not in held:
-            return replace(question, nonce=nonce)
-    raise AssertionError("a text holds every code")
+    codes = (sha256_text(f"{attempt} {whole}")[:NONCE_DIGITS] for attempt in itertools.count())
+    return next(code for code in codes if code not in prompt)

@@ -1,6 +1,6 @@
-"""The default judge: character n-grams and naive Bayes, offline and exact (docs/metrics.md section 8).
+"""The default judge: character n-grams and naive Bayes, offline and deterministic (docs/metrics.md section 8).
 
-Fitted on people's *dev* records: on train texts it would recognise the very sentences that a system copies.
+It is fitted on human *dev* annotations: on the train split it would recognise the very sentences that a system copies.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ SMOOTHING = 0.1
 
 
 class Stylometric:
-    """A judge of one task; a Model that reads the question itself, not its prompt.
+    """The judge of one task: a Model that reads the question, not its prompt.
 
-    It names the candidate under whom the answer is likeliest; equally likely ones are drawn by seed.
+    It names the candidate with the highest likelihood of the answer; ties are broken at random, by seed.
+
+    Args:
+        view: view of the explanations that it is fitted on, "raw" or "norm".
+        questions: the questions by their keys.
     """
 
     name = "stylometric"
@@ -35,10 +39,7 @@ class Stylometric:
 
     def __init__(self, task: Task, split: str, view: str, seed: int, questions: Mapping[Any, Question]) -> None:
         self.task, self.split, self.view, self.seed, self.questions = task, split, view, seed, questions
-
-    @property
-    def fit(self) -> str:
-        return fitted_on(self.task, self.split)
+        self.fit = fitted_on(task, split)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "stylometric", "grams": list(GRAMS), "smoothing": SMOOTHING, "fit": self.fit}
@@ -57,8 +58,8 @@ class Stylometric:
 
     def _choose(self, question: Question) -> str:
         grams, classes = self._models[self._half.get(question.item.id, 0)]
-        found = classes.predict_joint_log_proba(grams.transform([question.answer.explanation]))[0]
-        known = dict(zip(classes.classes_, found, strict=True))
+        logprobs = classes.predict_joint_log_proba(grams.transform([question.answer.explanation]))[0]
+        known = dict(zip(classes.classes_, logprobs, strict=True))
         scores = [float(known.get(a, -np.inf)) for a in question.candidates]
         best = [letter for letter, s in zip(question.letters, scores, strict=True) if s >= max(scores) - 1e-9]
         return best[int(seeded("tie", self.seed, *question.key).integers(len(best)))]
@@ -79,8 +80,9 @@ class Stylometric:
     @cached_property
     def _models(self) -> dict[int, tuple[Any, Any]]:
         """Per half the vocabulary and the classifier that judge it: fitted on dev, or on the other half."""
-        kept = set(self.task.scored_annotators)
-        records = [r for r in self.task.records_of("dev" if self.fit == "dev" else self.split) if r.annotator in kept]
+        scored = set(self.task.scored_annotators)
+        split = "dev" if self.fit == "dev" else self.split
+        records = [record for record in self.task.records_of(split) if record.annotator in scored]
         if self.fit == "dev":
             return {0: self._fitted(records)}
         return {h: self._fitted([r for r in records if self._half[r.item] != h]) for h in (0, 1)}
@@ -92,11 +94,11 @@ class Stylometric:
         texts = [in_view(r.explanation, self.view) for r in records]
         if not any(texts):
             raise UsageError(
-                f"task {self.task.name}: the stylometric judge learns from people's explanations in dev (or the other "
+                f"task {self.task.name}: the stylometric judge is fitted on human explanations in dev (or the other "
                 f"half of {self.split}), and there are none"
             )
         grams = TfidfVectorizer(analyzer="char", ngram_range=GRAMS, lowercase=False, sublinear_tf=True)
-        # everybody is equally likely before a word is read, however much they wrote
+        # a uniform prior: annotators are equally likely however much they wrote
         classes = MultinomialNB(alpha=SMOOTHING, fit_prior=False)
         return grams, classes.fit(grams.fit_transform(texts), [r.annotator for r in records])
 

@@ -1,4 +1,4 @@
-"""A judge's replies -> accuracy, confusion, letters: one set of answers, then a system beside people and the floor."""
+"""A judge's replies -> accuracy, confusion and letters of one set of answers; a system beside humans and blind."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..bootstrap import Draws, every_item_once, interval
+from ..bootstrap import REPLICATES, every_item_once, interval, item_draws
 from ..errors import DataError, all_problems
 from ..io import sha256_text
-from ..metrics import Estimate, Metric, Signature
+from ..metrics import Metric, Signature
 from ..metrics.attribution import Verdicts
+from ..metrics.krippendorff import krippendorff_alpha
+from ..results.score_report import Score
 from ..types import Generation, Pair, Task
-from .judges import queries
-from .questions import LETTERS, Question, Questionnaire
-from .reply import read_letter
+from .judge_prompt import queries, read_letter
+from .questions import LETTERS, Questionnaire
 
 Key = tuple[str, str, int]
 DECIMALS = 6
@@ -28,179 +29,232 @@ DECIMALS = 6
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One set of answers with the annotator that the judge named in every question, None where it is unreadable."""
+    """One set of answers with the annotator that the judge named in every question, None if the reply is unreadable.
+
+    unreadable_is_wrong: True where judges are ranked; False where systems are, which are not to blame for it.
+    """
 
     task: Task
-    asked: Questionnaire
+    questionnaire: Questionnaire
     named: Mapping[Key, str | None]
-    blame: bool = False
-    """Whether an unreadable reply is wrong: where judges are ranked it is theirs; a system is not blamed for it."""
+    unreadable_is_wrong: bool = False
 
     @cached_property
     def verdicts(self) -> Verdicts:
         """Items and annotators in the task's order, whatever was answered."""
         hits: dict[Pair, list[float]] = {}
-        for question in self.asked.asked:
+        for question in self.questionnaire.questions:
             name = self.named[question.key]
             hits.setdefault(question.pair, [])
-            if name is not None or self.blame:
+            if name is not None or self.unreadable_is_wrong:
                 hits[question.pair].append(float(name == question.annotator))
-        for item, annotator, _sample in self.asked.missing:
+        for item, annotator, _sample in self.questionnaire.missing:
             hits.setdefault((item, annotator), []).append(0.0)
         names = self.task.scored_annotators
         present = {item for item, _ in hits}
         items = tuple(item for id_, item in self.task.items.items() if id_ in present)
-        place = {item.id: n for n, item in enumerate(items)}
+        row = {item.id: n for n, item in enumerate(items)}
         right = np.full((len(items), len(names)), np.nan)
-        for (item, annotator), found in hits.items():
-            if found:
-                right[place[item], names.index(annotator)] = np.mean(found)
+        for (item, annotator), values in hits.items():
+            if values:
+                right[row[item], names.index(annotator)] = np.mean(values)
         return Verdicts(items, names, right)
 
     @cached_property
     def unreadable(self) -> int:
+        """Number of unreadable replies."""
         return sum(name is None for name in self.named.values())
 
     @cached_property
     def chance(self) -> float | None:
-        """The mean over the questions of 1 / the number of candidates."""
-        return _number(float(np.mean([1 / len(q.candidates) for q in self.asked.asked]))) if self.asked.asked else None
+        """Mean over the questions of 1 / the number of candidates."""
+        sizes = [len(question.candidates) for question in self.questionnaire.questions]
+        return _rounded(float(np.mean([1 / size for size in sizes]))) if sizes else None
 
     def confusion(self) -> list[list[int]]:
-        """(K, K + 1): whose answer it is asked as in rows, who is named in columns, the last for unreadable replies."""
+        """(K, K + 1) counts: the annotator in question in rows, the one named in columns, unreadable replies last."""
         names = list(self.task.scored_annotators)
         table = [[0] * (len(names) + 1) for _ in names]
-        for question in self.asked.asked:
+        for question in self.questionnaire.questions:
             name = self.named[question.key]
             table[names.index(question.annotator)][len(names) if name is None else names.index(name)] += 1
         return table
 
     def letters(self) -> dict[str, dict[str, int]]:
-        """How often each letter was said and how often it was right: a judge with a favourite shows here."""
-        said = Counter(_letter(q, name) for q in self.asked.asked if (name := self.named[q.key]) is not None)
-        right = Counter(q.right for q in self.asked.asked)
-        offered = LETTERS[: max((len(q.candidates) for q in self.asked.asked), default=0)]
-        return {"said": {x: said[x] for x in offered}, "right": {x: right[x] for x in offered}}
+        """How often each letter was named and was right: a judge that prefers a letter shows here."""
+        questions = self.questionnaire.questions
+        named, right = Counter[str](), Counter(question.right for question in questions)
+        for question in questions:
+            if (name := self.named[question.key]) is not None:
+                named[LETTERS[question.candidates.index(name)]] += 1
+        offered = LETTERS[: max((len(question.candidates) for question in questions), default=0)]
+        return {"said": {x: named[x] for x in offered}, "right": {x: right[x] for x in offered}}
 
 
-def _letter(question: Question, name: str) -> str:
-    return LETTERS[question.candidates.index(name)]
+def read_replies(
+    task: Task, questionnaire: Questionnaire, rows: Sequence[Generation], *, unreadable_is_wrong: bool = False
+) -> Judged:
+    """The annotators that replies name.
 
-
-def judged(task: Task, asked: Questionnaire, rows: Sequence[Generation], *, blame: bool = False) -> Judged:
-    """The replies read; rows that do not belong to exactly these questions are a DataError."""
+    Raises:
+        DataError: the rows do not belong to exactly these questions; every problem is listed.
+    """
     replies = {(r.item, r.annotator, r.sample): r for r in rows}
-    problems = [f"{len(rows) - len(replies)} rows stand twice"] if len(replies) < len(rows) else []
-    prompts = {(q.item, q.annotator, q.sample): q.content for q in queries(task, asked.asked)}
-    problems += [
-        f"item {i}, annotator {a}, number {n}: no reply" for i, a, n in sorted(prompts.keys() - replies.keys())
-    ]
-    problems += [
-        f"item {i}, annotator {a}, number {n}: not asked" for i, a, n in sorted(replies.keys() - prompts.keys())
-    ]
-    problems += [
-        f"item {key[0]}, annotator {key[1]}, number {key[2]}: a reply to another question (other answers or data)"
-        for key, row in replies.items() if key in prompts and row.prompt_sha256 != sha256_text(prompts[key])
-    ]  # fmt: skip
+    prompts = {(q.item, q.annotator, q.sample): q.content for q in queries(task, questionnaire.questions)}
+    problems = [f"{len(rows) - len(replies)} rows occur twice"] if len(replies) < len(rows) else []
+    for keys, what in (
+        (prompts.keys() - replies.keys(), "no reply"),
+        (replies.keys() - prompts.keys(), "no such question"),
+        (
+            {k for k in prompts.keys() & replies.keys() if replies[k].prompt_sha256 != sha256_text(prompts[k])},
+            "a reply to another question (other answers or data)",
+        ),
+    ):
+        problems += [f"item {item}, annotator {annotator}, number {n}: {what}" for item, annotator, n in sorted(keys)]
     if problems:
         raise DataError(all_problems(f"{task.name}: the judge's replies do not fit the answers", problems, most=10))
     named: dict[Key, str | None] = {}
-    for question in asked.asked:
+    for question in questionnaire.questions:
         letter = read_letter(replies[question.key].text, question.letters, task)
         named[question.key] = None if letter is None else question.candidates[LETTERS.index(letter)]
-    return Judged(task, asked, named, blame)
+    return Judged(task, questionnaire, named, unreadable_is_wrong)
 
 
-@dataclass(frozen=True)
-class Line:
-    """An accuracy with its interval, of all annotators or of one; None where nothing was asked."""
+def accuracies(
+    judged: Judged,
+    metric: Metric,
+    split: str,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    samples: int = 1,
+) -> list[Score]:
+    """The accuracy over all annotators, then of each, with intervals over items; the floor is chance.
 
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
+    Args:
+        metric: the metric `attribution`, bound to the judge's conditions.
+        limit: as `seed`, `replicates` and `samples` part of the signature.
+        samples: sample indexes of the system.
+    """
+    version = f"{judged.task.name}@{judged.task.version}"
+    missing = judged.unreadable if judged.unreadable_is_wrong else len(judged.questionnaire.missing)
+    signature = str(Signature(metric, version, missing, __version__, seed, replicates, split, limit, samples))
+    draws = item_draws(judged.verdicts.items, version, split, seed, replicates)
+    function, arguments, names = metric.spec.function, dict(metric.arguments), judged.task.scored_annotators
+    value = function(judged.verdicts, every_item_once(len(judged.verdicts.items)), **arguments)
+    spread = function(judged.verdicts, draws, **arguments)
+    scores = []
+    for k, name in enumerate((None, *names), start=-1):
+        # both estimates have a column per annotator
+        estimate, resampled = (e.overall if k < 0 else e.by_annotator[:, k] for e in (value, spread))  # type: ignore[index]
+        span = None if draws.lack else interval(float(estimate[0]), resampled, (0.0, 1.0))
+        low, high = (_rounded(span.low), _rounded(span.high)) if span else (None, None)
+        scores.append(
+            Score(
+                metric=metric.short,
+                signature=signature,
+                annotator=name,
+                value=_rounded(float(estimate[0])),
+                low=low,
+                high=high,
+                floor=judged.chance,
+                n=value.n if k < 0 else judged.verdicts.counts[k],
+                note=draws.lack,
+            )
+        )
+    return scores
 
-    def beats(self, chance: float | None) -> bool:
-        """Whether the whole interval lies above chance."""
-        return self.low is not None and chance is not None and self.low > chance
 
-
-def lines(found: Judged, metric: Metric, draws: Draws) -> tuple[Line, list[Line]]:
-    """The accuracy over all annotators, and of each."""
-    once: Estimate = metric.spec.function(found.verdicts, every_item_once(len(found.verdicts.items)),
-                                          **dict(metric.arguments))  # fmt: skip
-    spread: Estimate = metric.spec.function(found.verdicts, draws, **dict(metric.arguments))
-    assert once.by_annotator is not None
-    assert spread.by_annotator is not None
-    each = [
-        _line(float(once.by_annotator[0, k]), spread.by_annotator[:, k], n, draws)
-        for k, n in enumerate(found.verdicts.counts)
-    ]  # fmt: skip
-    return _line(float(once.overall[0]), spread.overall, once.n, draws), each
-
-
-def _line(value: float, replicates: np.ndarray, n: int, draws: Draws) -> Line:
-    span = None if draws.lack else interval(value, replicates, (0.0, 1.0))
-    low, high = (span.low, span.high) if span else (math.nan, math.nan)
-    return Line(_number(value), _number(low), _number(high), n)
-
-
-def _number(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, DECIMALS) + 0.0
 
 
-def signature(metric: Metric, task: Task, missing: int, seed: int, boot: int, split: str, limit: int | None,
-              samples: int) -> str:  # fmt: skip
-    """Derived from the bound metric and its conditions, as every other number's."""
-    return str(Signature(
-        metric, f"{task.name}@{task.version}", missing, __version__, seed, boot, split, limit, samples
-    ))  # fmt: skip
-
-
-def document(
-    system: Judged, people: Judged, blind: Judged, metric: Metric, draws: Draws, head: Mapping[str, Any]
+def judge_report(
+    sets: Mapping[str, Judged], metric: Metric, split: str, head: Mapping[str, Any], **conditions: Any
 ) -> dict[str, Any]:
-    """What `<judge>.json` holds. A judge that is not above chance on people has no verdict on systems: its values are
-    null, and the note says why; the letters stay, for they tell of the judge."""
-    (own, each), (ceiling, ceilings), (floor, floors) = (lines(j, metric, draws) for j in (system, people, blind))
-    licensed = ceiling.beats(people.chance)
+    """The content of `<judge>.json`.
+
+    A judge that is not above chance on human texts fails the validity check (`licensed` is false): its values for the
+    system are null, and the note says why; the letters stay, since they describe the judge.
+
+    Args:
+        sets: the judged answers of "system", "people" and "blind".
+        head: fields that come first: task, split, system, judge.
+        conditions: of `accuracies`.
+    """
+    system, human, blind = sets["system"], sets["people"], sets["blind"]
+    own, ceilings, floors = (accuracies(judged, metric, split, **conditions) for judged in (system, human, blind))
+    ceiling = ceilings[0]
+    valid = ceiling.low is not None and human.chance is not None and ceiling.low > human.chance
     note = ""
-    if not licensed:
-        had = f"{_shown(ceiling)}, not above chance ({people.chance})" if ceiling.n else "no readable reply"
-        had = f"{_shown(ceiling)} and {draws.lack}" if ceiling.n and draws.lack else had
-        note = f"withheld: on people's own texts this judge has {had}"
+    if not valid:
+        result = "no readable reply"
+        if ceiling.n:
+            why = f" and {ceiling.note}" if ceiling.note else f", not above chance ({human.chance})"
+            result = _shown(ceiling) + why
+        note = f"withheld: the judge validity check fails: on human texts this judge has {result}"
     elif system.unreadable:
-        worst, _ = lines(replace(system, blame=True), metric, every_item_once(len(system.verdicts.items)))
+        worst = accuracies(replace(system, unreadable_is_wrong=True), metric, split, **conditions)[0]
         note = f"{system.unreadable} unreadable replies are left out; {worst.value} if all of them were wrong"
-    given = own if licensed else Line(None, None, None, own.n)
-    each = each if licensed else [Line(None, None, None, line.n) for line in each]
+    if not valid:
+        own = [score.model_copy(update={"value": None, "low": None, "high": None}) for score in own]
+    overall, *each = own
     return {
         **head,
-        "chance": people.chance,
-        "accuracy": given.value,
-        "low": given.low,
-        "high": given.high,
-        "n": own.n,
+        "signature": overall.signature,
+        "chance": human.chance,
+        "accuracy": overall.value,
+        "low": overall.low,
+        "high": overall.high,
+        "n": overall.n,
         "ceiling": ceiling.value,
-        "floor": floor.value,
-        "licensed": licensed,
+        "floor": floors[0].value,
+        "licensed": valid,
         "note": note,
-        "missing": len(system.asked.missing),
+        "missing": len(system.questionnaire.missing),
         "unreadable": system.unreadable,
-        "left_out": len(system.asked.left_out),
-        "cut": system.asked.cut,
+        "left_out": len(system.questionnaire.left_out),
+        "cut": system.questionnaire.cut,
         "annotators": [
-            {"annotator": a, **vars(line), "ceiling": top.value, "floor": bottom.value}
-            for a, line, top, bottom in zip(system.task.scored_annotators, each, ceilings, floors, strict=True)
+            {"annotator": s.annotator, **_numbers(s), "ceiling": top.value, "floor": bottom.value}
+            for s, top, bottom in zip(each, ceilings[1:], floors[1:], strict=True)
         ],
-        "confusion": system.confusion() if licensed else None,
+        "confusion": system.confusion() if valid else None,
         "letters": system.letters(),
-        "people": {**vars(ceiling), "unreadable": people.unreadable, "letters": people.letters(),
-                   "confusion": people.confusion()},
-        "blind": {**vars(floor), "unreadable": blind.unreadable, "letters": blind.letters()},
-    }  # fmt: skip
+        "people": {
+            **_numbers(ceiling),
+            "unreadable": human.unreadable,
+            "letters": human.letters(),
+            "confusion": human.confusion(),
+        },
+        "blind": {**_numbers(floors[0]), "unreadable": blind.unreadable, "letters": blind.letters()},
+    }
 
 
-def _shown(line: Line) -> str:
-    span = "" if line.low is None else f" [{line.low:.3f}, {line.high:.3f}]"
-    return "none" if line.value is None else f"{line.value:.3f}{span}"
+def _numbers(score: Score) -> dict[str, Any]:
+    return score.model_dump(include={"value", "low", "high", "n"})
+
+
+def _shown(score: Score) -> str:
+    span = "" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]"
+    return f"{score.value:.3f}{span}"
+
+
+def judge_alpha(judges: Sequence[Judged]) -> float | None:
+    """Krippendorff's alpha (nominal) of several judges over the annotators named in the balanced order.
+
+    An unreadable reply is a missing code. None where alpha is undefined.
+    """
+    names = judges[0].task.scored_annotators
+    codes = [
+        {
+            (q.item.id, q.annotator, q.sample): names.index(name)
+            for q in judged.questionnaire.questions
+            if q.order == 0 and (name := judged.named[q.key]) is not None
+        }
+        for judged in judges
+    ]
+    units = sorted({unit for own in codes for unit in own})
+    table = np.array([[own.get(unit, -1) for own in codes] for unit in units], dtype=int).reshape(-1, len(codes))
+    return _rounded(float(krippendorff_alpha(table)[0]))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..io import dump_json, write_atomic
 from .board import make_board, read_all
-from .board_page import page
-from .board_readme import readme
+from .board_page import page, readme
+from .board_types import board_schema
 
 __all__ = ["build", "make_board", "page", "read_all", "render", "stale"]
 
@@ -18,7 +18,7 @@ def render(submissions: Path) -> dict[str, str]:
     return {
         "index.html": page(board),
         "leaderboard.json": dump_json(board),
-        "schema.json": (Path(__file__).parent / "schema.json").read_text("utf-8"),
+        "schema.json": dump_json(board_schema()),
         "README.md": readme(board),
     }
 
@@ -32,13 +32,9 @@ def build(submissions: Path = Path("submissions"), out: Path = Path("leaderboard
 
 
 def stale(submissions: Path = Path("submissions"), out: Path = Path("leaderboard")) -> dict[str, str]:
-    """What in `out` is not, byte for byte, what `build` would write -> the remedy; hidden files are nobody's."""
+    """File -> remedy, of everything in `out` that is not what `build` would write; hidden files are ignored."""
     files = render(submissions)
     there = {p.name: p for p in out.iterdir() if not p.name.startswith(".")} if out.is_dir() else {}
-    wrong = {n for n, text in files.items() if n not in there or not _holds(there[n], text)}
+    wrong = {n for n, text in files.items() if n not in there or there[n].read_bytes() != text.encode()}
     again = dict.fromkeys(wrong, "run: hlvbench leaderboard, with the same options")
     return dict(sorted({**again, **dict.fromkeys(there.keys() - files.keys(), "remove it")}.items()))
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_bytes() == text.encode()

@@ -1,31 +1,50 @@
-"""submissions/ -> the leaderboard as one document: tables, ranks, history. A function of those files alone."""
+"""submissions/ -> the leaderboard as one document: rows, ranks, comparisons, history."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..errors import RunError, all_problems
 from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
-from ..results.compare import OVERALL, Part, part_of
+from ..results.compare import LEVEL, OVERALL, Part, compare_values, mean_values, part_of
 from ..results.score_report import INDEX, ScoreReport
+from ..results.score_report import Score as ReportScore
 from ..submissions import Findings, Submission, read_submission
 from ..submissions.card import role
-from .board_rows import row_of
-from .ranks import AGAINST, against, overall_parts, rank_groups
-from .reported import REPORTED
+from .board_types import Against, Board, Interval, Overall, Row, Score, Step, System, Table, TaskRow
 
-FORMAT = 1
+_HERE = Path(__file__).parent
 TITLES = {"varierr": "VariErr NLI", "r2": "R2 paraphrase"}
-INDEX_1 = json.loads((Path(__file__).parent / "index_1.json").read_text("utf-8"))
+INDEX_1 = json.loads((_HERE / "index_1.json").read_text("utf-8"))
 """Task -> submission -> the index that the releases 0.1 gave it; shown until release 0.3."""
-Board = dict[str, Any]
+REPORTED = json.loads((_HERE / "reported.json").read_text("utf-8"))
+"""What the paper reports and nobody could check here (arXiv 2605.28802): shown apart, never ranked."""
 MOST_ANNOTATORS = 5_000
-"""The leaderboard reads without data; `check`, which knows the tasks, has held the sizes to their annotators."""
+"""The leaderboard reads without data; `check`, which knows the tasks, has applied the limits of their annotators."""
+BASELINES = ("nearest", "label-guess")
+"""The reference systems that every system is compared with."""
+MOST_COMPARED = 60
+"""Rows of a table, the best ones, that the page compares pairwise; `hlvbench compare` compares any."""
+BESIDE: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("own_match_skill", {"view": "norm", "sim": "embed"}),
+    ("feature_kl_excess", {"view": "norm"}),
+    ("c2st", {"view": "norm"}),
+    ("label_support", {}),
+    ("copy_rate", {}),
+    ("distinct", {}),
+)
+"""Shown beside the headline metrics; systems are never ranked by them."""
+_CURVES = {"imitation": "imitation_score", "confidence": "group_confidence"}
+_ENDS = ("value", "low", "high", "floor", "ceiling")
+_JUDGED = ("judge", "accuracy", "low", "high", "ceiling", "floor", "unreadable", "n")
+Systems = Mapping[str, System]
+Parts = Mapping[str, Part]
 
 
 def read_all(root: Path) -> list[Submission]:
@@ -36,13 +55,12 @@ def read_all(root: Path) -> list[Submission]:
     for folder in sorted(p for p in root.iterdir() if not p.name.startswith(".")):
         if not folder.is_dir():
             if folder.name != "README.md":
-                problems.append(f"{folder}: no folder of a submission")
+                problems.append(f"{folder}: not the folder of a submission")
             continue
         findings = Findings()
         submission = read_submission(folder, findings, MOST_ANNOTATORS)
         problems += [f"{folder.name}: {finding}" for finding in findings.errors()]
-        if submission is not None:
-            found.append(submission)
+        found += [submission] if submission else []
     if problems:
         raise RunError(
             all_problems("no leaderboard is made from broken submissions; hlvbench check tells more:", problems)
@@ -55,35 +73,45 @@ def read_all(root: Path) -> list[Submission]:
 def make_board(submissions: Sequence[Submission]) -> Board:
     """The leaderboard document, as schema.json describes it."""
     systems = {s.folder.name: _system(s) for s in submissions}
-    grouped: dict[tuple[str, str], dict[str, tuple[ScoreReport, Sequence[Mapping[str, Any]]]]] = {}
+    grouped: dict[tuple[str, str], dict[str, Submission]] = {}
     for submission in submissions:
-        for task, document in submission.documents.items():
-            report = ScoreReport.model_validate(document)
-            member = report, submission.judges.get(task, ())
-            grouped.setdefault((report.task, report.version), {})[submission.folder.name] = member
-    newest = _newest(grouped)
-    tables, parts = [], {}
+        for report in submission.reports.values():
+            grouped.setdefault((report.task, report.version), {})[submission.folder.name] = submission
+    newest, tables, parts = _newest(grouped), dict[tuple[str, str], Table](), dict[tuple[str, str], Parts]()
     for key in sorted(grouped, key=lambda k: (_place(k[0]), k not in newest, _natural(k[0]), _natural(k[1]))):
-        members = grouped[key]
-        parts[key] = {name: part_of(report) for name, (report, _) in members.items()}
-        rows = {name: row_of(report, judges) for name, (report, judges) in members.items()}
-        tables.append(_table(key, key in newest, rows, parts[key], systems))
-    chosen = [key for task in OVERALL for key in newest if key[0].rpartition("@")[0] == task]
-    overall = None
-    if len(chosen) == len(OVERALL):
-        overall = _overall(overall_parts([parts[key] for key in chosen]), [_id(*key, True) for key in chosen], systems)
-    board = {"format": FORMAT, "systems": systems, "overall": overall, "tables": tables, "reported": REPORTED}
-    board["history"] = {
-        table["id"]: _history(table["rows"], systems) for table in [*([overall] if overall else []), *tables]
+        task, version = key
+        parts[key] = {name: part_of(s.reports[_name(task)]) for name, s in grouped[key].items()}
+        rows = {name: _task_row(s, _name(task)) for name, s in grouped[key].items()}
+        about = {
+            "id": _id(task, version, key in newest),
+            "title": TITLES.get(_name(task), _name(task)),
+            "task": task,
+            "current": key in newest,
+            "hlvbench": version,
+            "metrics": {INDEX: _index_of(rows.values()), **{f: m.short for f, m in factor_metrics().items()}},
+        }
+        tables[key] = cast(Table, {**about, **_compared(rows, parts[key], systems)})
+    chosen = [key for task in OVERALL for key in newest if _name(key[0]) == task]
+    overall = _overall([parts[key] for key in chosen], [tables[key]["id"] for key in chosen], systems)
+    shown = [*([overall] if overall else []), *tables.values()]
+    return {
+        "format": 2,
+        "systems": systems,
+        "overall": overall,
+        "tables": list(tables.values()),
+        "reported": REPORTED,
+        "history": {table["id"]: _history(cast(Any, table["rows"]), systems) for table in shown},
     }
-    return board
+
+
+def _name(task: str) -> str:
+    """A task without its version."""
+    return task.rpartition("@")[0]
 
 
 def _newest(keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Of each task the newest version, as the newest hlvbench scored it."""
-    best: dict[str, tuple[str, str]] = {}
-    for key in sorted(keys, key=lambda k: (_natural(k[0]), _natural(k[1]))):
-        best[key[0].rpartition("@")[0]] = key
+    best = {_name(k[0]): k for k in sorted(keys, key=lambda k: (_natural(k[0]), _natural(k[1])))}
     return list(best.values())
 
 
@@ -93,115 +121,8 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _place(task: str) -> tuple[int, str]:
-    name = task.rpartition("@")[0]
+    name = _name(task)
     return (OVERALL.index(name), "") if name in OVERALL else (len(OVERALL), name)
-
-
-def _system(s: Submission) -> dict[str, Any]:
-    """What a row says of its system, beside numbers."""
-    card, base, training = s.card, s.card.get("base", {}), s.card["training"]
-    verified = card.get("verified")
-    return {
-        "system": card["system"],
-        "date": card["date"].isoformat(),
-        "method": card["method"],
-        "role": role(card, str(s.settings["model"])),
-        "reference": _reference(str(s.settings["model"])) if card["method"] == "reference" else None,
-        **_asked(s.settings, card["method"] == "reference"),
-        "authors": list(card["authors"]),
-        "description": card.get("description", ""),
-        "links": dict(card.get("links", {})),
-        "base": base.get("name"),
-        "revision": base.get("revision"),
-        "distributed": base.get("distributed"),
-        "training": {"annotators": training["annotators"], "splits": list(training["splits"]),
-                     "lewidi": training["lewidi"], "note": training.get("note", "")},
-        "marks": _marks(card),
-        "cost": dict(card.get("cost", {})),
-        "commands": list(card["reproduce"]["commands"]),
-        "recipe": card.get("recipe"),
-        "overlap": {task: dict(counts) for task, counts in card.get("overlap", {}).items()},
-        "verified": None if verified is None else {**verified, "date": verified["date"].isoformat()},
-    }  # fmt: skip
-
-
-def _asked(settings: Mapping[str, Any], is_reference: bool) -> dict[str, Any]:
-    """How a system was asked; runs of 0.1 recorded neither, and knew one of each. References read no prompt."""
-    if is_reference:
-        return {"answers": None, "prompt_version": None}
-    return {"answers": settings.get("answers", "free"), "prompt_version": settings.get("prompt_version", 1)}
-
-
-def _reference(model: str) -> str | None:
-    kind, _, name = model.partition(":")
-    return name if kind == "reference" else None
-
-
-def _marks(card: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before comparing."""
-    training, found = card["training"], []
-    if training.get("contaminated") or {"dev", "test"} & set(training["splits"]):
-        found.append("contaminated")
-    if training["lewidi"]:
-        found.append("LeWiDi data")
-    if card.get("base", {}).get("distributed") is False:
-        found.append("not distributed")
-    return found
-
-
-def _table(
-    key: tuple[str, str], newest: bool, rows: dict[str, dict[str, Any]], parts: Mapping[str, Part],
-    systems: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:  # fmt: skip
-    task, version = key
-    name = task.rpartition("@")[0]
-    return {
-        "id": _id(task, version, newest),
-        "task": task,
-        "title": TITLES.get(name, name),
-        "current": newest,
-        "hlvbench": version,
-        "metrics": {INDEX: _index_of(rows), **{f: m.short for f, m in factor_metrics().items()}},
-        "rows": _ordered(rows, parts, systems, [task]),
-    }
-
-
-def _index_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The index of a task, with what it leaves out."""
-    found = (parse_metric(s["metric"]) for row in rows.values() for s in row["scores"])
-    without = next((dict(m.arguments)["without"] for m in found if m.name == INDEX), "")
-    return f"{INDEX}(without={without})" if without else INDEX
-
-
-def _ordered(
-    rows: dict[str, dict[str, Any]], parts: Mapping[str, Part], systems: Mapping[str, Mapping[str, Any]],
-    tasks: Sequence[str],
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The rows by their index, each with its rank group and the comparison with the references."""
-    ranks = rank_groups(parts, [n for n in rows if systems[n]["role"] == "system"])
-    references: dict[str, str] = {}
-    for name in rows:  # by folder, so by date: of two rows of one reference the first counts
-        known = systems[name]["reference"]
-        if known in AGAINST and systems[name]["role"] != "system":
-            references.setdefault(known, name)
-    out = [
-        {
-            "submission": name,
-            "rank": ranks.get(name),
-            "items": parts[name].items,
-            **row,
-            "index_1": _index_1(name, tasks),
-            "against": against(parts, name, references) if systems[name]["role"] == "system" else {},
-        }
-        for name, row in rows.items()
-    ]
-    return sorted(out, key=lambda r: (r["index"]["value"] is None, -(r["index"]["value"] or 0.0), r["submission"]))
-
-
-def _index_1(submission: str, tasks: Sequence[str]) -> float | None:
-    """The mean over the tasks; None where one is not known."""
-    kept = [INDEX_1.get(task, {}).get(submission) for task in tasks]
-    return None if None in kept else round(sum(kept) / len(kept), 6)
 
 
 def _id(task: str, version: str, newest: bool) -> str:
@@ -209,41 +130,192 @@ def _id(task: str, version: str, newest: bool) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", task if newest else f"{task}-{version}")
 
 
-def _overall(
-    parts: Mapping[str, Part], of: Sequence[str], systems: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any] | None:
+def _system(submission: Submission) -> System:
+    """What a row says about its system, beside numbers."""
+    card, model, base = submission.card, str(submission.settings["model"]), submission.card.base
+    kind, _, name = model.partition(":")
+    is_baseline, training = card.method == "reference", card.training
+    marks = ["contaminated"] if training.contaminated or {"dev", "test"} & set(training.splits) else []
+    marks += ["LeWiDi data"] if training.lewidi else []
+    marks += ["not distributed"] if base and base.distributed is False else []
+    return {
+        "system": card.system,
+        "date": card.date.isoformat(),
+        "method": card.method,
+        "role": cast(Any, role(card, model)),
+        "reference": name if is_baseline and kind == "reference" else None,
+        # runs of 0.1 recorded neither, and knew one of each
+        "answers": None if is_baseline else submission.settings.get("answers", "free"),
+        "prompt_version": None if is_baseline else submission.settings.get("prompt_version", 1),
+        "authors": card.authors,
+        "description": card.description,
+        "links": {str(kind): link for kind, link in card.links.items()},
+        "base": base.name if base else None,
+        "revision": base.revision if base else None,
+        "distributed": base.distributed if base else None,
+        "training": training.model_dump(exclude={"contaminated"}),
+        "marks": marks,
+        "cost": card.cost.model_dump(exclude_none=True),
+        "commands": card.reproduce.commands,
+        "recipe": card.recipe,
+        "overlap": cast(Any, card.overlap),
+        "verified": card.verified.model_dump(mode="json") if card.verified else None,
+    }
+
+
+def _task_row(submission: Submission, task: str) -> TaskRow:
+    """The numbers of one submission on one task; ranks and comparisons are added by the table."""
+    report, name = submission.reports[task], submission.folder.name
+    beside = [score for metric, chosen in BESIDE for score in report.find(metric, **chosen)]
+    swap = next((table for table in report.swaps() if table.system is not None), None)
+    return {
+        "submission": name,
+        "rank": None,
+        "index": _interval(report.index()),
+        "index_1": INDEX_1.get(report.task, {}).get(name),
+        "factors": {factor: _interval(score) for factor, score in report.factors().items()},
+        "missing": report.missing,
+        "against": {},
+        "questions": report.questions,
+        "samples": report.samples,
+        "majority": report.majority.get("mean"),
+        "conditions": report.conditions[0],
+        "annotators": report.annotators,
+        "scores": [_score(score, report) for score in [*report.headline(), *beside]],
+        "curves": {
+            label: {str(m): [getattr(s, e) for e in _ENDS] for m, s in report.curve(metric, "norm").items()}
+            for label, metric in _CURVES.items()
+        },
+        "swap": swap.model_dump(exclude={"note"}) if swap else None,
+        "judges": [result.model_dump(include=set(_JUDGED)) for result in submission.judges.get(task, ())],
+    }
+
+
+def _interval(score: ReportScore | None) -> Interval:
+    if score is None:
+        return {"value": None, "low": None, "high": None, "note": "not computed"}
+    return cast(Interval, score.model_dump(include={"value", "low", "high", "note"}))
+
+
+def _score(score: ReportScore, report: ScoreReport) -> Score:
+    by = [report.by_annotator.get((score.signature, annotator)) for annotator in report.annotators]
+    own = [one and one.value for one in by] if by[0] else None
+    values = {key: getattr(score, key) for key in (*_ENDS, "n", "note")}
+    return cast(Score, {"metric": score.name, **values, "by": own})
+
+
+def _index_of(rows: Iterable[TaskRow]) -> str:
+    """The index of a task, with what it leaves out."""
+    found = (parse_metric(s["metric"]) for row in rows for s in row["scores"])
+    without = next((dict(m.arguments)["without"] for m in found if m.name == INDEX), "")
+    return f"{INDEX}(without={without})" if without else INDEX
+
+
+def _compared(rows: Mapping[str, Row], parts: Parts, systems: Systems) -> dict[str, Any]:
+    """The rows by their index, with ranks and the comparisons with baselines, and the first rows compared pairwise."""
+    order = sorted(rows, key=lambda n: (rows[n]["index"]["value"] is None, -(rows[n]["index"]["value"] or 0.0), n))
+    ranked = [name for name in order if systems[name]["role"] == "system"]
+    tests = _on_index(parts, ranked)
+    for found in tests["systems"]:
+        rows[found["system"]]["rank"] = found["rank"]
+    adjusted = {(pair["a"], pair["b"]): pair["p_holm"] for pair in tests["pairs"]}
+    for baseline in BASELINES:
+        # of two rows of one baseline the first by folder, so by date, counts
+        same = (n for n in sorted(rows) if systems[n]["reference"] == baseline and n not in ranked)
+        other = next(same, None)
+        for name in ranked if other else ():
+            for pair in _on_index(parts, [name, str(other)])["pairs"]:
+                if pair["p"] is not None:
+                    rows[name]["against"][baseline] = _against(pair)
+    first = order[:MOST_COMPARED]
+    all_metrics = compare_values({name: parts[name].values for name in first}, _items(parts))
+    listed = {}
+    for metric, table in all_metrics["metrics"].items():
+        pairs = {(pair["a"], pair["b"]): pair for pair in table["pairs"]}
+        holm = adjusted if metric == INDEX else {}
+        listed[metric] = [_numbers(pairs.get(both), holm.get(both)) for both in combinations(first, 2)]
+    rows_ = [rows[name] for name in order]
+    return {"resolution": all_metrics["resolution"], "compared": len(first), "pairs": listed, "rows": rows_}
+
+
+def _items(parts: Parts) -> int:
+    return min(part.items for part in parts.values())
+
+
+def _on_index(parts: Parts, names: Sequence[str]) -> dict[str, Any]:
+    """These systems compared on the index; the rows and pairs of `compare_values`."""
+    values = {name: {INDEX: parts[name].values[INDEX]} for name in names if INDEX in parts[name].values}
+    return cast(Any, compare_values(values, _items(parts))["metrics"].get(INDEX, {"systems": [], "pairs": []}))
+
+
+def _numbers(pair: Mapping[str, Any] | None, p_holm: float | None) -> list[float | None]:
+    """A comparison to four decimals, p to three digits; [] where one of the two has no value."""
+    if pair is None:
+        return []
+    ends = [None if pair[k] is None else round(pair[k], 4) + 0.0 for k in ("difference", "low", "high")]
+    return [*ends, *(float(f"{p:.3g}") for p in (pair["p"], p_holm) if p is not None)]
+
+
+def _against(pair: Mapping[str, Any]) -> Against:
+    kept = {k: pair[k] for k in ("difference", "low", "high", "p", "beyond_resolution")}
+    return cast(Against, {**kept, "beats": pair["p"] < LEVEL and pair["difference"] > 0})
+
+
+def overall_parts(tables: Sequence[Parts]) -> dict[str, Part]:
+    """The rows that every table has, as the mean of their values and replicates."""
+    out = {}
+    for name in (name for name in tables[0] if all(name in table for table in tables)):
+        parts = [table[name] for table in tables]
+        questions, items = sum(p.questions for p in parts), sum(p.items for p in parts)
+        out[name] = Part("overall", {}, questions, items, 1, None, mean_values([p.values for p in parts]), {})
+    return out
+
+
+def _overall(tables: Sequence[Parts], ids: list[str], systems: Systems) -> Overall | None:
     """The mean over both tasks of the systems that have both."""
-    rows = {}
-    short = {f: m.short for f, m in factor_metrics().items()}
-    for name, part in parts.items():
-        rows[name] = {
-            "index": _mean_ends(part, INDEX),
-            "factors": {factor: _mean_ends(part, short[factor]) for factor in FACTORS},
-            "missing": None,
-        }
-    if not rows:
+    parts = overall_parts(tables) if len(tables) == len(OVERALL) else {}
+    if not parts:
         return None
-    told = {"id": "overall", "task": f"mean of {' and '.join(OVERALL)}", "title": "Overall", "current": True}
-    return {**told, "of": list(of), "rows": _ordered(rows, parts, systems, [f"{name}@1" for name in OVERALL])}
+    short = {factor: metric.short for factor, metric in factor_metrics().items()}
+    rows: dict[str, Row] = {}
+    for name, part in parts.items():
+        kept = [INDEX_1.get(f"{task}@1", {}).get(name) for task in OVERALL]
+        rows[name] = {
+            "submission": name,
+            "rank": None,
+            "index": _mean_interval(part, INDEX),
+            "index_1": None if None in kept else round(sum(kept) / len(kept), 6),
+            "factors": {factor: _mean_interval(part, short[factor]) for factor in FACTORS},
+            "missing": None,
+            "against": {},
+        }
+    about = {
+        "id": "overall",
+        "title": "Overall",
+        "task": f"mean of {' and '.join(OVERALL)}",
+        "current": True,
+        "of": ids,
+    }
+    return cast(Overall, {**about, **_compared(rows, parts, systems)})
 
 
-def _mean_ends(part: Part, name: str) -> dict[str, Any]:
+def _mean_interval(part: Part, name: str) -> Interval:
     value = part.values.get(name)
     if value is None:
         return {"value": None, "low": None, "high": None, "note": "not on both tasks"}
-    low, high = value.interval or (None, None)
-    numbers = {"value": value.estimate, "low": low, "high": high}
-    return {**{k: None if v is None else round(v, 6) for k, v in numbers.items()}, "note": ""}
+    low, high = (round(end, 6) for end in value.interval) if value.interval else (None, None)
+    return {"value": round(value.estimate, 6), "low": low, "high": high, "note": ""}
 
 
-def _history(rows: Sequence[Mapping[str, Any]], systems: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _history(rows: Sequence[Row], systems: Systems) -> list[Step]:
     """Ranked systems by date, each with the best index up to then."""
     dated = [
         (systems[r["submission"]]["date"], r["submission"], r["index"]["value"])
-        for r in rows if systems[r["submission"]]["role"] == "system" and r["index"]["value"] is not None
-    ]  # fmt: skip
-    out, best = [], float("-inf")
+        for r in rows
+        if systems[r["submission"]]["role"] == "system" and r["index"]["value"] is not None
+    ]
+    steps, best = list[Step](), float("-inf")
     for date, name, value in sorted(dated):
         best = max(best, value)
-        out.append({"date": date, "submission": name, "value": value, "best": best})
-    return out
+        steps.append({"date": date, "submission": name, "value": value, "best": best})
+    return steps

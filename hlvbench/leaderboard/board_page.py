@@ -1,158 +1,276 @@
-"""index.html: one file, no server, no outside resource; readable without script."""
+"""index.html and README.md of the leaderboard: what the template and the script show."""
 
 from __future__ import annotations
 
+import csv
+import datetime
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
 from ..metrics import parse_metric
-from ..results.markup import Html, Part, tag
+from ..metrics.index import FACTORS, factor_metrics
+from ..results.compare import LEVEL
+from ..results.markdown import plain
+from ..results.markup import tag
 from ..results.report_page import page_head
-from .board_sections import about_section, history_section, reported_section
-from .board_tables import board_table
+from ..text import legible, number
+from .board import Systems
+from .board_types import Against, Board, Step, System
 
 _HERE = Path(__file__).parent
-SCRIPTS = ("stats.js", "draw.js", "detail.js", "compare.js", "table.js")
+SCRIPTS = ("draw.js", "detail.js", "table.js")
+BASELINES = {"nearest": "nearest", "guess": "label-guess"}
+"""Column title -> the reference system that rows are compared with."""
+UNDER = {"decision": "κ", "grounding": "skill", "imitation": "NIS@10", "distinctness": "own gain"}
+_VERBS = {"beats it": "beats", "is behind": "is behind", "not beaten": "does not beat"}
+STEPS = 20
+"""Lengths of the bar behind a factor; the style sheet has a class for each."""
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_SCORE = ("value", "low", "high", "floor", "ceiling", "n", "note", "by")
 
 
-def page(board: Mapping[str, Any]) -> str:
-    """The leaderboard as an HTML page."""
-    sheets = (_HERE.parent / "results" / "report.css", _HERE / "leaderboard.css")
-    style = "".join(sheet.read_text("utf-8") for sheet in sheets)
-    script = script_of()
-    current = [t for t in board["tables"] if t["current"]]
-    older = [t for t in board["tables"] if not t["current"]]
-    tables = [*([board["overall"]] if board["overall"] else []), *current, *older]
-    described = "hlvbench: can a model learn how one annotator decides and explains?"
-    head = page_head("hlvbench leaderboard", style, script, tag("meta", name="description", content=described))
-    body = tag(
-        "body",
-        tag("a", "Skip to the tables", href="#tables", class_="skip"),
-        _header(board),
-        tag("nav", [tag("a", _tab(t), href=f"#{t['id']}", data_tab=t["id"]) for t in tables], class_="tabs",
-            aria_label="Tables"),
-        _tools(board),
-        tag("main", [_section(t, board, current) for t in tables], id="tables"),
-        history_section(board), reported_section(board["reported"]), about_section(),
-        tag("dialog", id="panel", aria_label="Details"),
-        tag("p", id="said", class_="unseen", role="status"),
-        tag("script", _data(board), type="application/json", id="board"),
-        tag("script", Html(script)),
-    )  # fmt: skip
-    return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
+def page(board: Board) -> str:
+    """The leaderboard as an HTML page: one file, which asks for nothing outside."""
+    style = (_HERE.parent / "results" / "report.css").read_text("utf-8") + (_HERE / "leaderboard.css").read_text(
+        "utf-8"
+    )
+    parts = "\n".join((_HERE / name).read_text("utf-8") for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{parts}}})();\n'
+    about = tag("meta", name="description", content="hlvbench: can a model learn how one annotator decides?")
+    older = [table for table in board["tables"] if not table["current"]]
+    tables = [*_current(board), *older]
+    histories = [(t["title"], s, _history(s)) for t in _current(board) if (s := board["history"][t["id"]])]
+    template = _environment().get_template("board_page.html")
+    return template.render(
+        board=board,
+        tables=tables,
+        page_head=Markup(page_head("hlvbench leaderboard", style, script, about)),
+        script=Markup(script),
+        data=Markup(_data(board, tables)),
+        ranked=[s for s in board["systems"].values() if s["role"] == "system"],
+        factors=UNDER,
+        baselines=BASELINES,
+        histories=histories,
+    )
 
 
-def script_of() -> str:
-    """All of the page's script, as one closed scope."""
-    parts = [(_HERE / name).read_text("utf-8") for name in SCRIPTS]
-    return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+def _environment(markdown: bool = False) -> Environment:
+    """Escapes every text for HTML, or leaves that to the filter `plain`; hidden characters become U+FFFD."""
+    environment = Environment(
+        autoescape=not markdown,
+        trim_blocks=markdown,
+        loader=FileSystemLoader(_HERE),
+        keep_trailing_newline=True,
+        finalize=lambda value: legible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    environment.filters |= {
+        "number": number,
+        "plain": plain,
+        "along": lambda value: round(6 + min(1.0, max(0.0, value)) * 156, 1),
+        "level": lambda value: max(0, min(STEPS, round(STEPS * value))),
+        "p": small_p,
+        "verdict": verdict,
+        "interval": _interval,
+        "lead": lead,
+        "tab": lambda t: t["title"] if t["current"] else f"{t['task']}, hlvbench {t['hlvbench']}",
+        "column": lambda systems, key: sorted({s[key] for s in systems if s[key]}),
+        "of_overall": lambda tables, table: [t for t in tables if t["id"] in table.get("of", ())],
+        "index_in": lambda t, name: next((r["index"]["value"] for r in t["rows"] if r["submission"] == name), None),
+        "accuracy": lambda r: next((s["value"] for s in r["scores"] if s["metric"].startswith("label_accuracy")), None),
+    }
+    return environment
 
 
-def _data(board: Mapping[str, Any]) -> Html:
-    """What the script shows on request, as JSON that no HTML parser sees as anything but text."""
-    kept = {k: board[k] for k in ("systems", "overall")} | {"tables": [_packed(t) for t in board["tables"]]}
+def _current(board: Board) -> list[Any]:
+    """The overall table and those of the newest versions."""
+    return [*([board["overall"]] if board["overall"] else []), *(t for t in board["tables"] if t["current"])]
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    value = number(score["value"])
+    return value if score["low"] is None else f"{value} [{number(score['low'])}, {number(score['high'])}]"
+
+
+def small_p(p: float, beyond: bool = False) -> str:
+    """p as text, with ~ before one that is smaller than the replicates resolve."""
+    return ("~" if beyond else "") + ("<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0"))
+
+
+def verdict(found: Against) -> tuple[str, str, str, float]:
+    """Of a comparison with a baseline: its sign, what it says, its class, and a key that sorts the surest win first."""
+    key = round(found["p"] if found["difference"] > 0 else 2 - found["p"], 6)
+    if found["beats"]:
+        return "▲", "beats it", "ahead", key
+    return ("▼", "is behind", "behind", key) if found["p"] < LEVEL else ("=", "not beaten", "even", key)
+
+
+def lead(table: Mapping[str, Any], systems: Systems) -> str:
+    """Who is best, how sure that is, and whether it beats copying, in a few sentences."""
+    ranked = [row for row in table["rows"] if row["rank"] is not None]
+    if not ranked:
+        return "No ranked system yet."
+    best, shared = ranked[0], sum(row["rank"] == 1 for row in ranked) - 1
+    said = f"Best of {len(ranked)}: {systems[best['submission']]['system']}, index {_interval(best['index'])}."
+    if len(ranked) > 1:
+        said += (
+            f" Rank 1, shared with {shared} other{'s' * (shared > 1)}." if shared else " Rank 1, ahead of all others."
+        )
+    for baseline, about in (("nearest", "the nearest training answer"), ("label-guess", "a classifier with retrieval")):
+        if found := best["against"].get(baseline):
+            said += f" It {_VERBS[verdict(found)[1]]} {about} ({_difference(found)})."
+    return said
+
+
+def _difference(found: Against) -> str:
+    """A comparison as text: difference, interval and p."""
+    ends = "" if found["low"] is None else f" [{number(found['low'])}, {number(found['high'])}]"
+    shown = f"{number(found['difference'])}{ends}, paired p {small_p(found['p'], found['beyond_resolution'])}"
+    return shown.replace("-", "−")
+
+
+def _history(steps: Sequence[Step]) -> dict[str, Any]:
+    """Where the chart of the best index over time has its lines, points and dates."""
+    days = [datetime.date.fromisoformat(step["date"]).toordinal() for step in steps]
+    first, span = min(days), max(days) - min(days)
+    highest = max(step["best"] for step in steps)
+    top = next((t for t in (0.05, 0.1, 0.25, 0.5) if highest <= 0.9 * t), 1.0)
+    xs = [round(52 + 326 * ((day - first) / span if span else 0.5), 1) for day in days]
+
+    def y(value: float) -> float:
+        return round(12 + 138 * (1 - min(1.0, max(0.0, value / top))), 1)
+
+    corners = [f"H{x}V{y(step['best'])}" for x, step in zip(xs[1:], steps[1:], strict=True)]
+    ends = {steps[0]["date"]: (xs[0], "start"), steps[-1]["date"]: (xs[-1], "end")}
+    return {
+        "levels": [(level, y(level)) for level in (0.0, 0.5 * top, top)],
+        "path": f"M{xs[0]} {y(steps[0]['best'])}{''.join(corners)}H388",
+        "points": [(x, y(step["value"])) for x, step in zip(xs, steps, strict=True)],
+        "days": [(day, x, anchor if span else "middle") for day, (x, anchor) in ends.items()],
+    }
+
+
+def _data(board: Board, tables: Sequence[Any]) -> str:
+    """What the script shows on request, as JSON that no HTML parser reads as anything but text."""
+    systems = {name: _system(name, system) for name, system in board["systems"].items()}
+    kept = {"systems": systems, "tables": [_packed(table, board["systems"]) for table in tables]}
     text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for char, escaped in _ESCAPED.items():
         text = text.replace(char, escaped)
-    return Html(text)
+    return text
 
 
-SCORE = ("metric", "value", "low", "high", "floor", "ceiling", "n", "note", "by")
+def _system(name: str, system: System) -> dict[str, Any]:
+    """A system as its panel shows it."""
+    training, verified, overlap = system["training"], system["verified"], system["overlap"]
+    ranked = system["role"] == "system"
+    revision = f" @ {system['revision']}" if system["revision"] else ""
+    recipe = f" (recipe {system['recipe']})" if system["recipe"] else ""
+    splits = (
+        f"{', '.join(training['splits'])}: {training['annotators']}" if training["splits"] else "none of these tasks"
+    )
+    facts = {
+        "Method": system["method"] if ranked else f"{system['role']}, unranked{recipe}",
+        "Base model": f"{system['base']}{revision}" if system["base"] else "",
+        "Answers": f"{system['answers']}, prompts of version {system['prompt_version']}" if system["answers"] else "",
+        "Authors": ", ".join(system["authors"]),
+        "Submitted": system["date"],
+        "Verified": "{date}, hlvbench {hlvbench}, largest difference {largest_difference}".format(**verified)
+        if verified
+        else "not yet",
+        "Trained on": (f"{splits}: {training['annotators']}" if splits else "none of these tasks") if ranked else "",
+        "Training note": training["note"],
+        "Answers that equal a train annotation": ", ".join(
+            f"{counts['train_copies']} of {counts['answers']} ({task})" for task, counts in overlap.items()
+        ),
+        "Marks": ", ".join(system["marks"]),
+        "Cost": ", ".join(f"{key} {value}" for key, value in system["cost"].items()),
+    }
+    return {
+        "system": system["system"],
+        "description": system["description"],
+        "links": system["links"],
+        "facts": {term: text for term, text in facts.items() if text},
+        "commands": "\n".join([*system["commands"], f"hlvbench check submissions/{name}"]),
+        "bibtex": _bibtex(name, system),
+    }
 
 
-def _packed(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table without what the page does not show, a score as the list of its values, a metric as its number in
-    `names`: a third less, which counts with hundreds of rows. `better`: which way each metric is better. detail.js
-    takes it apart again."""
-    names = list(dict.fromkeys(s["metric"] for row in table["rows"] for s in row["scores"]))
-    directions = [parse_metric(name).spec.better for name in names]
-    number = {name: at for at, name in enumerate(names)}
-    rows = [
-        {
-            **row,
-            "scores": [[number[s["metric"]], *(s[k] for k in SCORE[1:])] for s in row["scores"]],
-            "curves": {k: v for k, v in row["curves"].items() if k.endswith("norm")},
-            "replicates": {
-                name: {k: v for k, v in stored.items() if k != "signature"}
-                for name, stored in row["replicates"].items()
-            },
-        }
-        for row in table["rows"]
-    ]
-    return {**table, "names": names, "better": directions, "score": SCORE, "rows": rows}
+def _bibtex(name: str, system: System) -> str:
+    escape = str.maketrans({"\\": "/", "{": "", "}": "", "~": " ", "^": " ", **{c: f"\\{c}" for c in "&%$#_"}})
+    authors = " and ".join(f"{{{author.translate(escape)}}}" for author in system["authors"])
+    fields = {
+        "title": system["system"].translate(escape),
+        "author": authors,
+        "year": system["date"][:4],
+        "note": f"hlvbench submission {name}".translate(escape),
+    }
+    inner = ",\n".join(f"  {key} = {{{value}}}" for key, value in fields.items())
+    return f"@misc{{hlvbench:{name},\n{inner}\n}}"
 
 
-def _header(board: Mapping[str, Any]) -> Html:
-    roles = [s["role"] for s in board["systems"].values()]
-    systems, references = roles.count("system"), len(roles) - roles.count("system")
-    versions = sorted({t["hlvbench"] for t in board["tables"]})
-    facts = [
-        f"{systems} system{'s' * (systems != 1)}", f"{references} references",
-        f"{len([t for t in board['tables'] if t['current']])} tasks", f"scored by hlvbench {', '.join(versions)}",
-    ]  # fmt: skip
-    return tag(
-        "header",
-        tag("p", "hlvbench", class_="kind"),
-        tag("h1", "Can a model learn how one particular annotator decides and explains?"),
-        tag("p", "Systems are asked for a label and an explanation in the name of one annotator, and are held against "
-            "what that person wrote. Of the index and its four factors, higher is better and people "
-            "have 1; an imitation above 1 is a caricature.", class_="lede"),
-        tag("ul", [tag("li", fact) for fact in facts], class_="settings"),
-    )  # fmt: skip
+def _packed(table: Mapping[str, Any], systems: Systems) -> dict[str, Any]:
+    """A table as its panels show it: scores as lists, metrics by number, which matters with hundreds of rows."""
+    metrics = list(dict.fromkeys(s["metric"] for row in table["rows"] for s in row.get("scores", ())))
+    at = {name: position for position, name in enumerate(metrics)}
+    kept = ("submission", "index", "factors", "annotators", "curves", "swap", "judges", "conditions")
+    rows = []
+    for row in table["rows"]:
+        shown = {key: row[key] for key in kept if key in row}
+        if "scores" in row:
+            shown["scores"] = [[at[s["metric"]], *(s[key] for key in _SCORE)] for s in row["scores"]]
+        line = _csv_line(_csv_row(row, systems[row["submission"]]))
+        rows.append({**shown, "note": _row_note(row), "csv": line})
+    about = {key: table[key] for key in ("id", "task", "title", "resolution", "compared", "pairs")}
+    ways = [parse_metric(name).spec.better for name in metrics]
+    under = {factor: metric.short for factor, metric in factor_metrics().items()}
+    return {**about, "head": _csv_line(_CSV), "names": metrics, "ways": ways, "under": under, "rows": rows}
 
 
-def _tab(table: Mapping[str, Any]) -> str:
-    if table["id"] == "overall":
-        return "Overall"
-    return table["title"] if table["current"] else f"{table['task']}, hlvbench {table['hlvbench']}"
+def _row_note(row: Mapping[str, Any]) -> str:
+    """What a panel says above the numbers of one task."""
+    said = ["The mean of both tasks."]
+    if "questions" in row:
+        said = [
+            f"{row['questions']} questions, {row['missing']} missing or unreadable answers; "
+            f"each annotator’s majority label is right for {number(row['majority'])}."
+        ]
+    if row["index_1"] is not None:
+        said.append(f"Index 1, that of the releases 0.1: {number(row['index_1'])}.")
+    said += [f"It {_VERBS[verdict(a)[1]]} {name}: {_difference(a)}." for name, a in row["against"].items()]
+    return " ".join(said)
 
 
-def _tools(board: Mapping[str, Any]) -> Html:
-    """Filters and buttons; shown by the script that makes them work."""
-    ranked = [s for s in board["systems"].values() if s["role"] == "system"]
-
-    def choice(name: str, label: str, values: set[str]) -> Html:
-        plural = label if "kinds" in label else f"{label}s"
-        options = [tag("option", f"all {plural}", value=""), *(tag("option", v, value=v) for v in sorted(values))]
-        return tag("label", tag("span", label, class_="unseen"), tag("select", options, id=name))
-
-    def box(name: str, label: str, checked: bool) -> Html:
-        return tag("label", tag("input", type="checkbox", id=name, checked=checked), " ", label)
-
-    return tag(
-        "form",
-        tag("label", tag("span", "search", class_="unseen"),
-            tag("input", type="search", id="find", placeholder="search", autocomplete="off")),
-        choice("method", "method", {s["method"] for s in ranked}),
-        choice("base", "base model", {s["base"] for s in ranked if s["base"]}),
-        choice("answers", "kinds of answer", {s["answers"] for s in ranked}),
-        box("verified", "verified only", False), box("floors", "people and floors", True),
-        box("attacks", "attacks", False),
-        tag("span", class_="grow"),
-        tag("button", "Compare two", type="button", id="compare"),
-        tag("button", "CSV", type="button", id="csv"),
-        class_="tools", aria_label="Filters", hidden=True,
-    )  # fmt: skip
+_CSV = (
+    "submission system method base role rank hlv_index low high decision grounding imitation distinctness missing "
+    "verified date less_nearest p_nearest less_label_guess p_label_guess"
+).split()
 
 
-def _section(table: Mapping[str, Any], board: Mapping[str, Any], current: list[Mapping[str, Any]]) -> Html:
-    is_overall = table["id"] == "overall"
-    others = [t for t in current if t["task"].partition("@")[0] in ("varierr", "r2")] if is_overall else []
-    about: list[Part] = []
-    if is_overall:
-        about = ["The mean of both tasks; a system that has only one of them has none."]
-    else:
-        asked = next((r["questions"] for r in table["rows"]), 0)
-        about = [tag("code", table["task"]), f", test split, {asked} questions."]
-        if (index := table["metrics"]["hlv_index"]) != "hlv_index":
-            about.append([" Ranked by ", tag("code", index), "."])
-        if not table["current"]:
-            about.append(f" An older table, scored by hlvbench {table['hlvbench']}; see Versions below.")
-    title = tag("h2", table["title"])
-    slide = tag("p", "More columns: scroll the table sideways →", class_="note slide")
-    nothing = tag("p", class_="note none", hidden=True)
-    inner = [title, tag("p", about, class_="note"), nothing, slide, board_table(table, board["systems"], others)]
-    return tag("section", inner, id=table["id"], class_="tab")
+def _csv_row(row: Mapping[str, Any], system: System) -> list[Any]:
+    about = [row["submission"], *(system[key] for key in ("system", "method", "base", "role"))]
+    index = [row["rank"], *(row["index"][key] for key in ("value", "low", "high"))]
+    factors = [row["factors"].get(factor, {}).get("value") for factor in FACTORS]
+    verified = system["verified"]["date"] if system["verified"] else None
+    against = [row["against"].get(b, {}).get(key) for b in BASELINES.values() for key in ("difference", "p")]
+    return [*about, *index, *factors, row["missing"], verified, system["date"], *against]
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    """One line; a spreadsheet runs a text that begins like a formula, so such a text begins with a quote."""
+    line = io.StringIO()
+    csv.writer(line).writerow(
+        [f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") else cell for cell in cells]
+    )
+    return line.getvalue()
+
+
+def readme(board: Board) -> str:
+    """The current tables as Markdown, for those who read the repository and not the page."""
+    template = _environment(markdown=True).get_template("board_readme.md")
+    return template.render(board=board, tables=_current(board), factors=FACTORS, baselines=BASELINES)

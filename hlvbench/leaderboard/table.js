@@ -1,33 +1,25 @@
-// Tabs, sorting, filters, choices. Without this script the page shows all tables, sorted by the index.
+// Tabs, sorting, filters, choices. Without script the page shows all tables, sorted by the index.
 const tools = document.querySelector(".tools");
 const tabs = [...document.querySelectorAll("[data-tab]")];
 const bodies = [...document.querySelectorAll("table.board tbody")];
 const control = (id) => document.getElementById(id);
 const picked = [];
-
-function currentTab() {
-  const wanted = location.hash.slice(1);
-  return tabs.some((tab) => tab.dataset.tab === wanted) ? wanted : (shownTab ?? tabs[0]?.dataset.tab);
-}
 let shownTab = null;
 
 function showTab() {
-  shownTab = currentTab();
-  for (const tab of tabs) {
-    if (tab.dataset.tab === shownTab) tab.setAttribute("aria-current", "true");
-    else tab.removeAttribute("aria-current");
-  }
+  const wanted = location.hash.slice(1);
+  shownTab = tabs.some((tab) => tab.dataset.tab === wanted) ? wanted : (shownTab ?? tabs[0]?.dataset.tab);
+  for (const tab of tabs) tab.ariaCurrent = tab.dataset.tab === shownTab ? "true" : null;
   for (const section of document.querySelectorAll("section.tab")) section.hidden = section.id !== shownTab;
   filter();
 }
 
 function fits(row, wanted) {
-  const { method, base, answers, role, verified, id } = row.dataset;
+  const { role, verified, id } = row.dataset;
   if (role === "attack" ? !wanted.attacks : role !== "system" && !wanted.floors) return false;
-  // references have no base, method or mark of their own to filter by
-  if (role === "system" && ((wanted.method && method !== wanted.method) || (wanted.base && base !== wanted.base))) return false;
-  if (role === "system" && wanted.answers && answers !== wanted.answers) return false;
-  if (role === "system" && wanted.verified && !verified) return false;
+  // baselines have no base, method or mark of their own to filter by
+  const differs = ["method", "base", "answers"].some((key) => wanted[key] && row.dataset[key] !== wanted[key]);
+  if (role === "system" && (differs || (wanted.verified && !verified))) return false;
   return !wanted.find || `${id} ${row.cells[2].textContent}`.toLowerCase().includes(wanted.find);
 }
 
@@ -96,32 +88,11 @@ function pick(id, wanted) {
   control("compare").textContent = picked.length === 2 ? "Compare the two chosen" : "Compare two";
 }
 
-function compareChosen() {
-  const chosen = candidates().slice(0, 2);
-  if (chosen.length === 2) showComparison(...chosen);
-}
-
-// A spreadsheet runs a cell that begins like a formula.
-function csvCell(value) {
-  if (value === null || value === undefined) return "";
-  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
 function csvOf(id) {
-  const table = [data().overall, ...data().tables].find((found) => found?.id === id);
+  const table = data().tables.find((found) => found.id === id);
   const body = document.querySelector(`table[data-table="${CSS.escape(id)}"]`).tBodies[0];
-  const visible = [...body.rows].filter((row) => !row.hidden).map((row) => row.dataset.id);
-  const names = ["decision", "grounding", "imitation", "distinctness"];
-  const head = ["submission", "system", "method", "base", "role", "rank", "hlv_index", "low", "high", ...names, "missing", "verified", "date",
-    "less_nearest", "p_nearest", "less_label_guess", "p_label_guess"];
-  const rows = visible.map((key) => {
-    const row = table.rows.find((found) => found.submission === key), system = data().systems[key];
-    return [key, system.system, system.method, system.base, system.role, row.rank, row.index.value, row.index.low, row.index.high,
-      ...names.map((name) => row.factors[name]?.value), row.missing, system.verified?.date, system.date,
-      ...["nearest", "label-guess"].flatMap((name) => [row.against[name]?.difference, row.against[name]?.p])];
-  });
-  return [head, ...rows].map((row) => row.map(csvCell).join(",")).join("\r\n") + "\r\n";
+  const lines = Object.fromEntries(table.rows.map((row) => [row.submission, row.csv]));
+  return [table.head, ...[...body.rows].filter((row) => !row.hidden).map((row) => lines[row.dataset.id])].join("");
 }
 
 function saveCsv() {
@@ -134,7 +105,7 @@ document.documentElement.classList.add("scripted");
 tools.hidden = false;
 tools.addEventListener("submit", (event) => event.preventDefault());
 tools.addEventListener("input", filter);
-control("compare").addEventListener("click", compareChosen);
+control("compare").addEventListener("click", () => showComparison(...candidates().slice(0, 2)));
 control("csv").addEventListener("click", saveCsv);
 document.addEventListener("change", (event) => {
   if (event.target.matches("input.pick")) pick(event.target.closest("tr").dataset.id, event.target.checked);

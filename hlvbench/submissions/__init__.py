@@ -1,10 +1,9 @@
-"""Results that others can check: a folder per system, made by `submit`, held against itself and the data by `check`."""
+"""Results that others can check: `submit` writes a folder per system, `check` compares it with its data and itself."""
 
 from __future__ import annotations
 
-from .check import Desk, check
-from .findings import Finding, Findings
-from .folder import Submission, read_submission
+from .check import CheckContext, check
+from .folder import Finding, Findings, Submission, read_submission
 from .submit import About, submit
 
-__all__ = ["About", "Desk", "Finding", "Findings", "Submission", "check", "read_submission", "submit"]
+__all__ = ["About", "CheckContext", "Finding", "Findings", "Submission", "check", "read_submission", "submit"]

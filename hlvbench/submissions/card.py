@@ -1,309 +1,225 @@
-"""submission.toml: what a submission says of itself, and the shape that is asked of it."""
+"""submission.toml: what a submission says about itself."""
 
 from __future__ import annotations
 
 import datetime
-import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+
+import tomli_w
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from ..baselines.attacks import SYSTEMS as ATTACKS
 from ..baselines.references import SYSTEMS as REFERENCES
 from ..data.table import MOST_ID
-from ..data.task_config import is_name
+from ..errors import validation_problems
 from ..io import sha256_text
-from ..settings import ANSWERS
-from ..text import hidden, local_path
-from .safe_reading import strings
+from ..text import hidden
+from .safe_reading import unsafe, without_paths
 
-FORMAT = 1
-METHODS = ("base", "icl", "vp", "vp-icl", "sft", "capo", "adapter", "reference", "other")
-"""What a row is filtered by. `reference` is never ranked."""
-SPLITS = ("train", "dev", "test")
-LINKS = ("paper", "code", "model", "homepage")
-SLUG = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,58}[a-z0-9])?")
-_SHA = re.compile(r"[0-9a-f]{64}")
+HEAD = "# What this submission says about itself; made by `hlvbench submit` and `hlvbench check --write`.\n"
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+")
-_PLACE = re.compile(r"""(?<![^\s,=:"'(])(?:(?:~[\w-]*|\.{1,2})?/(?!/)|[A-Za-z]:[\\/]|\\\\)[^\s,"')]+""")
-_YEARS = (2020, 2099)
-Check = Callable[[Any], str]
+_VERIFIED = re.compile(r"\n\[verified\]\n(?:[^\[\n].*\n)*")
+_MOST_LISTED = 20_000
 
 
-def _line(most: int) -> Check:
-    """One visible line of text."""
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            return f"a text was expected, got {value!r:.60}"
-        if len(value) > most:
-            return f"{len(value)} characters; at most {most}"
-        return "one line, please" if "\n" in value else _visible(value)
-
-    return check
+def _safe(value: str) -> str:
+    if why := unsafe(value):
+        raise ValueError(why)
+    return value
 
 
-def _prose(most: int) -> Check:
-    """Text of several lines, which may be empty."""
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str):
-            return f"a text was expected, got {value!r:.60}"
-        return f"{len(value)} characters; at most {most}" if len(value) > most else _visible(value)
-
-    return check
+def _one_line(value: str) -> str:
+    if not value.strip() or "\n" in value:
+        raise ValueError("one line of text was expected")
+    return _safe(value)
 
 
-def _visible(value: str) -> str:
-    char = hidden(value)
-    return f"holds {char}, which a reader cannot see" if char else ""
+def _link(value: str) -> str:
+    """Only https and a host's name: nothing that a browser would run."""
+    if re.search(r"[\s<>\"'`\\{}|^]", value) or hidden(value):
+        raise ValueError("not a link")
+    parts = urlsplit(value)
+    if parts.scheme != "https" or parts.username is not None or parts.port or not _HOST.fullmatch(parts.hostname or ""):
+        raise ValueError("a link begins with https:// and the name of a host")
+    return value
 
 
-def _one_of(*choices: object) -> Check:
-    return lambda value: (
-        "" if any(value == c and type(value) is type(c) for c in choices)
-        else f"{value!r:.60} is not one of {', '.join(map(str, choices))}"
-    )  # fmt: skip
+def _baseline(value: str) -> str:
+    kind, _, name = value.partition(":")
+    if name not in {"reference": REFERENCES, "attack": ATTACKS}.get(kind, {}):
+        raise ValueError("neither reference:NAME nor attack:NAME of this version")
+    return value
 
 
-def _slug(value: Any) -> str:
-    return "" if isinstance(value, str) and SLUG.fullmatch(value) else (
-        f"{value!r:.80}: small letters, digits, - and . inside, at most 60 characters"
-    )  # fmt: skip
+Name = Annotated[str, StringConstraints(max_length=80), AfterValidator(_one_line)]
+Line = Annotated[str, StringConstraints(max_length=MOST_ID), AfterValidator(_one_line)]
+Command = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_one_line)]
+Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_safe)]
+Slug = Annotated[str, StringConstraints(max_length=60, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+Day = Annotated[datetime.date, Field(ge=datetime.date(2020, 1, 1), le=datetime.date(2099, 12, 31))]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Link = Annotated[str, StringConstraints(max_length=300), AfterValidator(_link)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+TaskName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+FileName = Annotated[
+    str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(/[A-Za-z0-9][A-Za-z0-9._+-]*)*$")
+]
+Split = Literal["train", "dev", "test"]
+Method = Literal["base", "icl", "vp", "vp-icl", "sft", "capo", "adapter", "reference", "other"]
+"""What rows are filtered by; `reference` is never ranked."""
 
 
-def _day(value: Any) -> str:
-    # a TOML date-time is a date, too, in Python's eyes
-    if type(value) is not datetime.date:
-        return f"a date without quotes (2026-05-27) was expected, got {value!r:.60}"
-    return "" if _YEARS[0] <= value.year <= _YEARS[1] else f"{value}: a year from {_YEARS[0]} to {_YEARS[1]}, please"
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Base(_Part):
+    """The base model. distributed: whether others can get it."""
+
+    name: Line
+    revision: Line | None = None
+    config_sha256: Sha256 | None = None
+    weights_sha256: Sha256 | None = None
+    distributed: bool | None = None
+
+
+class Training(_Part):
+    """What training read. annotators: whose annotations, in words."""
+
+    annotators: Line
+    splits: Annotated[list[Split], Field(max_length=3)]
+    lewidi: bool
+    note: Text = ""
+    contaminated: bool | None = None
+
+
+class Cost(_Part):
+    hardware: Line | None = None
+    hours: Amount | None = None
+    usd: Amount | None = None
+    note: Text | None = None
+
+
+class Reproduce(_Part):
+    commands: Annotated[list[Command], Field(min_length=1, max_length=20)]
+    note: Text | None = None
+
+
+class Verified(_Part):
+    """A maintainer's record. card_sha256: the hash of the card that was verified (`card_digest`)."""
+
+    date: Day
+    hlvbench: Line
+    largest_difference: Amount
+    card_sha256: Sha256
+
+
+class Adapter(_Part):
+    task: Line
+    annotator: Line
+    sha256: Sha256
+
+
+class Card(_Part):
+    """A submission.toml.
+
+    recipe: the baseline whose answers are dataset text and are therefore made again instead of published.
+    overlap: task -> counts of memorised text. generations: task -> hash of the raw answers.
+    files: path -> hash of every file but the card and the README.
+    """
+
+    format: Annotated[int, Field(ge=1, le=1)]
+    name: Slug
+    date: Day
+    system: Name
+    method: Method
+    recipe: Annotated[str, AfterValidator(_baseline)] | None = None
+    seed: Count | None = None
+    authors: Annotated[list[Line], Field(min_length=1, max_length=60)]
+    description: Text = ""
+    links: dict[Literal["paper", "code", "model", "homepage"], Link] = {}
+    base: Base | None = None
+    asked: dict[Literal["prompt", "answers"], int | Line] = {}
+    training: Training
+    cost: Cost = Cost()
+    reproduce: Reproduce
+    overlap: dict[TaskName, dict[Literal["answers", "train_copies", "dataset_text"], Count]] = {}
+    generations: dict[TaskName, Sha256]
+    files: Annotated[dict[FileName, Sha256], Field(max_length=_MOST_LISTED)]
+    adapters: Annotated[list[Adapter], Field(max_length=_MOST_LISTED)] = []
+    verified: Verified | None = None
+
+    @model_validator(mode="after")
+    def _recipes_are_references(self) -> Card:
+        if self.recipe and self.method != "reference":
+            raise ValueError("a recipe is a baseline: method must be reference")
+        return self
+
+    @property
+    def folder(self) -> str:
+        """The name of the submission's folder, <YYYYMMDD>_<name>."""
+        return f"{self.date:%Y%m%d}_{self.name}"
+
+
+def card_problems(values: Mapping[str, Any]) -> list[str]:
+    """All problems of a parsed submission.toml."""
+    try:
+        Card.model_validate(values)
+    except ValidationError as error:
+        return validation_problems(error)
+    return []
 
 
 def in_future(day: datetime.date) -> str:
-    """Why a date cannot stand, by this machine's clock; a day is granted to those east of Greenwich."""
+    """Why a date cannot be right, by this machine's clock; a day is granted to those east of Greenwich."""
     today = datetime.datetime.now(datetime.UTC).date()
     return f"{day} is in the future (today is {today})" if day > today + datetime.timedelta(days=1) else ""
 
 
-def _sha(value: Any) -> str:
-    return "" if isinstance(value, str) and _SHA.fullmatch(value) else f"not a sha256: {value!r:.80}"
+def to_toml(card: Card) -> str:
+    """The text of a submission.toml; [verified] comes last."""
+    text = HEAD + tomli_w.dumps(card.model_dump(exclude_none=True, exclude_defaults=True, exclude={"verified"}))
+    return text if card.verified is None else f"{text}\n[verified]\n{tomli_w.dumps(card.verified.model_dump())}"
 
 
-def _url(value: Any) -> str:
-    """Only https, to a named host: nothing that a browser would run."""
-    if not isinstance(value, str) or len(value) > 300 or re.search(r"[\s<>\"'`\\{}|^]", value) or hidden(value):
-        return f"not a link: {value!r:.60}"
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        return f"not a link: {value!r:.60}"
-    if parts.scheme != "https" or parts.username is not None or port or not _HOST.fullmatch(parts.hostname or ""):
-        return f"links begin with https:// and a host's name, got {value!r:.60}"
-    return ""
+def card_digest(text: str) -> str:
+    """The sha256 of a submission.toml without its [verified]: the state that was verified."""
+    return sha256_text(_VERIFIED.sub("", text))
 
 
-def _flag(value: Any) -> str:
-    return "" if isinstance(value, bool) else f"true or false was expected, got {value!r:.60}"
-
-
-def _amount(value: Any) -> str:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1e9
-    return "" if fits else f"a number from 0 was expected, got {value!r:.60}"
-
-
-def _whole(value: Any) -> str:
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
-    return "" if fits else f"a whole number from 0 was expected, got {value!r:.60}"
-
-
-def _list(inner: Check, most: int, least: int = 0) -> Check:
-    def check(value: Any) -> str:
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            return f"a list of {least} to {most} entries was expected, got {value!r:.60}"
-        return "; ".join(filter(None, map(inner, value)))
-
-    return check
-
-
-def _table(needed: Mapping[str, Check], free: Mapping[str, Check] | None = None) -> Check:
-    """A table with these keys, the free ones may be absent."""
-    allowed = {**needed, **(free or {})}
-
-    def check(value: Any) -> str:
-        if not isinstance(value, dict):
-            return f"a table was expected, got {value!r:.60}"
-        found = [f"{key!r:.60} is not a key here" for key in value if key not in allowed]
-        found += [f"{key} is missing" for key in needed if key not in value]
-        found += [f"{key}: {why}" for key, c in allowed.items() if key in value and (why := c(value[key]))]
-        return "; ".join(found)
-
-    return check
-
-
-def _by(key_fits: Callable[[str], bool], inner: Check, most: int) -> Check:
-    def check(value: Any) -> str:
-        if not isinstance(value, dict) or len(value) > most:
-            return f"a table of at most {most} entries was expected, got {value!r:.60}"
-        found = [f"{key!r:.60} is not a key here" for key in value if not key_fits(key)]
-        return "; ".join(found + [f"{key}: {why}" for key, v in value.items() if key_fits(key) and (why := inner(v))])
-
-    return check
-
-
-def _is_file(name: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z0-9._+/-]{1,200}", name)) and ".." not in name and not name.startswith("/")
-
-
-def _recipe(value: Any) -> str:
-    kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if name in {"reference": REFERENCES, "attack": ATTACKS}.get(kind, {}):
-        return ""
-    return f"{value!r:.60} is neither reference:NAME nor attack:NAME of this version"
-
-
-MOST_LISTED = 20_000
-"""Files and adapters; what a card may hold is bounded by its size, which grows with the task's annotators."""
-NEEDED: Mapping[str, Check] = {
-    "format": _one_of(FORMAT),
-    "name": _slug,
-    "date": _day,
-    "system": _line(80),
-    "method": _one_of(*METHODS),
-    "authors": _list(_line(100), 60, least=1),
-    "training": _table(
-        {"annotators": _line(200), "splits": _list(_one_of(*SPLITS), 3), "lewidi": _flag},
-        {"note": _prose(1000), "contaminated": _flag},
-    ),
-    "generations": _by(is_name, _sha, 40),
-    "files": _by(_is_file, _sha, MOST_LISTED),
-    "reproduce": _table({"commands": _list(_line(1000), 20, least=1)}, {"note": _prose(1000)}),
-}
-FREE: Mapping[str, Check] = {
-    "description": _prose(2000),
-    "recipe": _recipe,
-    "seed": _whole,
-    "links": _table({}, dict.fromkeys(LINKS, _url)),
-    "base": _table(
-        {"name": _line(120)},
-        {"revision": _line(80), "config_sha256": _sha, "weights_sha256": _sha, "distributed": _flag},
-    ),
-    "asked": _table({"prompt": _whole, "answers": _one_of(*ANSWERS)}),
-    "adapters": _list(_table({"task": _line(64), "annotator": _line(MOST_ID), "sha256": _sha}), MOST_LISTED),
-    "cost": _table({}, {"hardware": _line(120), "hours": _amount, "usd": _amount, "note": _prose(500)}),
-    "overlap": _by(is_name, _table({"answers": _whole, "train_copies": _whole, "dataset_text": _whole}), 40),
-    "verified": _table({"date": _day, "hlvbench": _line(40), "largest_difference": _amount, "card_sha256": _sha}),
-}  # fmt: skip
-ORDER = (
-    "format", "name", "date", "system", "method", "recipe", "seed", "authors", "description", "links", "base",
-    "asked", "training", "cost", "reproduce", "overlap", "generations", "verified", "files", "adapters",
-)  # fmt: skip
-HEAD = "# What this submission says of itself; made by `hlvbench submit`. `hlvbench check --write` rewrites the file.\n"
-
-
-def card_problems(card: Mapping[str, Any]) -> list[str]:
-    """All that is wrong with a parsed submission.toml."""
-    shape = {**NEEDED, **FREE}
-    found = [f"{key!r:.60} is not a key here" for key in card if key not in shape]
-    found += [f"{key} is missing" for key in NEEDED if key not in card]
-    found += [f"{key}: {why}" for key, check in shape.items() if key in card and (why := check(card[key]))]
-    found += [
-        f"{where} holds the local path {path!r:.80}; name models and adapters by hub id or folder name"
-        for where, text in strings(dict(card))
-        if (path := local_path(text))
-    ]
-    if "recipe" in card and card.get("method") != "reference":
-        found.append("a recipe is a reference system: method must be reference")
-    return found
-
-
-def folder_name(card: Mapping[str, Any]) -> str:
-    """<YYYYMMDD>_<name>."""
-    return f"{card['date']:%Y%m%d}_{card['name']}"
-
-
-def card_digest(card: Mapping[str, Any]) -> str:
-    """The sha256 of all that a card says, the hashes of the files included, but [verified]: what was verified."""
-    return sha256_text(to_toml({key: value for key, value in card.items() if key != "verified"}))
-
-
-def is_reference(model: str) -> bool:
-    """Whether a run's model is a reference system or an attack: text by rule, which is never ranked."""
+def is_baseline(model: str) -> bool:
+    """Whether a run's model is a reference system or an attack, which are never ranked."""
     return model.startswith(("reference:", "attack:"))
 
 
+def publishes_dataset_text(model: str) -> bool:
+    """Whether a run's answers are dataset text by construction: those of all references and attacks but `majority`."""
+    return is_baseline(model) and model not in ("reference:majority", "attack:majority")
+
+
+def role(card: Card, model: str = "") -> str:
+    """ "system" (ranked), "ceiling", "floor" or "attack". model: the run's own, for a baseline that is no recipe."""
+    model = card.recipe or model
+    if card.method != "reference" or not is_baseline(model):
+        return "system"
+    kind, _, name = model.partition(":")
+    if name in ATTACKS and ATTACKS[name].kind == "people":
+        return "ceiling"
+    return "attack" if kind == "attack" else "floor"
+
+
 def base_of(described: Mapping[str, Any], model: str) -> dict[str, str]:
-    """The base model as a run's manifest describes it: name, revision, hashes, as far as they are told."""
+    """The base model as a run's manifest describes it: name, revision and hashes, where they are known."""
     found = {"name": str(without_paths(described.get("name") or model))}
     return found | {k: str(described[k]) for k in ("revision", "config_sha256", "weights_sha256") if described.get(k)}
 
 
 def trained_by(configuration: Any) -> str:
-    """ "sft" or "capo": which of our trainers a train.toml is of; "" for what another program left."""
+    """ "sft" or "capo": which of our trainers wrote a training configuration; "" for another program's."""
     if not isinstance(configuration, dict):
         return ""
     return "capo" if "beta" in configuration else "sft" if "rank" in configuration else ""
-
-
-def role(card: Mapping[str, Any], model: str = "") -> str:
-    """ "system" (ranked), "ceiling", "floor" or "attack". model: the run's own, for a reference with plain texts."""
-    model = str(card.get("recipe") or model)
-    if card.get("method") != "reference" or not is_reference(model):
-        return "system"
-    kind, _, name = model.partition(":")
-    known = ATTACKS.get(name)
-    if known is not None and known.kind == "people":
-        return "ceiling"
-    return "attack" if kind == "attack" else "floor"
-
-
-def to_toml(card: Mapping[str, Any]) -> str:
-    """A card as TOML, keys in their usual order."""
-    return HEAD + "\n".join(toml_lines({key: card[key] for key in ORDER if key in card})) + "\n"
-
-
-def toml_lines(values: Mapping[str, Any]) -> list[str]:
-    """Plain values first, then tables; what a table holds inside stands in one line. None is left out."""
-    known = {k: v for k, v in values.items() if v is not None}
-    lines = [f"{_key(key)} = {_value(v)}" for key, v in known.items() if not _is_table(v)]
-    for key, value in known.items():
-        if _is_table(value):
-            for entry in value if isinstance(value, list) else [value]:
-                head = f"[[{_key(key)}]]" if isinstance(value, list) else f"[{_key(key)}]"
-                lines += ["", head, *(f"{_key(k)} = {_value(v)}" for k, v in entry.items() if v is not None)]
-    return lines
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # a JSON string is a TOML one, but for DEL
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }" if value else "{}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return value.isoformat() if isinstance(value, datetime.date) else repr(value)
-
-
-def without_paths(value: Any) -> Any:
-    """A copy in which every path of this machine, also one within an option, is cut to its last part."""
-    if isinstance(value, dict):
-        return {k: without_paths(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_paths(v) for v in value]
-    return _PLACE.sub(_last_part, value) if isinstance(value, str) else value
-
-
-def _last_part(match: re.Match[str]) -> str:
-    return match[0].replace("\\", "/").rstrip("/").rpartition("/")[2].lstrip("~.") or "folder"

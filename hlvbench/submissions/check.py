@@ -1,18 +1,17 @@
-"""`hlvbench check`: is a submission what it says, and do its numbers follow from its raw text?"""
+"""`hlvbench check`: is a submission what it says, and do its numbers follow from its raw answers?"""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..data.task import describe_tasks, load_spec, load_task
 from ..embeddings import load_embedder
 from ..errors import DataError, HlvbenchError, UsageError
-from ..io import dump_json, generation_lines, read_json, read_text, sha256_bytes, sha256_text, write_atomic
+from ..io import dump_json, generation_lines, read_json, read_text, sha256_text, write_atomic
 from ..metrics.predictions import Embedder
 from ..results import side_by_side
 from ..results.score_check import EQUAL
@@ -20,57 +19,37 @@ from ..results.score_report import ScoreReport
 from ..results.scorecard import score_task
 from ..settings import asked_by
 from ..types import Generation, Task
-from . import safe_reading as intake
-from .answer_files import Asked, answer_problems, to_generations
-from .card import card_digest, in_future, to_toml
-from .copies import STRETCH, Originals, Overlap
-from .findings import Findings
-from .folder import Submission, read_submission
-from .judged_task import check_judges
-from .recipe import regenerate
-from .rescore import compare_documents
-from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS
-
-MOST_COPIES = 0.02
-"""Of all answers; beyond it the text is the test records', not a coincidence."""
-MOST_DATASET_TEXT = 0.25
-"""Beyond it a submission would publish the dataset, for which no licence is stated."""
+from .answers import answer_problems, to_generations
+from .card import Verified, card_digest, in_future, to_toml
+from .copies import STRETCH, Originals
+from .folder import Findings, Submission, read_submission
+from .rescore import check_judges, compare_reports, regenerate
+from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, SafeReader, strings
 
 
-@dataclass(frozen=True)
-class Rescored:
-    """What scoring again gave: the largest difference and the new documents of tasks scored by an older version."""
-
-    largest: float
-    tasks: tuple[str, ...]
-    renewed: Mapping[str, Mapping[str, Any]]
-
-
-class Desk:
-    """What checks share: tasks, originals and the encoder are loaded once for any number of submissions."""
+class CheckContext:
+    """What checks share: tasks, their texts and the encoder are loaded once for any number of submissions."""
 
     def __init__(self, data_dir: Path | None = None, tasks_dir: Path | None = None) -> None:
         self.data_dir, self.tasks_dir = data_dir, tasks_dir
         self._tasks: dict[str, Task | str] = {}
         self._originals: dict[str, Originals] = {}
-        self._embedder: Embedder | None = None
 
     def task(self, name: str) -> Task | str:
         """The task, or why it is not at hand; nothing is downloaded."""
         if name not in self._tasks:
             rows = {r["name"]: r for r in describe_tasks(self.data_dir, self.tasks_dir)}
             row = rows.get(name, {"data": "not here", "problem": f"no task {name} here"})
-            if row["problem"] or not str(row["data"]).startswith("here"):
-                self._tasks[name] = str(row["problem"] or "the data are not at hand")
-            else:
-                try:
-                    self._tasks[name] = load_task(name, self.data_dir, self.tasks_dir)
-                except HlvbenchError as error:
-                    self._tasks[name] = str(error)
+            try:
+                if row["problem"] or not str(row["data"]).startswith("here"):
+                    raise DataError(str(row["problem"] or "the data are not at hand"))
+                self._tasks[name] = load_task(name, self.data_dir, self.tasks_dir)
+            except HlvbenchError as error:
+                self._tasks[name] = str(error)
         return self._tasks[name]
 
     def annotators(self, tasks: Iterable[str]) -> int:
-        """How many the largest of the tasks has; 0 where none is at hand."""
+        """The number of annotators of the largest of these tasks; 0 if none is at hand."""
         return max((len(t.annotators) for name in tasks if isinstance(t := self.task(name), Task)), default=0)
 
     def originals(self, task: Task) -> Originals:
@@ -79,252 +58,221 @@ class Desk:
         return self._originals[task.name]
 
     def synthetic(self, task: Task) -> bool:
-        """Whether the task's texts are generated: habits then make equal sentences, and there is no licence to keep."""
+        """Whether the task's texts are generated: equal sentences are then no copies, and anyone may publish them."""
         try:
             return load_spec(task.name, self.tasks_dir).source == "synthetic"
         except HlvbenchError:
             return False
 
-    def quoted(self, path: Path, task: Task) -> bool:
-        """Whether a file must stay behind, because it holds dataset text."""
-        scale = intake.room(len(task.annotators))
-        return not self.synthetic(task) and quotes_dataset(path, self.originals(task), scale)
+    def quotes(self, path: Path, task: Task) -> bool:
+        """Whether any string of a file is dataset text."""
+        if self.synthetic(task):
+            return False
+        try:
+            value = SafeReader(len(task.annotators)).read(path)
+        except DataError:
+            return True
+        return self.originals(task).quoted(text for _, text in strings(value))
 
-    @property
+    @cached_property
     def embedder(self) -> Embedder:
-        if self._embedder is None:
-            self._embedder = load_embedder()
-        return self._embedder
+        return load_embedder()
 
 
 def check(
-    folder: Path, *, desk: Desk | None = None, write: bool = False, rescore: bool = True, new: bool = False
+    folder: Path,
+    *,
+    context: CheckContext | None = None,
+    write: bool = False,
+    rescore: bool = True,
+    new: bool = False,
 ) -> Findings:
-    """Everything that is wrong with, or worth knowing about, one submission.
+    """Check one submission against itself, the data and its raw answers.
 
-    write: where nothing is wrong and everything was scored again, record that as [verified] in submission.toml;
-    scores of an older hlvbench are then replaced by those of this one. rescore: False leaves that part out.
-    new: the submitter's own state, in which [verified], a maintainer's record, is an error.
+    Args:
+        folder: The submission.
+        context: What several checks share.
+        write: Record [verified] in submission.toml if nothing is wrong and everything was scored again; scores of an
+            older hlvbench are then replaced by those of this one.
+        rescore: Score the raw answers again.
+        new: The submission is a submitter's: a [verified], which a maintainer writes, is an error.
+
+    Returns:
+        Everything that is wrong or worth knowing.
+
+    Raises:
+        UsageError: If the folder is no submission.
     """
-    findings, desk = Findings(), desk or Desk()
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; name a folder of submissions/")
     if not (folder / CARD).exists() and (folder / SETTINGS).exists():
         raise UsageError(f"{folder} is a run, not a submission; make one of it: hlvbench submit {folder} --name NAME")
-    submission = read_submission(folder, findings, desk.annotators(p.name for p in folder.iterdir() if p.is_dir()))
-    if submission is None:
-        return findings
-    if why := in_future(submission.card["date"]):
-        findings.error(CARD, f"date: {why}")
-    if new and "verified" in submission.card:
-        findings.error(CARD, "[verified] is what a maintainer writes, by check --write; leave it out")
-    answers = {task: _answers(submission, task, desk, findings) for task in submission.documents}
-    _quotes(submission, desk, findings)
-    _disclosures(submission.card, findings)
-    if findings.errors() or not rescore:
-        return findings
-    done = _rescore(submission, answers, desk, findings, new)
-    for task, rows in answers.items():
-        check_judges(submission, task, desk.task(task), rows, findings)
-    if write:
-        _record(submission, answers, done, findings)
-    elif "verified" not in submission.card and not any("[verified]" in f.text for f in findings):
-        findings.warn(CARD, "not verified yet: hlvbench check --write records it")
+    findings, context = Findings(), context or CheckContext()
+    largest = context.annotators(p.name for p in folder.iterdir() if p.is_dir())
+    if submission := read_submission(folder, findings, largest):
+        _Check(submission, context, findings, new).run(rescore, write)
     return findings
 
 
-def _answers(submission: Submission, task: str, desk: Desk, findings: Findings) -> list[Generation]:
-    """The raw answers of a task, held against its questions and its texts; [] where they cannot be used."""
-    document, where = submission.documents[task], f"{task}/{GENERATIONS}"
-    loaded = desk.task(task)
-    if isinstance(loaded, Task) and f"{task}@{loaded.version}" != document["task"]:
-        loaded = f"version {loaded.version} of the task is at hand, the row is of {document['task']}"
-    if "recipe" in submission.card:
-        return _regenerated(submission, task, loaded, desk, findings)
-    try:
-        rows = to_generations(intake.read_rows(submission.folder / task / GENERATIONS, submission.scale))
-    except DataError as error:
-        findings.error(where, str(error))
-        return []
-    asked = Asked.of(loaded) if isinstance(loaded, Task) else Asked.without_data(task)
-    if asked is None:
-        findings.warn(where, f"its questions cannot be checked: {loaded}")
-        return rows
-    problems = answer_problems(rows, asked, document["questions"], document["samples"])
-    for problem in problems[:20]:
-        findings.error(where, problem)
-    if len(problems) > 20:
-        findings.error(where, f"and {len(problems) - 20} more")
-    if problems:
-        return []
-    findings.ok(where, f"{len(rows)} answers, each question once")
-    if not isinstance(loaded, Task):
-        findings.warn(where, f"not compared with people's texts: {loaded}")
-    elif desk.synthetic(loaded):
-        findings.ok(where, "not compared with the records: they are synthetic")
-    else:
-        found = desk.originals(loaded).overlap(rows)
-        judge_overlap(found, where, findings)
-        judge_counts(found, submission.card.get("overlap", {}).get(task), where, findings)
-    return rows
-
-
-def _regenerated(
-    submission: Submission, task: str, loaded: Task | str, desk: Desk, findings: Findings
-) -> list[Generation]:
-    recipe, seed = submission.card["recipe"], submission.card.get("seed", 0)
-    if not isinstance(loaded, Task):
-        findings.warn(f"{task}/{SCORES}", f"not re-scored: {loaded}")
-        return []
-    rows = regenerate(recipe, loaded, desk.embedder, seed)
-    if sha256_text(generation_lines(rows)) == submission.card["generations"][task]:
-        findings.ok(task, f"{recipe} makes the same {len(rows)} answers again")
-    else:
-        # an embedding's last digit may decide which neighbour is nearest; the scores then tell how much it matters
-        findings.warn(task, f"{recipe} makes other answers here: not the hash of {CARD}")
-    return rows
-
-
-def judge_overlap(found: Overlap, where: str, findings: Findings) -> None:
-    """Copies of test records are refused, what was memorised is counted, a republished dataset is refused."""
-    copies = found.test_exact + found.test_near
-    if found.share(copies) > MOST_COPIES:
-        findings.error(where, f"{copies} of {found.answers} answers are copies of test records ({found.test_exact} "
-                       f"exact, {found.test_near} near): the test references were seen")  # fmt: skip
-    elif copies:
-        findings.warn(where, f"{copies} of {found.answers} answers equal a test record, or nearly")
-    else:
-        findings.ok(where, "no answer copies a test record")
-    if found.share(found.dataset_text) > MOST_DATASET_TEXT:
-        findings.error(where, f"{found.dataset_text} of {found.answers} answers hold long stretches of dataset "
-                       "text: no licence is stated for it, so it is not published; see CONTRIBUTING.md")  # fmt: skip
-    elif found.train_copies or found.dataset_text:
-        findings.warn(where, f"memorised: {found.train_copies} of {found.answers} answers equal a train or dev record, "
-                      f"{found.dataset_text} hold a long stretch of dataset text")  # fmt: skip
-
-
-def judge_counts(found: Overlap, declared: Mapping[str, int] | None, where: str, findings: Findings) -> None:
-    """The counts of memorised text are on the card, where there is any."""
-    if declared != found.told and (declared or found.train_copies or found.dataset_text):
-        said = f"says {dict(declared)}" if declared else "says nothing"
-        findings.error(where, f"overlap: {CARD} {said}, counted {found.told}")
-
-
-def _quotes(submission: Submission, desk: Desk, findings: Findings) -> None:
-    """No file but the raw answers carries dataset text into the repository."""
-    tasks = [t for name in submission.documents if isinstance(t := desk.task(name), Task)]
-    for name in (CARD, README, *submission.card["files"]):
-        answers = name.endswith(f"/{GENERATIONS}")
-        if not answers and any(desk.quoted(submission.folder / name, task) for task in tasks):
-            findings.error(name, f"holds a stretch of {STRETCH} characters or more of dataset text; take it out")
-
-
-def quotes_dataset(path: Path, originals: Originals, scale: float = 1.0) -> bool:
-    """Whether a file of JSON, JSONL, TOML or prose holds dataset text in any string."""
-    try:
-        if path.suffix == ".md":
-            return originals.quoted([intake.read_text(path, scale)])
-        kinds = {".jsonl": intake.read_rows, ".toml": intake.read_toml}
-        value: Any = kinds.get(path.suffix, intake.read_json)(path, scale)
-    except DataError:
-        return True
-    return originals.quoted(text for _, text in intake.strings(value))
-
-
-def _disclosures(card: Mapping[str, Any], findings: Findings) -> None:
-    training = card["training"]
-    seen = [s for s in training["splits"] if s != "train"]
-    if seen or training.get("contaminated"):
-        findings.warn(CARD, f"disclosed: trained on {', '.join(seen) or 'test material'}; the row is marked")
-    if training["lewidi"]:
-        findings.warn(CARD, "disclosed: trained on LeWiDi data, whose splits cross ours; the row is marked")
-
-
 def _release(version: str) -> list[int]:
-    """0.10.0 after 0.9.0; what is no number counts as the newest, which nobody has."""
+    """0.10.0 after 0.9.0; what is not a number counts as newer than any release."""
     return [int(part) if part.isdigit() else 10**9 for part in version.split(".")]
 
 
-def _rescore(
-    submission: Submission, answers: Mapping[str, Sequence[Generation]], desk: Desk, findings: Findings, new: bool
-) -> Rescored:
-    largest, done, renewed = 0.0, list[str](), {}
-    for task, rows in answers.items():
-        loaded, document, where = desk.task(task), submission.documents[task], f"{task}/{SCORES}"
-        if not isinstance(loaded, Task) or document["task"] != f"{task}@{loaded.version}":
-            if "recipe" not in submission.card:
-                findings.warn(where, "not re-scored: its data are not at hand (hlvbench fetch, or HLVBENCH_DATA)")
-            continue
-        fresh = score_task(
-            loaded, rows, desk.embedder, system=document["system"], per_answer=False,
-            asked=asked_by(submission.settings),
-        ).report.to_dict()  # fmt: skip
-        found, version = compare_documents(document, fresh), ScoreReport.model_validate(document).version
-        if version != __version__ and (new or _release(version) > _release(__version__)):
-            findings.error(where, f"scored by hlvbench {version}, this is {__version__}: score it with this release "
-                           "(hlvbench score RUN) and submit it anew")  # fmt: skip
-        elif version != __version__:
-            renewed[task] = fresh
-            findings.warn(where, f"scored by hlvbench {version}; by {__version__} the largest change is "
-                          f"{found.largest:.6f} ({found.whose or 'none'})")  # fmt: skip
-        else:
-            for problem in found.problems[:20]:
-                findings.error(where, problem)
-            if len(found.problems) > 20:
-                findings.error(where, f"and {len(found.problems) - 20} more")
-            if not found.problems:
-                whose = f" ({found.whose})" if found.whose else ""
-                findings.ok(
-                    where, f"re-scored: all {len(fresh['scores'])} scores, largest difference {found.largest:g}{whose}"
+class _Check:
+    """One submission, compared with the data and with what its raw answers give."""
+
+    def __init__(self, submission: Submission, context: CheckContext, findings: Findings, new: bool) -> None:
+        self.submission, self.context, self.findings, self.new = submission, context, findings, new
+        self.card, self.folder = submission.card, submission.folder
+        self.tasks = {name: self._task(name) for name in submission.reports}
+        self.answers: dict[str, list[Generation]] = {}
+        self.largest, self.renewed = 0.0, dict[str, ScoreReport]()
+
+    def _task(self, name: str) -> Task | str:
+        """The task in the version that was answered, or why it is not at hand."""
+        task, version = self.context.task(name), self.submission.reports[name].task
+        if isinstance(task, Task) and f"{name}@{task.version}" != version:
+            return f"version {task.version} of the task is at hand, the submission is of {version}"
+        return task
+
+    def run(self, rescore: bool, write: bool) -> None:
+        findings, card = self.findings, self.card
+        if why := in_future(card.date):
+            findings.error(CARD, f"date: {why}")
+        if self.new and card.verified:
+            findings.error(CARD, "[verified] is written by a maintainer's check --write; leave it out")
+        self.answers = {name: self._read_answers(name, task) for name, task in self.tasks.items()}
+        self._check_texts()
+        if findings.errors() or not rescore:
+            return
+        for name, task in self.tasks.items():
+            self._rescore(name, task)
+        for name, rows in self.answers.items():
+            check_judges(self.submission, name, self.tasks[name], rows, findings)
+        missing = [name for name, task in self.tasks.items() if not isinstance(task, Task)]
+        if write and (missing or findings.errors()):
+            why = f"{', '.join(missing)} could not be re-scored here" if missing else "because of the errors above"
+            findings.error(CARD, f"not verified: {why}")
+        elif write:
+            self._record()
+        elif not card.verified and not any("[verified]" in f.text for f in findings):
+            findings.warn(CARD, "not verified yet: hlvbench check --write records it")
+
+    def _read_answers(self, name: str, task: Task | str) -> list[Generation]:
+        """The raw answers to a task, checked against its questions and texts; [] if they cannot be used."""
+        where, findings, recipe = f"{name}/{GENERATIONS}", self.findings, self.card.recipe
+        if recipe and isinstance(task, Task):
+            rows = regenerate(recipe, task, self.context.embedder, self.card.seed or 0)
+            if sha256_text(generation_lines(rows)) == self.card.generations[name]:
+                findings.ok(name, f"{recipe} gives the same {len(rows)} answers again")
+            else:
+                # an embedding's last digit may decide which neighbour is nearest; the scores tell how much it matters
+                findings.warn(name, f"{recipe} gives other answers here: not the hash of {CARD}")
+            return rows
+        if recipe:
+            return []
+        try:
+            rows = to_generations(self.submission.reader.rows(self.folder / where))
+        except DataError as error:
+            findings.error(where, str(error))
+            return []
+        if not isinstance(task, Task):
+            findings.warn(where, f"its questions and texts are not checked: {task}")
+            return rows
+        problems = answer_problems(rows, task, self.submission.reports[name].samples)
+        findings.error(where, *problems)
+        if problems:
+            return []
+        findings.ok(where, f"{len(rows)} answers, each question once")
+        declared = self.card.overlap.get(name, {})
+        counts = check_copies(rows, where, task, self.context, findings)
+        if counts and declared != counts and (declared or counts["train_copies"] or counts["dataset_text"]):
+            stated = f"says {declared}" if declared else "says nothing"
+            findings.error(where, f"overlap: {CARD} {stated}, counted {counts}")
+        return rows
+
+    def _check_texts(self) -> None:
+        """No file but the raw answers holds dataset text; what training saw is repeated as a warning."""
+        for name in (CARD, README, *self.card.files):
+            quoting = (self.context.quotes(self.folder / name, t) for t in self.tasks.values() if isinstance(t, Task))
+            if not name.endswith(f"/{GENERATIONS}") and any(quoting):
+                self.findings.error(
+                    name, f"holds a stretch of {STRETCH} characters or more of dataset text; take it out"
                 )
-        largest, done = max(largest, found.largest if version == __version__ else 0.0), [*done, task]
-    return Rescored(largest, tuple(done), renewed)
+        training = self.card.training
+        seen = [split for split in training.splits if split != "train"]
+        if seen or training.contaminated:
+            self.findings.warn(CARD, f"disclosed: trained on {', '.join(seen) or 'test material'}; the row is marked")
+        if training.lewidi:
+            self.findings.warn(CARD, "disclosed: trained on LeWiDi data, whose splits cross ours; the row is marked")
+
+    def _rescore(self, name: str, task: Task | str) -> None:
+        """Compare a scores.json with one made from the raw answers; that of an older release is renewed."""
+        report, where, findings = self.submission.reports[name], f"{name}/{SCORES}", self.findings
+        if not isinstance(task, Task):
+            findings.warn(where, f"not re-scored: {task} (hlvbench fetch, or HLVBENCH_DATA)")
+            return
+        asked, system = asked_by(self.submission.settings), report.system
+        rows, embedder = self.answers[name], self.context.embedder
+        fresh = score_task(task, rows, embedder, system=system, per_answer=False, asked=asked).report
+        found, version = compare_reports(report, fresh), report.version
+        whose = f" ({found.whose})" if found.whose else ""
+        if version == __version__:
+            self.largest = max(self.largest, found.largest)
+            findings.error(where, *found.problems)
+            if not found.problems:
+                count = len(fresh.scores)
+                findings.ok(where, f"re-scored: all {count} scores, largest difference {found.largest:g}{whose}")
+        elif self.new or _release(version) > _release(__version__):
+            findings.error(
+                where,
+                f"scored by hlvbench {version}, this is {__version__}: score it with this release "
+                "(hlvbench score RUN) and submit it again",
+            )
+        else:
+            self.renewed[name] = fresh
+            change = f"by {__version__} the largest change is {found.largest:.6f}{whose}"
+            findings.warn(where, f"scored by hlvbench {version}; {change}")
+
+    def _record(self) -> None:
+        """Write [verified], and this version's scores where an older one scored."""
+        folder, card, renewed, reports = self.folder, self.card, self.renewed, self.submission.reports
+        written = {f"{name}/{SCORES}": dump_json(report.to_dict()) for name, report in renewed.items()}
+        generations = dict(card.generations)
+        if renewed and card.recipe:
+            # the prompts' hashes are part of the answers, so that a new wording gives another hash
+            manifest = read_json(folder / MANIFEST)
+            for name in renewed:
+                generations[name] = sha256_text(generation_lines(self.answers[name]))
+                manifest["tasks"][name]["generations_sha256"] = generations[name]
+            written[MANIFEST] = dump_json(manifest)
+        if renewed:
+            newest = {**reports, **renewed}
+            old, fresh = (side_by_side({card.system: list(found.values())}) for found in (reports, newest))
+            write_atomic(folder / README, read_text(folder / README).replace(old, fresh))
+        for name, text in written.items():
+            write_atomic(folder / name, text)
+        files = {**card.files, **{name: sha256_text(text) for name, text in written.items()}}
+        card = card.model_copy(update={"files": files, "generations": generations, "verified": None})
+        verified = Verified(
+            # a date that is a day ahead of Greenwich is not before its verification
+            date=max(datetime.datetime.now(datetime.UTC).date(), card.date),
+            hlvbench=__version__,
+            largest_difference=round(self.largest, 6),
+            card_sha256=card_digest(to_toml(card)),
+        )
+        write_atomic(folder / CARD, to_toml(card.model_copy(update={"verified": verified})))
+        self.findings.ok(CARD, f"verified: within {EQUAL} everywhere, recorded")
 
 
-def _record(
-    submission: Submission, answers: Mapping[str, Sequence[Generation]], done: Rescored, findings: Findings
-) -> None:
-    """Write [verified], and the scores of this version where an older one scored."""
-    if findings.errors():
-        findings.error(CARD, "not verified, because of the errors above")
-        return
-    lacking = [task for task in submission.documents if task not in done.tasks]
-    if lacking:
-        findings.error(CARD, f"not verified: {', '.join(lacking)} could not be re-scored here")
-        return
-    card = dict(submission.card)
-    files = dict(card["files"])
-    generations = dict(card["generations"])
-    if done.renewed:
-        _renew_table(submission, {**submission.documents, **done.renewed})
-    for task, document in done.renewed.items():
-        if "recipe" in card:
-            generations[task] = sha256_text(generation_lines(answers[task]))
-        text = dump_json(document)
-        write_atomic(submission.folder / task / SCORES, text)
-        files[f"{task}/{SCORES}"] = sha256_bytes(text.encode())
-    if generations != card["generations"]:
-        # prompts' hashes are part of what a recipe makes, so that a new wording makes another file
-        manifest = read_json(submission.folder / MANIFEST)
-        for task, digest in generations.items():
-            manifest["tasks"][task]["generations_sha256"] = digest
-        text = dump_json(manifest)
-        write_atomic(submission.folder / MANIFEST, text)
-        files[MANIFEST] = sha256_bytes(text.encode())
-    # of a date that is a day ahead of Greenwich the verification is not before it
-    today = max(datetime.datetime.now(datetime.UTC).date(), card["date"])
-    card = {**card, "files": files, "generations": generations}
-    verified = {"date": today, "hlvbench": __version__, "largest_difference": round(done.largest, 6),
-                "card_sha256": card_digest(card)}  # fmt: skip
-    write_atomic(submission.folder / CARD, to_toml({**card, "verified": verified}))
-    findings.ok(CARD, f"verified: within {EQUAL} everywhere, recorded")
-
-
-def _renew_table(submission: Submission, documents: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put the new scores where the README has those that it was made with; what else it says stays."""
-    path, name = submission.folder / README, str(submission.card["system"])
-    old, new = (
-        side_by_side({name: [ScoreReport.model_validate(document) for document in found.values()]})
-        for found in (submission.documents, documents)
-    )
-    write_atomic(path, read_text(path).replace(old, new))
+def check_copies(
+    rows: Sequence[Generation], where: str, task: Task, context: CheckContext, findings: Findings
+) -> dict[str, int]:
+    """Refuse copies of test annotations and a republished dataset; the counts of memorised text."""
+    if context.synthetic(task):
+        findings.ok(where, "not compared with the annotations: they are synthetic")
+        return {}
+    overlap = context.originals(task).overlap(rows)
+    overlap.judge(where, findings)
+    return overlap.counts

@@ -1,7 +1,7 @@
-"""Text that is not the system's own: copies of test records, memorised train records, stretches of the dataset.
+"""Text that is not the system's own: copies of test annotations, memorised train annotations, stretches of the dataset.
 
-People repeat themselves, and systems that learned from them do so, too. What counts as a copy of the test records is
-therefore only what the train and dev records do not hold.
+Annotators repeat themselves, and so do systems that learned from them. Only text that no train or dev annotation holds
+counts as a copy of the test annotations.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ from dataclasses import dataclass
 from ..prompting.parse import parse
 from ..text import norm
 from ..types import Generation, Task
+from .folder import Findings
 
+MOST_COPIES = 0.02
+"""Share of all answers; beyond it the text comes from the test annotations, not from a coincidence."""
+MOST_DATASET_TEXT = 0.25
+"""Share of all answers; beyond it a submission would publish the dataset, for which no licence is stated."""
 FEWEST_WORDS = 4
-"""A shorter record is a formula that anybody may hit on."""
+"""A shorter explanation is a formula that anybody may write."""
 FEWEST_TRIGRAMS = 4
 NEAR = 0.8
-"""So large a share of a record's own trigrams in an answer makes it a near-duplicate."""
+"""So large a share of an annotation's own trigrams in an answer makes it a near-duplicate."""
 FEWEST_OWN, IN_ORDER, LONGER = 6, 0.9, 2.0
-"""A record with so many words of its own, so large a share of which stands in its order in an answer of at most so many
-times its words, was copied with words put in between."""
+"""An annotation with so many words of its own, so large a share of which stands in its order in an answer of at most so
+many times its words, was copied with words put in between."""
 STRETCH = 60
 """Characters of dataset text that are no coincidence."""
 Trigram = tuple[str, ...]
@@ -40,7 +45,7 @@ def plain_words(text: str) -> str:
 
 @dataclass(frozen=True)
 class Own:
-    """The words of a record that its input does not have, in their order; size: all its words."""
+    """The words of an annotation that its input does not have, in their order. size: the number of all its words."""
 
     words: tuple[str, ...]
     size: int
@@ -67,8 +72,8 @@ def longest_common(first: Sequence[str], second: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of `answers` answers: exact and near copies of test records, copies of train records, and those that hold a
-    stretch of any dataset text (inputs or records)."""
+    """Of `answers` answers: exact and near copies of test annotations, copies of train annotations, and those that hold
+    a stretch of any dataset text (inputs or annotations)."""
 
     answers: int
     test_exact: int
@@ -77,16 +82,39 @@ class Overlap:
     dataset_text: int
 
     @property
-    def told(self) -> dict[str, int]:
-        """What a card says of it."""
+    def counts(self) -> dict[str, int]:
+        """What a card says about memorised text."""
         return {"answers": self.answers, "train_copies": self.train_copies, "dataset_text": self.dataset_text}
 
-    def share(self, count: int) -> float:
-        return count / max(1, self.answers)
+    def judge(self, where: str, findings: Findings) -> None:
+        """Copies of test annotations and a republished dataset are errors, memorised text is a warning."""
+        copies, total = self.test_exact + self.test_near, max(1, self.answers)
+        if copies > MOST_COPIES * total:
+            kinds = f"{self.test_exact} exact, {self.test_near} near"
+            findings.error(
+                where,
+                f"{copies} of {self.answers} answers are copies of test annotations ({kinds}): the test set was seen",
+            )
+        elif copies:
+            findings.warn(where, f"{copies} of {self.answers} answers equal a test annotation, or nearly")
+        else:
+            findings.ok(where, "no answer copies a test annotation")
+        if self.dataset_text > MOST_DATASET_TEXT * total:
+            findings.error(
+                where,
+                f"{self.dataset_text} of {self.answers} answers hold long stretches of dataset text: no licence is "
+                "stated for it, so it is not published; see CONTRIBUTING.md",
+            )
+        elif self.train_copies or self.dataset_text:
+            findings.warn(
+                where,
+                f"memorised: {self.train_copies} of {self.answers} answers equal a train or dev annotation, "
+                f"{self.dataset_text} hold a long stretch of dataset text",
+            )
 
 
 class Originals:
-    """What answers to one task are held against; made once per task."""
+    """The texts that answers to one task are compared with; made once per task."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -105,7 +133,7 @@ class Originals:
                 self.near.append(frozenset(own))
             read = {word for t in task.items[record.item].text.values() for word in plain_words(t).split()}
             mine = Own(tuple(word for word in text.split() if word not in read), len(text.split()))
-            # what a train record has in this order is a formula
+            # what a train annotation has in this order is a formula
             if len(mine.words) >= FEWEST_OWN and not any(mine.within(k.split()) for k in self.known):
                 self.own.append(mine)
         texts = [t for item in task.items.values() for t in item.text.values()]

@@ -1,306 +1,322 @@
-"""A submission's folder, read and held against itself: needs neither data nor model."""
+"""A submission's folder, read and checked for agreement between its files; needs neither data nor model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..data.download import upstream_of
 from ..data.task import load_spec, task_names
-from ..data.task_config import is_name
-from ..errors import DataError
+from ..errors import DataError, validation_problems
 from ..io import sha256_bytes
 from ..results.score_check import EQUAL, check_submitted
 from ..results.score_report import ScoreReport
 from ..settings import asked_by
-from ..text import hidden, local_path
-from . import safe_reading as intake
-from .card import base_of, card_digest, card_problems, folder_name, is_reference, trained_by
-from .findings import Findings
-from .recipe import publishes_dataset_text
-from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, strings
+from ..text import legible
+from .card import (
+    Card,
+    Line,
+    TaskName,
+    base_of,
+    card_digest,
+    is_baseline,
+    publishes_dataset_text,
+    trained_by,
+)
+from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, SafeReader, strings, unsafe
 
-_UNHASHED = (CARD, README)
-_PROMPTED = ("base", "icl", "vp", "vp-icl")
+_LONGEST = 400
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a check. where: a file, a score or a row, relative to the submission."""
+
+    level: Literal["OK", "WARN", "ERROR"]
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        line = " ".join(legible(f"{self.level:<5} {self.where}: {self.text}").split("\n"))
+        return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+@dataclass
+class Findings:
+    """The lines of a check, in the order in which they were found."""
+
+    found: list[Finding] = field(default_factory=list)
+
+    def ok(self, where: str, text: str) -> None:
+        self.found.append(Finding("OK", where, text))
+
+    def warn(self, where: str, text: str) -> None:
+        self.found.append(Finding("WARN", where, text))
+
+    def error(self, where: str, *texts: str, most: int = 20) -> None:
+        """Add an error per text, the first `most` of them spelt out."""
+        self.found += [Finding("ERROR", where, text) for text in texts[:most]]
+        if len(texts) > most:
+            self.found.append(Finding("ERROR", where, f"and {len(texts) - most} more"))
+
+    def errors(self) -> list[Finding]:
+        return [f for f in self.found if f.level == "ERROR"]
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.found)
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class RunSettings(_Document):
+    """What a settings.json must say for its run to be comparable: the whole test split, seed 0."""
+
+    task: Annotated[list[TaskName], Field(min_length=1)]
+    model: str
+    split: Literal["test"] = "test"
+    limit: None = None
+    annotator: None = None
+    history: None = None
+    seed: Annotated[int, Field(ge=0, le=0)] = 0
+    prompt: str = "base"
+    adapter_dir: str | None = None
+    model_map: dict[str, str] = {}
+
+
+class TaskFacts(_Document):
+    data_sha256: dict[str, str]
+    generations_sha256: str
+    model: dict[str, Any] = {}
+
+
+class Manifest(_Document):
+    settings: dict[str, Any]
+    tasks: dict[str, TaskFacts]
+
+
+Share = Annotated[float, Field(ge=0, le=1)] | None
+
+
+class JudgeResult(_Document):
+    """What a judge found on one task, as `hlvbench judge` leaves it."""
+
+    task: str
+    judge: Annotated[Line, Field(max_length=120)]
+    accuracy: Share
+    low: Share
+    high: Share
+    ceiling: Share
+    floor: Share
+    unreadable: int
+    n: int
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What a sound folder holds. documents: task -> scores.json; judges: task -> what each judge found."""
+    """What a sound folder holds. reports: task -> scores.json; judges: task -> what each judge found."""
 
     folder: Path
-    card: Mapping[str, Any]
+    card: Card
     settings: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-    documents: Mapping[str, Mapping[str, Any]]
-    judges: Mapping[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    scale: float = 1.0
-    """How much larger limits on its files are than for a task with few annotators (`intake.room`)."""
+    reports: Mapping[str, ScoreReport]
+    judges: Mapping[str, list[JudgeResult]]
+    reader: SafeReader
 
 
 def read_submission(folder: Path, findings: Findings, annotators: int = 0) -> Submission | None:
-    """The submission, or None with everything that is wrong among the findings.
+    """Read a submission and check that its files agree.
 
-    annotators: of the largest of its tasks; limits on sizes grow with them.
+    Args:
+        folder: The submission.
+        findings: Receives everything that is wrong.
+        annotators: Of the largest of its tasks; limits on sizes grow with this number.
+
+    Returns:
+        The submission, or None if an error was found.
     """
-    before, scale = len(findings.errors()), intake.room(annotators)
-    files = intake.files_of(folder, findings, scale)
-    if not {CARD, README, SETTINGS, MANIFEST} <= files.keys():
+    return _FolderReader(folder, findings, SafeReader(annotators)).submission()
+
+
+class _FolderReader:
+    """The files of one folder, parsed; every method adds what is wrong to the findings."""
+
+    card: Card
+    settings: RunSettings
+    manifest: Manifest
+
+    def __init__(self, folder: Path, findings: Findings, reader: SafeReader) -> None:
+        self.folder, self.findings, self.reader = folder, findings, reader
+        self.before = len(findings.errors())
+        self.files, refused = reader.files(folder)
+        for name, why in refused:
+            findings.error(name, why)
         for name in (CARD, README, SETTINGS, MANIFEST):
-            if name not in files:
+            if name not in self.files:
                 findings.error(name, "missing, or not readable")
-        return None
-    card = _read_card(files, findings, scale)
-    parsed = {name: _read(files[name], name, findings, scale) for name in sorted(files) if name not in _UNHASHED}
-    if card is None or len(findings.errors()) > before:
-        return None
-    _folder(folder, card, findings)
-    _hashes(files, card, findings, scale)
-    _readme(files[README], findings)
-    settings, manifest = parsed[SETTINGS], parsed[MANIFEST]
-    _no_paths(
-        {n: v for n, v in parsed.items() if n in (SETTINGS, MANIFEST) or n.startswith("train/") or "/judge/" in n},
-        findings,
-    )
-    tasks = _settings(settings, card, findings)
-    documents = {}
-    for task in tasks:
-        document = parsed.get(f"{task}/{SCORES}")
-        if document is None:
-            findings.error(f"{task}/{SCORES}", "missing")
-            continue
-        for problem in check_submitted(document, task, scale):
-            findings.error(f"{task}/{SCORES}", problem)
-        documents[task] = document
-    for name in files:
-        if "/" in name and not name.startswith("train/") and name.split("/")[0] not in tasks:
-            findings.error(name, f"the settings name the tasks {', '.join(tasks)} only")
-    _texts(files, card, settings, tasks, findings)
-    if len(findings.errors()) > before:
-        return None
-    _manifest(manifest, card, settings, tasks, findings)
-    _training(card, parsed, findings)
-    judges = {task: _judges(parsed, task, findings) for task in tasks}
-    if len(findings.errors()) > before:
-        return None
-    if "verified" in card and (why := _not_verified(card, documents)):
-        findings.warn(CARD, f"[verified] does not count: {why}; hlvbench check --write verifies anew")
-        card = {key: value for key, value in card.items() if key != "verified"}
-    findings.ok(".", f"{len(files)} files, all as their hashes say; {', '.join(d['task'] for d in documents.values())}")
-    return Submission(folder, card, settings, manifest, documents, judges, scale)
+        # raw answers and replies are parsed where they are needed: here only their bytes count
+        self.parsed = {name: self._read(name) for name in sorted(self.files) if not name.endswith(".jsonl")}
 
+    def submission(self) -> Submission | None:
+        if self._broken() or not self._typed():
+            return None
+        self._check_files()
+        self._check_texts()
+        self._check_method()
+        for task in self.settings.task:
+            name = f"{task}/{SCORES}"
+            found = check_submitted(self.parsed[name], task, self.reader.scale) if name in self.files else ["missing"]
+            self.findings.error(name, *found)
+            self._check_recipe(task)
+            self._check_manifest(task)
+        judges = {task: self._judges(task) for task in self.settings.task}
+        if self._broken():
+            return None
+        reports = {task: ScoreReport.model_validate(self.parsed[f"{task}/{SCORES}"]) for task in judges}
+        if self.card.verified and (why := self._not_verified(reports)):
+            self.findings.warn(CARD, f"[verified] does not count: {why}; hlvbench check --write verifies again")
+            self.card = self.card.model_copy(update={"verified": None})
+        shown = ", ".join(report.task for report in reports.values())
+        self.findings.ok(".", f"{len(self.files)} files match their hashes; {shown}")
+        return Submission(self.folder, self.card, self.parsed[SETTINGS], reports, judges, self.reader)
 
-def _read_card(files: Mapping[str, Path], findings: Findings, scale: float) -> dict[str, Any] | None:
-    try:
-        card = intake.read_toml(files[CARD], scale)
-    except DataError as error:
-        findings.error(CARD, str(error))
-        return None
-    problems = card_problems(card)
-    for problem in problems:
-        findings.error(CARD, problem)
-    return None if problems else card
+    def _broken(self) -> bool:
+        return len(self.findings.errors()) > self.before
 
+    def _read(self, name: str) -> Any:
+        try:
+            return self.reader.read(self.files[name])
+        except DataError as error:
+            self.findings.error(name, str(error))
+            return None
 
-def _read(path: Path, name: str, findings: Findings, scale: float) -> Any:
-    """A file by its kind. Raw answers and judge replies are read where they are needed: only their bytes count here."""
-    if name.endswith(".jsonl"):
-        return None
-    try:
-        return intake.read_toml(path, scale) if name.endswith(".toml") else intake.read_json(path, scale)
-    except DataError as error:
-        findings.error(name, str(error))
-        return None
+    def _valid(self, model: Any, name: str) -> Any:
+        """A document as its type, or None."""
+        try:
+            return model.model_validate(self.parsed[name])
+        except ValidationError as error:
+            hint = "; rows are compared on the whole test split (no --limit, --annotator or --history), seed 0"
+            self.findings.error(name, *(problem + hint * (name == SETTINGS) for problem in validation_problems(error)))
+            return None
 
+    def _typed(self) -> bool:
+        """Whether card, settings and manifest have the shape that they must have."""
+        self.card, self.settings = self._valid(Card, CARD), self._valid(RunSettings, SETTINGS)
+        self.manifest = self._valid(Manifest, MANIFEST)
+        return not self._broken()
 
-def _folder(folder: Path, card: Mapping[str, Any], findings: Findings) -> None:
-    if folder.resolve().name != folder_name(card):
-        findings.error(
-            CARD, f"date and name make {folder_name(card)}, but the folder is {folder.resolve().name!r:.100}"
-        )
+    def _check_files(self) -> None:
+        """The folder's name, the hashes of its files and the tasks are those of the card and the settings."""
+        card, tasks, error = self.card, self.settings.task, self.findings.error
+        if self.folder.resolve().name != card.folder:
+            error(CARD, f"date and name make {card.folder}, but the folder is {self.folder.resolve().name!r:.100}")
+        for name in sorted({*card.files, *self.files} - {CARD, README}):
+            if name not in self.files:
+                error(name, f"listed in {CARD} and not here")
+            elif name not in card.files:
+                error(name, f"here and not listed in {CARD}")
+            elif sha256_bytes(self.files[name].read_bytes()) != card.files[name]:
+                error(name, f"its sha256 is not the one in {CARD}: changed after it was submitted")
+            if "/" in name and name.split("/")[0] not in ("train", *tasks):
+                error(name, f"the settings name the tasks {', '.join(tasks)} only")
+        if set(card.generations) != set(tasks):
+            error(CARD, f"generations: the tasks {', '.join(tasks)} were expected")
 
+    def _check_texts(self) -> None:
+        """No hidden character and no local path in any text that a reader may see."""
+        if why := unsafe(self.parsed[README].replace("\t", " ").replace("\r\n", "\n")):
+            self.findings.error(README, why)
+        for name, value in self.parsed.items():
+            if name in (SETTINGS, MANIFEST) or name.startswith("train/") or "/judge/" in name:
+                self.findings.error(
+                    name, *(f"{where} {why}" for where, text in strings(value) if (why := unsafe(text)))
+                )
 
-def _hashes(files: Mapping[str, Path], card: Mapping[str, Any], findings: Findings, scale: float) -> None:
-    listed = card["files"]
-    for name in sorted({*listed, *files} - set(_UNHASHED)):
-        if name not in files:
-            findings.error(name, f"named in {CARD} and not here")
-        elif name not in listed:
-            findings.error(name, f"here and not named in {CARD}")
-        elif sha256_bytes(intake.read_bytes(files[name], scale)) != listed[name]:
-            findings.error(name, f"its sha256 is not the one in {CARD}: changed after it was submitted")
-    for task, digest in card["generations"].items():
-        if "recipe" not in card and listed.get(f"{task}/{GENERATIONS}") != digest:
-            findings.error(CARD, f"generations.{task} is not the hash of {task}/{GENERATIONS}")
+    def _check_method(self) -> None:
+        """The method and the training that the card states agree with the settings and the training configurations."""
+        card, settings, error = self.card, self.settings, self.findings.error
+        method, splits, recorded = card.method, card.training.splits, asked_by(self.parsed[SETTINGS])
+        if (method == "reference") != is_baseline(settings.model):
+            rule = "reference is the method of reference: and attack: models, and of no other"
+            error(CARD, f"method is {method}, but the run's model is {settings.model!r:.60}: {rule}")
+        adapted = bool(settings.adapter_dir or settings.model_map)
+        if method in ("base", "icl", "vp", "vp-icl") and (settings.prompt != method or adapted):
+            adapters = " and adapters" if adapted else ""
+            error(CARD, f"method is {method}, but the run had the prompt {settings.prompt!r:.20}{adapters}")
+        if card.asked != recorded:
+            error(CARD, f"asked is {card.asked!r:.80}, but the run's settings say {recorded!r:.80}")
+        if card.recipe and card.recipe != settings.model:
+            error(CARD, f"the recipe is {card.recipe}, the run's model {settings.model!r:.60}")
+        if method in ("sft", "capo") and not splits and not card.training.note:
+            error(CARD, f"training: {method} without a split; name the split, or say in note what training read")
+        trainers = {
+            by for name, value in self.parsed.items() if name.startswith("train/") and (by := trained_by(value))
+        }
+        if trainers and "train" not in splits:
+            error(CARD, "training.splits lacks train, which the configurations in train/ read")
+        if trainers and method in ("sft", "capo") and trainers != {method}:
+            error(CARD, f"method is {method}, but the configurations in train/ say {', '.join(sorted(trainers))}")
 
-
-def _readme(path: Path, findings: Findings) -> None:
-    try:
-        text = intake.read_text(path)
-    except DataError as error:
-        findings.error(README, str(error))
-        return
-    if char := hidden(text.replace("\t", " ").replace("\r\n", "\n")):
-        findings.error(README, f"holds {char}, which a reader cannot see")
-    if place := local_path(text):
-        findings.error(README, f"holds the local path {place!r:.80}")
-
-
-def _no_paths(values: Mapping[str, Any], findings: Findings) -> None:
-    for name, value in values.items():
-        for where, text in strings(value):
-            if place := local_path(text):
-                findings.error(name, f"{where} holds the local path {place!r:.80}; put the folder's name there")
-            if char := hidden(text):
-                findings.error(name, f"{where} holds {char}, which a reader cannot see")
-
-
-def _not_verified(card: Mapping[str, Any], documents: Mapping[str, Mapping[str, Any]]) -> str:
-    """Why the record of a verification is not one of this submission; else empty."""
-    found = card["verified"]
-    if found["card_sha256"] != card_digest(card):
-        return f"{CARD} or a file was changed after it"
-    versions = {ScoreReport.model_validate(document).version for document in documents.values()}
-    if versions != {found["hlvbench"]}:
-        return f"it was done by hlvbench {found['hlvbench']}, the scores are of {', '.join(sorted(versions))}"
-    if found["date"] < card["date"]:
-        return f"its date {found['date']} is before the submission's"
-    return "" if found["largest_difference"] <= EQUAL else f"its largest difference is above {EQUAL}"
-
-
-def _training(card: Mapping[str, Any], parsed: Mapping[str, Any], findings: Findings) -> None:
-    """What the card says of training, held against the configurations that lie beside it."""
-    method, splits = card["method"], card["training"]["splits"]
-    if method in ("sft", "capo") and not splits and not card["training"].get("note"):
-        findings.error(CARD, f"training: {method} without a split that it read; name it, or say in note what was read")
-    told = {trainer for name, v in parsed.items() if name.startswith("train/") and (trainer := trained_by(v))}
-    if told and "train" not in splits:
-        findings.error(CARD, "training.splits lacks train, which the configurations in train/ read")
-    if told and method in ("sft", "capo") and told != {method}:
-        findings.error(CARD, f"method is {method}, but the configurations in train/ say {', '.join(sorted(told))}")
-
-
-def _settings(settings: Any, card: Mapping[str, Any], findings: Findings) -> list[str]:
-    """The tasks; with a finding for settings under which no two rows could be compared."""
-    tasks = settings.get("task") if isinstance(settings, dict) else None
-    if not isinstance(tasks, list) or not tasks or not all(isinstance(t, str) and is_name(t) for t in tasks):
-        findings.error(SETTINGS, "no settings of a run: task is no list of names")
-        return []
-    wanted = {"split": "test", "limit": None, "annotator": None, "history": None, "seed": 0}
-    wanted_text = "the whole test split (no --limit, --annotator or --history), seed 0"
-    for key, value in wanted.items():
-        if settings.get(key, value) != value:
-            findings.error(SETTINGS, f"{key} is {settings[key]!r:.60}; rows are compared on {wanted_text}")
-    if not isinstance(settings.get("model"), str):
-        findings.error(SETTINGS, "model is missing")
-        return []
-    if (card["method"] == "reference") != is_reference(settings["model"]):
-        findings.error(CARD, f"method is {card['method']}, but the run's model is {settings['model']!r:.60}: reference "
-                       "is the method of reference: and attack: models, and of no other")  # fmt: skip
-    prompt, method = settings.get("prompt", "base"), card["method"]
-    if method in _PROMPTED and (prompt != method or settings.get("adapter_dir") or settings.get("model_map")):
-        findings.error(CARD, f"method is {method}, but the run had the prompt {prompt!r:.20}"
-                       f"{' and adapters' if settings.get('adapter_dir') else ''}")  # fmt: skip
-    if card.get("asked", {}) != asked_by(settings):
-        findings.error(
-            CARD, f"asked is {card.get('asked')!r:.80}, but the run's settings say {asked_by(settings)!r:.80}"
-        )
-    if set(card["generations"]) != set(tasks):
-        findings.error(CARD, f"generations: the tasks {', '.join(tasks)} were expected")
-    return tasks
-
-
-def _texts(
-    files: Mapping[str, Path],
-    card: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    tasks: list[str],
-    findings: Findings,
-) -> None:
-    """Raw text is there, but for references, whose texts are dataset text."""
-    model = str(settings.get("model"))
-    for task in tasks:
-        name = f"{task}/{GENERATIONS}"
-        if "recipe" in card and (name in files or any(n.startswith(f"{task}/judge/") for n in files)):
-            findings.error(name, "a recipe carries no text and no judge's replies: its answers are dataset text")
-        elif "recipe" not in card and publishes_dataset_text(model):
-            findings.error(name, f"{model} answers with dataset text, which is not published: submit it as a recipe")
-        elif "recipe" not in card and name not in files:
-            findings.error(name, "missing")
-    if "recipe" in card and card["recipe"] != model:
-        findings.error(CARD, f"the recipe is {card['recipe']}, the run's model {model!r:.60}")
-
-
-def _manifest(
-    manifest: Any, card: Mapping[str, Any], settings: Mapping[str, Any], tasks: list[str], findings: Findings
-) -> None:
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("tasks"), dict):
-        findings.error(MANIFEST, "no manifest of a run: tasks are missing")
-        return
-    if manifest.get("settings") != settings:
-        findings.error(MANIFEST, f"its settings are not those of {SETTINGS}")
-    for task in tasks:
-        facts = manifest["tasks"].get(task)
-        if not isinstance(facts, dict) or not isinstance(facts.get("data_sha256"), dict):
-            findings.error(MANIFEST, f"no facts about {task}")
-            continue
-        if facts.get("generations_sha256") != card["generations"][task]:
-            findings.error(MANIFEST, f"{task}: generations_sha256 is not that of {CARD}")
-        model = facts.get("model")
-        model = model if isinstance(model, dict) else {}
-        named = "base" in card and not is_reference(str(settings["model"]))
-        if named and (wrong := _other_base(card["base"], base_of(model, str(settings["model"])))):
-            findings.error(CARD, f"base: {wrong} not what {MANIFEST} says of {task}")
-        made = model.get("adapters", {})
-        told = {a["annotator"]: a["sha256"] for a in card.get("adapters", []) if a["task"] == task}
-        if made != told:
-            findings.error(CARD, f"adapters: the hashes of {task} are not those of {MANIFEST}")
-        for what, here, there in _other_data(task, facts["data_sha256"]):
-            findings.error(MANIFEST, f"{task}: made with another {what} ({here!r:.20}, pinned {there:.12})")
-
-
-def _other_base(told: Mapping[str, Any], made: Mapping[str, str]) -> str:
-    """The keys of the card's base model that are not the manifest's, with "is" or "are"; else empty."""
-    wrong = [key for key, value in made.items() if told.get(key) != value]
-    return f"{', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'}" if wrong else ""
-
-
-def _other_data(task: str, hashes: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
-    """(file, its hash, the pinned one) of every source file that is another; tasks unknown here have none."""
-    if task not in task_names():
-        return []
-    spec = load_spec(task)
-    files = upstream_of(spec).files if "upstream" in spec.options else ()
-    pinned = {Path(f.path).name: f.sha256 for f in files}
-    return [(name, hashes.get(name), digest) for name, digest in pinned.items() if hashes.get(name) != digest]
-
-
-_JUDGED = {"task": str, "judge": str, "n": int, "unreadable": int}
-
-
-def is_summary(name: str, task: str) -> bool:
-    """Whether a file is what a judge found, beside its replies (.jsonl) and how they were asked for (.plan.json)."""
-    return name.startswith(f"{task}/judge/") and name.endswith(".json") and not name.endswith(".plan.json")
-
-
-def _judges(parsed: Mapping[str, Any], task: str, findings: Findings) -> list[Mapping[str, Any]]:
-    """The summaries that judges left, where they have the fields of docs/cli.md."""
-    out = []
-    found = [(n, v) for n, v in parsed.items() if is_summary(n, task)]
-    for name, value in found:
-        fits = isinstance(value, dict) and all(type(value.get(k)) is kind for k, kind in _JUDGED.items())
-        if fits and value["task"].partition("@")[0] != task:
-            findings.error(name, f"a judge's summary of {value['task']!r:.60}")
-            continue
-        ends = [value.get(k) for k in ("accuracy", "low", "high", "ceiling", "floor")] if fits else []
-        if not fits or not all(e is None or (isinstance(e, int | float) and 0 <= e <= 1) for e in ends):
-            findings.error(
-                name, "no summary of a judge: task, judge, accuracy, low, high, ceiling, floor, unreadable, n"
+    def _check_recipe(self, task: str) -> None:
+        """Raw answers are there and are those of the card, except a baseline's, which are dataset text."""
+        name, recipe, error = f"{task}/{GENERATIONS}", self.card.recipe, self.findings.error
+        if recipe and (name in self.files or any(n.startswith(f"{task}/judge/") for n in self.files)):
+            error(name, "a recipe holds no answers and no judge's replies: its answers are dataset text")
+        elif not recipe and publishes_dataset_text(self.settings.model):
+            error(
+                name, f"{self.settings.model} answers with dataset text, which is not published: submit it as a recipe"
             )
-        elif hidden(value["judge"]) or len(value["judge"]) > 120:
-            findings.error(name, "the judge's name is no plain short text")
-        else:
-            out.append(value)
-    return out
+        elif not recipe and name not in self.files:
+            error(name, "missing")
+        elif not recipe and self.card.files.get(name) != self.card.generations.get(task):
+            error(CARD, f"generations.{task} is not the hash of {name}")
+
+    def _check_manifest(self, task: str) -> None:
+        """The hashes of answers, base model, adapters and data are those of the run's manifest."""
+        card, model, error = self.card, self.settings.model, self.findings.error
+        facts = self.manifest.tasks.get(task)
+        if self.manifest.settings != self.parsed[SETTINGS]:
+            error(MANIFEST, f"its settings are not those of {SETTINGS}")
+        if facts is None:
+            return error(MANIFEST, f"no facts about {task}")
+        if facts.generations_sha256 != card.generations.get(task):
+            error(MANIFEST, f"{task}: generations_sha256 is not that of {CARD}")
+        if card.base and not is_baseline(model):
+            wrong = [key for key, value in base_of(facts.model, model).items() if getattr(card.base, key) != value]
+            error(CARD, *(f"base: {key} is not what {MANIFEST} says of {task}" for key in wrong))
+        if facts.model.get("adapters", {}) != {a.annotator: a.sha256 for a in card.adapters if a.task == task}:
+            error(CARD, f"adapters: the hashes of {task} are not those of {MANIFEST}")
+        spec = load_spec(task) if task in task_names() else None
+        for file in upstream_of(spec).files if spec and "upstream" in spec.options else ():
+            got, name = facts.data_sha256.get(Path(file.path).name), Path(file.path).name
+            if got != file.sha256:
+                error(MANIFEST, f"{task}: made with another {name} ({got!r:.20}, pinned {file.sha256:.12})")
+
+    def _judges(self, task: str) -> list[JudgeResult]:
+        names = [name for name in self.parsed if is_judge_result(name, task)]
+        found = {name: result for name in names if (result := self._valid(JudgeResult, name))}
+        for name, result in found.items():
+            if result.task.partition("@")[0] != task:
+                self.findings.error(name, f"the result of a judge on {result.task!r:.60}")
+        return list(found.values())
+
+    def _not_verified(self, reports: Mapping[str, ScoreReport]) -> str:
+        """Why the record of a verification does not hold for this submission; else empty."""
+        verified, versions = self.card.verified, {report.version for report in reports.values()}
+        if verified is None or verified.card_sha256 != card_digest(self.reader.text(self.files[CARD])):
+            return f"{CARD} or a file was changed after it"
+        if versions != {verified.hlvbench}:
+            return f"it was done by hlvbench {verified.hlvbench}, the scores are of {', '.join(sorted(versions))}"
+        if verified.date < self.card.date:
+            return f"its date {verified.date} is before the submission's"
+        return "" if verified.largest_difference <= EQUAL else f"its largest difference is above {EQUAL}"
+
+
+def is_judge_result(name: str, task: str) -> bool:
+    """Whether a file is what a judge found, not its replies (.jsonl) or its settings (.plan.json)."""
+    return name.startswith(f"{task}/judge/") and name.endswith(".json") and not name.endswith(".plan.json")

@@ -1,104 +1,153 @@
-"""The same raw text scored again: does every number come out as it was submitted?"""
+"""Numbers made again from raw text: a recipe's answers, a scores.json, the results of judges."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..bootstrap import decode
+from ..baselines.attacks import AttackModel
+from ..baselines.references import Reference
+from ..errors import HlvbenchError
+from ..io import sha256_text, write_atomic
+from ..judging.judge_run import FOLDER, Subject, again, judges_of
+from ..judging.judge_settings import STYLOMETRIC
+from ..metrics.predictions import Embedder
+from ..models import Query
+from ..prompting.prompt import Prompter
 from ..results.score_check import EQUAL
+from ..results.score_report import ScoreReport
+from ..results.scorecard import answers_of
+from ..types import Generation, Task
+from .folder import Findings, Submission, is_judge_result
 
-_NUMBERS = ("value", "low", "high", "floor", "ceiling", "n")
-_COUNTS = (
-    "task", "questions", "samples", "missing", "missing_reasons", "without_explanation", "thought", "skipped",
-    "unscored_annotators",
-)  # fmt: skip
+_COMPARED = set("task questions samples missing missing_reasons without_explanation thought skipped".split())
+_COMPARED |= {"unscored_annotators", "majority", "details"}
+"""Keys of a scores.json that scoring again must give, beside scores and replicates."""
+_SCORE = ("value", "low", "high", "floor", "ceiling", "n", "note")
+_JUDGED = ("judge", "n", "unreadable", "accuracy", "low", "high", "ceiling", "floor")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """largest: the largest absolute difference of two scores, and whose it is. problems: what is not equal."""
+    """The largest absolute difference of two numbers, the name of that number, and everything that is not equal."""
 
     largest: float
     whose: str
     problems: tuple[str, ...]
 
 
-def compare_documents(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> Comparison:
-    """A submitted scores.json against one made from its raw text; versions may differ, metrics may not."""
-    problems = [
-        f"{key} is {given[key]!r:.60}, re-scored {fresh[key]!r:.60}" for key in _COUNTS if given[key] != fresh[key]
-    ]
-    here, there = _by_metric(given), _by_metric(fresh)
-    problems += [f"{name} was not submitted" for name in there if name not in here]
-    problems += [f"{name} cannot be re-scored" for name in here if name not in there]
-    problems += [
-        f"{name}: its note is {row['note']!r:.80}, re-scored {there[name]['note']!r:.80}"
-        for name, row in here.items() if name in there and row["note"] != there[name]["note"]
-    ]  # fmt: skip
-    if bool(given.get("details")) != bool(fresh.get("details")):
-        problems.append("details are here, and scoring gives none" if given.get("details") else "details are missing")
-    largest, whose = 0.0, ""
-    for name, key, mine, other in _pairs(given, fresh):
-        gap = _gap(mine, other)
-        if gap > EQUAL:
-            problems.append(f"{name}: {key} is {mine}, re-scored {other}")
-        if gap > largest:
-            largest, whose = gap, name
-    return Comparison(largest if math.isfinite(largest) else 1e9, whose, tuple(problems))
+def regenerate(recipe: str, task: Task, embedder: Embedder, seed: int = 0) -> list[Generation]:
+    """The answers of `reference:NAME` or `attack:NAME` to the test split, as `hlvbench run` writes them."""
+    task = task.asking()
+    kind, _, name = recipe.partition(":")
+    model = (AttackModel if kind == "attack" else Reference)(name, task, "test", embedder, seed)
+    prompter, rows = Prompter(task), []
+    for item, annotator in task.questions("test"):
+        content = prompter.content(item, annotator)
+        (answer,) = model.answer([Query(item, annotator, 0, content)])
+        prompt = sha256_text(model.prompt_text(content))
+        rows.append(Generation(item, annotator, 0, **vars(answer), prompt_sha256=prompt))
+    return rows
 
 
-def _gap(mine: Any, other: Any) -> float:
-    if mine is None or other is None:
-        return 0.0 if mine is other else math.inf
-    return abs(float(mine) - float(other))
-
-
-def _pairs(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
-    """(whose, which, submitted, re-scored) of every number that both have."""
-    here, there = _by_metric(given), _by_metric(fresh)
-    for name in (n for n in here if n in there):
-        for key in _NUMBERS:
-            yield name, key, here[name][key], there[name][key]
-    yield from _table_pairs(given["majority"], fresh["majority"], "majority")
-    yield from _replicate_pairs(given["replicates"]["values"], fresh["replicates"]["values"])
-    if given.get("details") and fresh.get("details"):
-        yield from _table_pairs(given["details"], fresh["details"], "details")
-
-
-def _by_metric(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Bound metric (and annotator) -> row."""
-    return {
-        r["signature"].partition("|")[0] + (f", {r['annotator']}" if r["annotator"] is not None else ""): r
-        for r in document["scores"]
-    }
-
-
-def _replicate_pairs(given: Mapping[str, Any], fresh: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
-    for name in sorted({*given, *fresh}):
-        if name not in given or name not in fresh:
-            yield f"replicates of {name}", "the whole", name in given or None, name in fresh or None
+def compare_reports(submitted: ScoreReport, rescored: ScoreReport) -> Comparison:
+    """A submitted scores.json against one made from its raw answers; numbers within EQUAL are equal."""
+    here, there = dict(_leaves(submitted)), dict(_leaves(rescored))
+    problems, largest, whose = list[str](), 0.0, ""
+    for name in dict.fromkeys([*here, *there]):
+        mine, other = here.get(name, "absent"), there.get(name, "absent")
+        if isinstance(mine, int | float) and isinstance(other, int | float):
+            gap = abs(mine - other)
+            if gap > largest:
+                largest, whose = gap, name
+            if gap <= EQUAL:
+                continue
+        elif mine == other:
             continue
-        drawn = zip(decode(given[name])[1].tolist(), decode(fresh[name])[1].tolist(), strict=False)
-        for number, (mine, other) in enumerate((_known(a), _known(b)) for a, b in drawn):
-            yield f"replicates of {name}", f"number {number}", mine, other
+        problems.append(f"{name} is {mine!r:.80}, re-scored {other!r:.80}")
+    return Comparison(largest, whose, tuple(problems))
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _leaves(report: ScoreReport) -> Iterator[tuple[str, Any]]:
+    """(name, value) of everything in a scores.json that scoring again must give."""
+    for score in report.scores:
+        whose = score.name if score.annotator is None else f"{score.name}, {score.annotator}"
+        yield from ((f"{whose}: {key}", getattr(score, key)) for key in _SCORE)
+    for key, value in report.model_dump(include=_COMPARED).items():
+        yield from _flat(key, value)
+    for name, kept in report.replicates.values.items():
+        values = enumerate(kept.values.tolist())
+        yield from ((f"replicates of {name}[{number}]", None if math.isnan(v) else v) for number, v in values)
 
 
-def _table_pairs(given: Any, fresh: Any, name: str) -> Iterator[tuple[str, str, Any, Any]]:
-    """Every number of two nested values of one shape; where the shapes differ, one infinite difference."""
-    if isinstance(fresh, dict) and isinstance(given, dict) and given.keys() == fresh.keys():
-        for key in fresh:
-            yield from _table_pairs(given[key], fresh[key], f"{name}.{key}")
-    elif isinstance(fresh, list) and isinstance(given, list) and len(given) == len(fresh):
-        for position, (a, b) in enumerate(zip(given, fresh, strict=True)):
-            yield from _table_pairs(a, b, f"{name}[{position}]")
-    elif isinstance(fresh, int | float) and isinstance(given, int | float):
-        yield name, "a number", given, fresh
-    elif given != fresh:
-        yield name, "the shape", None, 0.0
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every plain value within nested lists and objects; empty ones count as values."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    elif isinstance(value, list) and value:
+        for position, inner in enumerate(value):
+            yield from _flat(f"{name}[{position}]", inner)
+    else:
+        yield name, value
+
+
+def check_judges(
+    submission: Submission, task: str, loaded: Task | str, rows: Sequence[Generation], findings: Findings
+) -> None:
+    """Compare the result of every judge of a task with one made from the replies beside it."""
+    names = [name for name in submission.card.files if is_judge_result(name, task)]
+    if names and not isinstance(loaded, Task):
+        findings.warn(f"{task}/{FOLDER}", f"not made again from the replies: {loaded}")
+    if not names or not isinstance(loaded, Task):
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        # a copy: judges write beside their replies
+        for name in (n for n in submission.card.files if n.startswith(f"{task}/{FOLDER}/")):
+            write_atomic(Path(scratch) / name, (submission.folder / name).read_bytes())
+        system = str(submission.settings["model"])
+        subject = Subject(loaded, Path(scratch), system, "test", None, answers_of(loaded, rows, "test", None))
+        results = _judged_again(subject, findings)
+        for path in subject.folder.glob(f"{STYLOMETRIC}*.jsonl"):
+            name = f"{task}/{FOLDER}/{path.name}"
+            if name in submission.card.files and path.read_bytes() != (submission.folder / name).read_bytes():
+                findings.error(name, "is not what the stylometric judge replies")
+    for name in names:
+        submitted, again_ = submission.reader.json(submission.folder / name), results.get(Path(name).name)
+        if again_ is None:
+            findings.error(
+                name,
+                "its replies are not here, or do not fit: NAME.jsonl and NAME.plan.json, the same for NAME.people and "
+                "NAME.blind, as hlvbench judge leaves them",
+            )
+        elif problems := [
+            f"{key} is {submitted.get(key)!r:.60}, from the replies {again_[key]!r:.60}"
+            for key in _JUDGED
+            if not _equal(submitted.get(key), again_[key])
+        ]:
+            findings.error(name, "; ".join(problems))
+        else:
+            findings.ok(name, "follows from its replies")
+
+
+def _judged_again(subject: Subject, findings: Findings) -> dict[str, Mapping[str, Any]]:
+    """File name -> result, of every judge whose replies to all three sets of answers are there."""
+    results: dict[str, Mapping[str, Any]] = {}
+    try:
+        for settings in list(judges_of(subject.folder)):
+            results[f"{settings.stem()}.json"] = again(subject, settings)
+    except HlvbenchError as error:
+        findings.error(f"{subject.task.name}/{FOLDER}", str(error))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        findings.error(f"{subject.task.name}/{FOLDER}", f"a plan that no judge wrote: {type(error).__name__}")
+    return results
+
+
+def _equal(mine: Any, other: Any) -> bool:
+    if isinstance(mine, float) and isinstance(other, float):
+        return abs(mine - other) <= EQUAL
+    return bool(mine == other)

@@ -180,20 +180,34 @@ def trainer_arguments(trainable: TrainableModel, job: Job, steps: int, micro: in
     config, processes = trainable.config.resolved(), PartialState().num_processes
     rows = rows_per_pass(config.batch, processes, micro)
     own = {
-        "output_dir": str(job.work), "max_steps": steps, "learning_rate": config.rate,
-        "lr_scheduler_type": "cosine", "warmup_steps": min(round(steps * config.warmup), steps - 1),
-        "weight_decay": config.weight_decay, "max_grad_norm": config.clip,
+        "output_dir": str(job.work),
+        "max_steps": steps,
+        "learning_rate": config.rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": min(round(steps * config.warmup), steps - 1),
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.clip,
         "seed": int(seeded("training", *job.key, config.seed).integers(2**32)),
-        "per_device_train_batch_size": rows, "gradient_accumulation_steps": config.batch // (rows * processes),
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": config.batch // (rows * processes),
         "activation_checkpointing": config.gradient_checkpointing,
         "activation_checkpointing_kwargs": {"use_reentrant": False} if config.gradient_checkpointing else None,
-        "use_cpu": trainable.device == "cpu", "use_cache": trainable.model.config.use_cache,
-        "report_to": report_to, "run_name": job.name, "disable_tqdm": True, "log_level": "error",
-        "logging_steps": 1, "logging_nan_inf_filter": False,
-        "save_strategy": "steps", "save_steps": math.ceil(steps / config.checkpoints),
-        "remove_unused_columns": False, "dataloader_pin_memory": False,
-        "ddp_find_unused_parameters": False, "ddp_broadcast_buffers": False, "bf16": False, "fp16": False,
-    }  # fmt: skip
+        "use_cpu": trainable.device == "cpu",
+        "use_cache": trainable.model.config.use_cache,
+        "report_to": report_to,
+        "run_name": job.name,
+        "disable_tqdm": True,
+        "log_level": "error",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": math.ceil(steps / config.checkpoints),
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "ddp_find_unused_parameters": False,
+        "bf16": False,
+        "fp16": False,
+    }
     if clash := sorted(own.keys() & config.trainer_arg.keys()):
         raise UsageError(f"--trainer-arg {', '.join(clash)}: set by hlvbench; see the options of hlvbench train --help")
     try:

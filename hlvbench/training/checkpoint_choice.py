@@ -47,10 +47,16 @@ def dev_predictions(
 
     state, asked = PartialState(), only(task, annotators)
     generate(
-        asked, model, folder, Prompter(asked).content, split="dev", quiet=quiet,
+        asked,
+        model,
+        folder,
+        Prompter(asked).content,
+        split="dev",
+        quiet=quiet,
         settings={"max_new_tokens": model.trainable.config.max_new_tokens},
-        rank=state.process_index, world=state.num_processes,
-    )  # fmt: skip
+        rank=state.process_index,
+        world=state.num_processes,
+    )
     state.wait_for_everyone()
     rows = read_generations(folder / "generations.jsonl")
     found = (to_annotation(r.item, r.annotator, parse(r.text, task)) for r in rows)

@@ -88,9 +88,10 @@ class _Near:
         found = []
         for own in self.by_annotator.values():
             candidates = [
-                r for r in own
+                r
+                for r in own
                 if self.cluster[r.item] != self.cluster[target.item] and agree(self.task, config, target.label, r.label)
-            ]  # fmt: skip
+            ]
             candidates.sort(key=lambda r: -float(self.vectors[target.item] @ self.vectors[r.item]))
             found += candidates[: self.neighbours]
         return found

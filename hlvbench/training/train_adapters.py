@@ -110,21 +110,26 @@ def train(
             if selector:
                 say(f"{job.name}: kept step {kept} of {facts['steps']}", quiet)
             if state.is_main_process:
-                _publish(job, config, kept, {
-                    "command": list(command),
-                    **provenance(),
-                    "trained_on": _identity(job, plan),
-                    "base": trainable.describe(),
-                    "settings": {k: v for k, v in asdict(config.resolved()).items() if k not in ("model", "start")},
-                    "train_items": len(train_items(job.task, config)),
-                    **data.counts(config.method),
-                    **facts,
-                    "kept_step": kept,
-                    "checkpoints": points,
-                    "processes": state.num_processes,
-                    "wall_seconds": round(time.time() - began, 1),
-                    "peak_memory_bytes": _peak_memory(trainable.device),
-                })  # fmt: skip
+                _publish(
+                    job,
+                    config,
+                    kept,
+                    {
+                        "command": list(command),
+                        **provenance(),
+                        "trained_on": _identity(job, plan),
+                        "base": trainable.describe(),
+                        "settings": {k: v for k, v in asdict(config.resolved()).items() if k not in ("model", "start")},
+                        "train_items": len(train_items(job.task, config)),
+                        **data.counts(config.method),
+                        **facts,
+                        "kept_step": kept,
+                        "checkpoints": points,
+                        "processes": state.num_processes,
+                        "wall_seconds": round(time.time() - began, 1),
+                        "peak_memory_bytes": _peak_memory(trainable.device),
+                    },
+                )
             state.wait_for_everyone()
     return out
 
@@ -188,9 +193,14 @@ def _claim(job: Job, config: Config, identity: Mapping[str, Any]) -> None:
 
 
 def _selector(
-    task: Task, trainable: TrainableModel, config: Config, starts: AdapterPlan | None, out: Path,
-    embedder: Embedder | None, quiet: bool,
-) -> Selector | None:  # fmt: skip
+    task: Task,
+    trainable: TrainableModel,
+    config: Config,
+    starts: AdapterPlan | None,
+    out: Path,
+    embedder: Embedder | None,
+    quiet: bool,
+) -> Selector | None:
     """What scores checkpoints on dev, with the SFT start's dev answers, which are generated once."""
     if starts is None or config.select == LAST:
         return None
@@ -307,6 +317,9 @@ def _shown(job: Job, one: Any, method: str) -> dict[str, Any]:
     if method == "sft":
         return {"item": one.item, "answer": answer(one)}
     return {
-        "item": one.chosen.item, "chosen": answer(one.chosen), "rejected": answer(one.rejected),
-        "rejected_by": one.rejected.annotator, "rejected_item": one.rejected.item,
-    }  # fmt: skip
+        "item": one.chosen.item,
+        "chosen": answer(one.chosen),
+        "rejected": answer(one.rejected),
+        "rejected_by": one.rejected.annotator,
+        "rejected_item": one.rejected.item,
+    }

@@ -43,9 +43,14 @@ class TrainableModel:
     def __init__(self, config: Config, base: Base, device: str = "auto") -> None:
         self.config, self.base = config, base
         self.settings = Settings(
-            config.model, config.task, revision=config.revision, max_new_tokens=config.max_new_tokens,
-            dtype=config.dtype, trust_remote_code=config.trust_remote_code, model_arg=config.model_arg,
-        )  # fmt: skip
+            config.model,
+            config.task,
+            revision=config.revision,
+            max_new_tokens=config.max_new_tokens,
+            dtype=config.dtype,
+            trust_remote_code=config.trust_remote_code,
+            model_arg=config.model_arg,
+        )
         self.folder = local_folder(config.model, "--model", config.revision, ModelError)
         self.device = pick_device(device)
         self.micro = CPU_MICRO if self.device == "cpu" else GPU_MICRO
@@ -103,9 +108,12 @@ class TrainableModel:
 
         if start is None:
             adapter: Any = LoraConfig(
-                r=self.config.rank, lora_alpha=self.config.alpha, lora_dropout=self.config.resolved().dropout,
-                target_modules=_targets(self.config), task_type="CAUSAL_LM",
-            )  # fmt: skip
+                r=self.config.rank,
+                lora_alpha=self.config.alpha,
+                lora_dropout=self.config.resolved().dropout,
+                target_modules=_targets(self.config),
+                task_type="CAUSAL_LM",
+            )
         else:
             self._load_start(start)
             adapter = PeftConfig.from_pretrained(str(start))

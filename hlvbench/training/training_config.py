@@ -125,17 +125,16 @@ class Config:
         capo = self.method == "capo"
         foreign = [n for n in _only("sft" if capo else "capo") if getattr(self, n) != _DEFAULTS[n]]
         problems += [f"{flag(name)} is an option of {'sft' if capo else 'capo'}" for name in foreign]
-        problems += [why for why, wrong in (
-            (f"--task {','.join(self.task)}: name each task once", not self.task or len({*self.task}) < len(self.task)),
-            ("capo starts from SFT adapters: --from SFT_DIR", capo and not self.start),
-            (f"--targets {self.targets}: lm_head cannot be adapted, its weights are often the input's, too",
-             "lm_head" in self.targets),
-            ("--shared makes one adapter of one task; name it by --task", self.shared and len(self.task) > 1),
-            ("--leave-out needs --shared; --annotator names whose adapters to train",
-             bool(self.leave_out) and not self.shared),
-            ("--shared trains one adapter for all annotators; leave --annotator out",
-             self.shared and bool(self.annotator)),
-        ) if wrong]  # fmt: skip
+        tasks, one_task = ",".join(self.task), len(self.task) == 1
+        broken = {
+            f"--task {tasks}: name each task once": not tasks or len({*self.task}) < len(self.task),
+            "capo starts from SFT adapters: --from SFT_DIR": capo and not self.start,
+            f"--targets {self.targets}: lm_head cannot be adapted, it shares weights": "lm_head" in self.targets,
+            "--shared makes one adapter of one task; name it by --task": self.shared and not one_task,
+            "--leave-out needs --shared; see --annotator": bool(self.leave_out) and not self.shared,
+            "--shared trains for all annotators; leave --annotator out": self.shared and bool(self.annotator),
+        }
+        problems += [why for why, wrong in broken.items() if wrong]
         if problems:
             raise UsageError(all_problems("these training options do not make sense:", problems))
 

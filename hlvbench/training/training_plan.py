@@ -118,9 +118,13 @@ def _starts(tasks: Sequence[Task], jobs: Sequence[Job], config: Config, base: Ba
 
 
 def data_of(
-    jobs: Sequence[Job], trainable: TrainableModel, config: Config, embedder: Embedder | None, skip_missing: bool,
+    jobs: Sequence[Job],
+    trainable: TrainableModel,
+    config: Config,
+    embedder: Embedder | None,
+    skip_missing: bool,
     quiet: bool,
-) -> list[tuple[Job, TrainingData]]:  # fmt: skip
+) -> list[tuple[Job, TrainingData]]:
     """The jobs with what they learn from; how many examples are too long for the model is said of each."""
     found = {j.key: training_data(j, trainable.decoder, trainable.context, config, embedder) for j in jobs}
     positions = f"the {trainable.context} positions of {config.model}"

@@ -126,10 +126,10 @@ def test_a_run_on_request_asks_and_scores_these_annotators_alone(
     assert all("|only:14-" in s["signature"] for s in document["scores"])
     score(out, tasks_dir=tasks_dir, quiet=True)
     assert scores(out) == document
-    from hlvbench.judging.judge_run import subjects
+    from hlvbench.judging.judge_run import judged_tasks
 
     with pytest.raises(RunError, match="answers for Ann2, Ann4 only"):
-        subjects(out, tasks_dir=tasks_dir)
+        judged_tasks(out, tasks_dir=tasks_dir)
 
 
 @pytest.mark.parametrize("names", [("nobody",), ("Ann1", "nobody")])

@@ -8,17 +8,13 @@ import json
 import re
 import shutil
 import subprocess
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hlvbench.data.task import load_task
 from hlvbench.errors import DataError, RunError, UsageError
 from hlvbench.human_study import export_study, score_study, study_markdown, study_text
-from hlvbench.human_study.design import Sample, choose, sheet_units
 from hlvbench.judging.questions import attribution_questions
 from hlvbench.prompting.prompt import render_answer
 
@@ -79,8 +75,14 @@ def ratings(key, sheet, values) -> dict:
         {"screen": n, "part": s["part"], "sha256": s["sha256"], "values": values(s)}
         for n, s in known["screens"].items()
     ]
-    return {"format": "hlvbench ratings 1", "study": key["study"], "sheet": sheet, "sheet_sha256": known["sha256"],
-            "page_sha256": None, "answers": answers}  # fmt: skip
+    return {
+        "format": "hlvbench ratings 1",
+        "study": key["study"],
+        "sheet": sheet,
+        "sheet_sha256": known["sha256"],
+        "page_sha256": None,
+        "answers": answers,
+    }
 
 
 def put(out, key, rater, values, change=lambda document: None):
@@ -95,53 +97,6 @@ def same_for_all(screen, value="3"):
     if part == "rating":
         return {"coherence": value, "grounding": value, "style": value}
     return {"who": "A"} if part == "attribution" else {"preference": "0"}
-
-
-# --- which questions, in which order
-
-
-def test_samples_are_spread_evenly_and_speak_of_other_items_first():
-    eligible = {
-        (t, a): [Sample(t, f"i{n}", a, n + 50 * (t == "y")) for n in range(40)] for t in "xy" for a in ("A", "B", "C")
-    }
-    chosen = choose(eligible, 20, 3)
-    counts = Counter(s.cell for s in chosen)
-    assert sorted(counts.values()) == [3, 3, 3, 3, 4, 4]
-    assert len({s.block for s in chosen}) == 20
-    assert chosen == choose(eligible, 20, 3)
-    assert chosen != choose(eligible, 20, 4)
-    with pytest.raises(UsageError, match="only 240 questions"):
-        choose(eligible, 241, 0)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 3), st.integers(0, 4))
-def test_every_sheet_asks_everything_once_in_balance(count, systems, rater, repeats):
-    names = [f"s{k}" for k in range(systems)]
-    samples = [Sample("t", f"i{n}", "A", n) for n in range(count)]
-    units = sheet_units(samples, names, set(), rater, repeats, 0)
-    for part in ("attribution", "rating"):
-        first = [u for u in units if u.part == part and u.repeats is None]
-        assert sorted((u.sample, u.systems) for u in first) == sorted((q, (s,)) for q in range(count) for s in names)
-        met = Counter({u.sample: u.systems[0] for u in reversed(first)}.values())
-        assert max(met.values()) - min(met[s] for s in names) <= 1
-    pairs = [u for u in units if u.part == "preference" and u.repeats is None]
-    assert len(pairs) == count * systems * (systems - 1) // 2
-    for a in range(systems):
-        for b in range(a):
-            sides = Counter(u.systems for u in pairs if set(u.systems) == {names[a], names[b]})
-            assert abs(sides[names[a], names[b]] - sides[names[b], names[a]]) <= 1
-    for place, unit in enumerate(units):
-        if unit.repeats is not None:
-            before = units[unit.repeats]
-            assert unit.repeats < place
-            assert (unit.part, unit.sample, unit.systems[::-1]) == (before.part, before.sample, before.systems)
-
-
-def test_the_parts_follow_each_other_so_that_no_example_names_the_target_before_attribution():
-    samples = [Sample("t", f"i{n}", "A", n) for n in range(5)]
-    parts = [u.part for u in sheet_units(samples, ["s", "t"], set(), 0, 2, 0)]
-    assert parts == sorted(parts, key=["attribution", "rating", "preference"].index)
 
 
 # --- what is exported
@@ -169,7 +124,7 @@ def test_sheets_are_blind_and_the_same_call_writes_the_same_files(study, runs, t
 def test_attribution_is_the_judges_own_question(study, demo, runs, tmp_path):
     key = study(runs, tmp_path / "s")
     answers = {pair: demo.by_pair[pair][0] for pair in demo.questions("test")}
-    asked = {q.pair: q for q in attribution_questions(demo, "test", answers, shots=2, seed=0).asked}
+    asked = {q.pair: q for q in attribution_questions(demo, "test", answers, shots=2, seed=0).questions}
     name = f"{key['study']}-1"
     shown = {s["id"]: s for s in sheet_of(tmp_path / "s" / "for-raters" / f"{name}.html")["screens"]}
     compared = 0
@@ -201,7 +156,7 @@ def test_an_export_into_a_work_tree_that_would_publish_it_is_refused(runs, tmp_p
 def test_what_cannot_be_studied_is_told_all_at_once(runs, tmp_path):
     with pytest.raises(UsageError, match=r"(?s)--samples 0.*--raters 0.*--repeats -1"):
         export_study(runs, tmp_path / "s", samples=0, raters=0, repeats=-1)
-    with pytest.raises(RunError, match=r"(?s)nowhere: no run folder.*neither: no run folder"):
+    with pytest.raises(RunError, match=r"(?s)nowhere is no run folder.*neither is no run folder"):
         export_study([tmp_path / "nowhere", tmp_path / "neither"], tmp_path / "s")
     with pytest.raises(UsageError, match="more than once"):
         export_study([runs[0], runs[0]], tmp_path / "s")
@@ -270,9 +225,15 @@ def test_tampered_and_mixed_sheets_are_refused_all_problems_at_once(study, runs,
     with pytest.raises(DataError) as caught:
         score_study(tmp_path / "s")
     message = str(caught.value)
-    for part in ("who 'E' is not one of A, B, C, D", "screen 2: its texts are not those", "screen 3 stands twice",
-                 "screens missing: 5", "a second file of sheet", f"belongs to study {strange['study']!r}",
-                 "broken.json: "):  # fmt: skip
+    for part in (
+        "who 'E' is not one of A, B, C, D",
+        "screen 2: its texts are not those",
+        "screen 3 occurs twice",
+        "screens missing: 5",
+        "a second file of sheet",
+        f"belongs to study {strange['study']!r}",
+        "broken.json: ",
+    ):
         assert part in message
     assert not (tmp_path / "s" / "result.json").exists()
 
@@ -282,10 +243,13 @@ def test_tampered_and_mixed_sheets_are_refused_all_problems_at_once(study, runs,
     [
         (lambda d: d.update(sheet_sha256="f" * 64), "another version"),
         (lambda d: d.update(page_sha256="f" * 64), "changed before they were rated"),
-        (lambda d: d["answers"][0].update(values={"who": 7}), "not one of a page's export"),
+        (
+            lambda d: d["answers"][0].update(values={"who": 7}),
+            r"answers\[0\]\.values\.who: Input should be .*, got 7",
+        ),
         (lambda d: d["answers"][0].update(values={"style": "3"}), "was not asked there"),
         (lambda d: d.update(sheet="x-9"), "not of this study"),
-        (lambda d: d.update(format="?"), "not a page's export"),
+        (lambda d: d.update(format="?"), r"format: Input should be 'hlvbench ratings 1', got '\?'"),
     ],
 )
 def test_each_kind_of_tampering_is_named(study, runs, tmp_path, change, told):
@@ -297,8 +261,13 @@ def test_each_kind_of_tampering_is_named(study, runs, tmp_path, change, told):
 
 def test_a_changed_text_in_a_table_is_seen_and_a_changed_line_break_is_not(study, runs, tmp_path):
     key = study(runs, tmp_path / "s", samples=2, repeats=0)
-    by_csv(tmp_path / "s", key, 1, same_for_all,
-           change=lambda rows: [row.update(texts=row["texts"].replace("\n", "\r\n ")) for row in rows])  # fmt: skip
+    by_csv(
+        tmp_path / "s",
+        key,
+        1,
+        same_for_all,
+        change=lambda rows: [row.update(texts=row["texts"].replace("\n", "\r\n ")) for row in rows],
+    )
     assert score_study(tmp_path / "s", replicates=5)["raters"][0]["answered"] > 0
     by_csv(tmp_path / "s", key, 1, same_for_all, change=lambda rows: rows[0].update(answer="Another answer."))
     with pytest.raises(DataError, match="screen 1: its texts are not those"):
@@ -388,10 +357,8 @@ def test_judges_of_the_runs_stand_in_the_same_table(study, demo, tmp_path):
     document = {"judge": "stylometric", "accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 80, "chance": 0.25, "note": ""}
     (run / "demo" / "judge" / "stylometric.json").write_text(json.dumps(document))
     (run / "demo" / "judge" / "stylometric.plan.json").write_text("{}")
-    (run / "demo" / "judge" / "odd.json").write_text("[1]")
     key = study([run], tmp_path / "s", samples=2, repeats=0)
     put(tmp_path / "s", key, 1, same_for_all)
     rows = {r["judge"]: r for r in score_study(tmp_path / "s", replicates=5)["attribution"]}
     assert (rows["stylometric"]["value"], rows["stylometric"]["n"]) == (0.5, 80)
-    assert rows["odd"]["value"] is None
-    assert set(rows) == {"people", "stylometric", "odd"}
+    assert set(rows) == {"people", "stylometric"}

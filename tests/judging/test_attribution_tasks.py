@@ -37,7 +37,7 @@ def place(tasks_dir: Path) -> str:  # noqa: F811
 def test_lm_eval_asks_the_questions_about_peoples_answers(place):
     task = doors.task_of(place)
     people = {p: task.by_pair[p][0] for p in task.questions("test")}
-    asked = attribution_questions(task, "test", people).asked
+    asked = attribution_questions(task, "test", people).questions
     rows = lm_eval.attribution_documents(place, version=1)["test"]
     assert [r["prompt"] for r in rows] == [render_question(task, q) for q in asked]
     assert [r["letters"][r["target"]] for r in rows] == [q.right for q in asked]
@@ -90,10 +90,15 @@ def test_lm_eval_names_whom_our_own_run_names(data_dir, test_model, tmp_path):
     document = json.loads((tmp_path / "run" / "varierr" / "attribution" / "scores.json").read_text())
     arguments = {"pretrained": test_model, "dtype": "float32", "enable_thinking": False}
     found = simple_evaluate(
-        "hf", model_args=arguments, device="cpu", tasks=["hlv_varierr_attribution"], limit=len(expected),
-        apply_chat_template=True, bootstrap_iters=0,
+        "hf",
+        model_args=arguments,
+        device="cpu",
+        tasks=["hlv_varierr_attribution"],
+        limit=len(expected),
+        apply_chat_template=True,
+        bootstrap_iters=0,
         task_manager=TaskManager(include_path=str(builtin_tasks_dir() / "lm_eval"), include_defaults=False),
-    )  # fmt: skip
+    )
     samples = found["samples"]["hlv_varierr_attribution"]
     assert {(s["doc"]["item"], s["doc"]["annotator"]): s["attribution"]["named"] for s in samples} == expected
     results = found["results"]["hlv_varierr_attribution"]

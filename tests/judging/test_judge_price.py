@@ -38,8 +38,10 @@ def test_an_estimate_asks_nobody_and_is_the_price_of_what_is_left(
     settings = JudgeSettings("endpoint:m", base_url="http://127.0.0.1:9/v1")
     rows = plan(run, settings, prices=prices(tmp_path))
     assert [(r["answers"], r["questions"], r["new_tokens_at_most"]) for r in rows] == [
-        ("system", 20, 320), ("people", 20, 320), ("blind", 20, 320)
-    ]  # fmt: skip
+        ("system", 20, 320),
+        ("people", 20, 320),
+        ("blind", 20, 320),
+    ]
     for row in rows:
         assert row["usd"] == pytest.approx((row["prompt_tokens"] * 1 + 320 * 10) / 1e6)
     assert plan(run, settings)[0]["usd"] is None
@@ -65,8 +67,10 @@ def test_a_budget_is_never_passed_and_holds_over_all_commands(run: Path, tmp_pat
 
     with chat_server(reply) as server:
         arguments: dict[str, Any] = {
-            "service": Service(concurrency=concurrency, retries=0), "quiet": True, "prices": prices(tmp_path)
-        }  # fmt: skip
+            "service": Service(concurrency=concurrency, retries=0),
+            "quiet": True,
+            "prices": prices(tmp_path),
+        }
         with pytest.raises(ModelError, match=r"--budget 0.02 USD would be passed.*\n.*\d+ remain"):
             judge(run, endpoint(server), budget=0.02, **arguments)
         calls = len(spent)
@@ -86,8 +90,9 @@ def test_a_budget_holds_where_the_server_counts_no_tokens(run: Path, tmp_path: P
     bare = Reply(json.dumps({"choices": [{"message": {"content": "A"}, "finish_reason": "stop"}]}).encode())
     with chat_server(lambda body, n: bare) as server:
         with pytest.raises(ModelError, match="would be passed"):
-            judge(run, endpoint(server), budget=0.02, quiet=True, prices=prices(tmp_path),
-                  service=Service(concurrency=1))  # fmt: skip
+            judge(
+                run, endpoint(server), budget=0.02, quiet=True, prices=prices(tmp_path), service=Service(concurrency=1)
+            )
         booked = sum(json.loads(line)["usd"] for line in (run / LEDGER).read_text().splitlines())
         most = sum((len(c.encode()) + 64 + 16 * 10) / 1e6 for c in server.contents())
     assert booked == pytest.approx(most)

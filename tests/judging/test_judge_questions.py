@@ -24,14 +24,14 @@ def human(task: Task, split: str = "test") -> dict[tuple[str, str], Annotation]:
 
 
 def asked(task: Task, **options: object) -> tuple[Question, ...]:
-    return attribution_questions(task, "test", human(task), **options).asked  # type: ignore[arg-type]
+    return attribution_questions(task, "test", human(task), **options).questions  # type: ignore[arg-type]
 
 
 def first_about(text: str, **options: object) -> Question:
     """The first question of the toy task with an answer of our own."""
     pair = TASK.questions("test")[0]
     answers = {pair: Annotation(*pair, "neutral", text)}
-    return attribution_questions(TASK, "test", answers, **options).asked[0]  # type: ignore[arg-type]
+    return attribution_questions(TASK, "test", answers, **options).questions[0]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("annotators", "letters"), [(2, 2), (3, 3), (4, 4), (9, 4)])
@@ -113,7 +113,7 @@ def test_references_are_train_records_and_never_of_an_item_with_a_shared_text() 
 
 
 def test_questions_about_train_answers_never_show_the_item_itself() -> None:
-    for q in attribution_questions(TASK, "train", human(TASK, "train"), shots=100).asked:
+    for q in attribution_questions(TASK, "train", human(TASK, "train"), shots=100).questions:
         assert all(r.item != q.item.id for own in q.references for r in own)
 
 
@@ -131,10 +131,10 @@ def test_the_layout_depends_neither_on_the_answers_nor_on_the_limit() -> None:
 
     whole = asked(TASK)
     other = {p: Annotation(*p, "neutral", f"{p} says something else") for p in TASK.questions("test")}
-    assert layout(attribution_questions(TASK, "test", other).asked) == layout(whole)
+    assert layout(attribution_questions(TASK, "test", other).questions) == layout(whole)
     assert layout(asked(TASK, limit=5)) == layout(whole)[:20]
     few = {p: r for n, (p, r) in enumerate(other.items()) if n % 3}
-    assert layout(attribution_questions(TASK, "test", few).asked) == [
+    assert layout(attribution_questions(TASK, "test", few).questions) == [
         found for n, found in enumerate(layout(whole)) if n % 3
     ]
 
@@ -145,14 +145,14 @@ def test_missing_answers_are_counted_and_what_no_system_can_be_asked_is_told_apa
         del answers[pair]
     found = attribution_questions(TASK, "test", [answers, human(TASK)])
     assert [m[2] for m in found.missing] == [0] * 7
-    assert len(found.asked) == 93 + 100
-    assert len({q.key for q in found.asked}) == 193
+    assert len(found.questions) == 93 + 100
+    assert len({q.key for q in found.questions}) == 193
     # an annotator without a record in train has nothing to show: neither asked for nor a candidate
     silent = tuple(r for r in TASK.records if r.annotator != "Ann3" or not r.item.startswith("train"))
     found = attribution_questions(dataclasses.replace(TASK, records=silent), "test", human(TASK))
     assert {p[1] for p in found.left_out} == {"Ann3"}
     assert len(found.left_out) == 25
-    assert all("Ann3" not in q.candidates for q in found.asked)
+    assert all("Ann3" not in q.candidates for q in found.questions)
 
 
 def test_annotators_with_too_few_records_are_no_candidates() -> None:
@@ -183,11 +183,7 @@ def test_the_view_without_orthography_applies_to_answer_and_references() -> None
     assert all(r.explanation == r.explanation.lower() for own in q.references for r in own)
 
 
-def test_bad_options_are_told() -> None:
-    with pytest.raises(UsageError, match="--shots 0"):
-        asked(TASK, shots=0)
-    with pytest.raises(UsageError, match="--show name: there are label, input"):
-        asked(TASK, show=("name",))
+def test_an_unknown_split_is_told() -> None:
     with pytest.raises(UsageError, match="no split 'all'"):
         attribution_questions(TASK, "all", {})
 
@@ -196,7 +192,7 @@ def test_a_long_answer_is_cut_and_counted() -> None:
     pair = TASK.questions("test")[0]
     found = attribution_questions(TASK, "test", {pair: Annotation(*pair, "neutral", "x" * (LONGEST + 1))})
     assert found.cut == 1
-    assert len(found.asked[0].answer.explanation) == LONGEST
+    assert len(found.questions[0].answer.explanation) == LONGEST
 
 
 HOSTILE = st.text(st.characters(), max_size=300) | st.lists(

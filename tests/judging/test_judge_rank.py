@@ -55,8 +55,11 @@ def test_a_judge_is_ranked_over_peoples_own_answers(tmp_path: Path, capsys: pyte
     assert "demo/attribution@1  m" not in capsys.readouterr().out
     assert (folder / "scores.json").read_bytes() == before
     assert {p.name for p in folder.iterdir()} == {
-        "generations.jsonl", "generations.plan.json", "answers.jsonl", "scores.json"
-    }  # fmt: skip
+        "generations.jsonl",
+        "generations.plan.json",
+        "answers.jsonl",
+        "scores.json",
+    }
 
 
 def test_unreadable_replies_are_the_judges_own_fault_where_judges_are_ranked(
@@ -75,12 +78,14 @@ def test_unreadable_replies_are_the_judges_own_fault_where_judges_are_ranked(
     [
         (["run", "--task", "demo/attribution,demo", "--model", "stylometric"], "take one run each"),
         (["run", "--task", "demo/attribution", "--model", "reference:human"], "attributes nothing"),
-        (["run", "--task", "demo/attribution", "--model", "stylometric", "--samples", "2", "--prompt", "icl"],
-         "--samples: a judge is asked as docs/metrics.md §8 says"),
+        (
+            ["run", "--task", "demo/attribution", "--model", "stylometric", "--samples", "2", "--prompt", "icl"],
+            "--samples: a judge is asked as docs/metrics.md §8 says",
+        ),
         (["run", "--task", "nope/attribution", "--model", "stylometric"], "no task 'nope'"),
         (["generate", "--task", "demo/attribution", "--model", "stylometric"], "for `hlvbench run` alone"),
     ],
-)  # fmt: skip
+)
 def test_combinations_that_make_no_sense_are_one_message(
     words: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

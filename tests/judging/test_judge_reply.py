@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hlvbench.judging.reply import read_letter
+from hlvbench.judging.judge_prompt import read_letter
 from tests.toy import toy_task
 
 TASK = toy_task(items=(3, 1, 1))

@@ -1,4 +1,4 @@
-"""The judge's job: kept replies, what is made of them, licences, and several judges."""
+"""`hlvbench judge`: stored replies, results, the validity check, and several judges."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hlvbench.bootstrap import every_item_once
 from hlvbench.cli import main
 from hlvbench.errors import DataError, ModelError, RunError, UsageError
+from hlvbench.generation.method import register_method
 from hlvbench.generation.run import generate
 from hlvbench.io import read_generations, sha256_text
-from hlvbench.judging.judge_prompt import render_question
-from hlvbench.judging.judge_run import judge, rescore, subjects
-from hlvbench.judging.judge_settings import JudgeSettings
-from hlvbench.judging.judges import queries
+from hlvbench.judging.judge_prompt import queries, render_question
+from hlvbench.judging.judge_run import judge, judged_tasks, rescore
+from hlvbench.judging.judge_settings import JudgeSettings, judge_settings
 from hlvbench.judging.questions import Question, attribution_questions
 from hlvbench.judging.stylometric import Stylometric
-from hlvbench.judging.verdict import judged, lines
+from hlvbench.judging.verdict import accuracies, read_replies
 from hlvbench.metrics import bind, parse_signature
 from hlvbench.results import refresh_report
 from hlvbench.settings import Service, Settings
@@ -64,7 +63,7 @@ def human() -> dict[tuple[str, str], Annotation]:
 
 
 def accuracy(found: Any) -> float | None:
-    return lines(found, bind("attribution"), every_item_once(len(found.verdicts.items)))[0].value
+    return accuracies(found, bind("attribution"), "test", replicates=5)[0].value
 
 
 def test_missing_answers_are_wrong_unreadable_replies_are_left_out_and_both_are_counted() -> None:
@@ -75,10 +74,10 @@ def test_missing_answers_are_wrong_unreadable_replies_are_left_out_and_both_are_
         del answers[pair]
     asked = attribution_questions(TASK, "test", answers)
     after = {"A": "B", "B": "C", "C": "D", "D": "A"}
-    texts = ["no idea"] * 6 + [q.right for q in asked.asked[6:26]] + [after[q.right] for q in asked.asked[26:]]
-    found = judged(TASK, asked, rows_for(asked.asked, texts))
+    texts = ["no idea"] * 6 + [q.right for q in asked.questions[6:26]] + [after[q.right] for q in asked.questions[26:]]
+    found = read_replies(TASK, asked, rows_for(asked.questions, texts))
     assert accuracy(found) == round(20 / 34, 6)
-    assert accuracy(dataclasses.replace(found, blame=True)) == 20 / 40
+    assert accuracy(dataclasses.replace(found, unreadable_is_wrong=True)) == 20 / 40
     assert found.unreadable == 6
     table = np.array(found.confusion())
     assert table.shape == (4, 5)
@@ -92,27 +91,27 @@ def test_missing_answers_are_wrong_unreadable_replies_are_left_out_and_both_are_
 
 def test_a_judge_with_a_favourite_letter_is_at_chance_and_shows_in_the_histogram() -> None:
     asked = attribution_questions(TASK, "test", human())
-    found = judged(TASK, asked, rows_for(asked.asked, ["C"] * 40))
+    found = read_replies(TASK, asked, rows_for(asked.questions, ["C"] * 40))
     assert accuracy(found) == 0.25
     assert found.letters() == {"said": {"A": 0, "B": 0, "C": 40, "D": 0}, "right": dict.fromkeys("ABCD", 10)}
 
 
 def test_all_orders_are_averaged_so_a_favourite_is_at_chance_in_every_question() -> None:
     asked = attribution_questions(TASK, "test", human(), orders="all")
-    found = judged(TASK, asked, rows_for(asked.asked, ["B"] * 160))
+    found = read_replies(TASK, asked, rows_for(asked.questions, ["B"] * 160))
     assert (found.verdicts.right == 0.25).all()
 
 
 def test_replies_that_belong_to_other_questions_are_refused() -> None:
     asked = attribution_questions(TASK, "test", human())
-    rows = rows_for(asked.asked, ["A"] * 40)
+    rows = rows_for(asked.questions, ["A"] * 40)
     with pytest.raises(DataError, match="no reply"):
-        judged(TASK, asked, rows[1:])
-    with pytest.raises(DataError, match="1 rows stand twice"):
-        judged(TASK, asked, [*rows, rows[0]])
+        read_replies(TASK, asked, rows[1:])
+    with pytest.raises(DataError, match="1 rows occur twice"):
+        read_replies(TASK, asked, [*rows, rows[0]])
     other = attribution_questions(TASK, "test", {**human(), ("test0", "Ann1"): Annotation("test0", "Ann1", "x", "y")})
     with pytest.raises(DataError, match="item test0, annotator Ann1, number 0: a reply to another question"):
-        judged(TASK, other, rows)
+        read_replies(TASK, other, rows)
 
 
 def test_the_stylometric_judge_is_naive_bayes_of_dev_restricted_to_the_candidates() -> None:
@@ -123,15 +122,20 @@ def test_the_stylometric_judge_is_naive_bayes_of_dev_restricted_to_the_candidate
     task = toy_task(annotators=9, items=(6, 8, 5))
     answers = {p: task.by_pair[p][0] for p in task.questions("test")}
     asked = attribution_questions(task, "test", answers, view="norm")
-    model = Stylometric(task, "test", "norm", 0, {q.key: q for q in asked.asked})
-    texts = [c.text for c in model.answer(queries(task, asked.asked))]
+    model = Stylometric(task, "test", "norm", 0, {q.key: q for q in asked.questions})
+    texts = [c.text for c in model.answer(queries(task, asked.questions))]
     grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True)
     dev = task.records_of("dev")
     plain = [re.sub(r"\W+", " ", r.explanation.lower()).strip() for r in dev]
     classes = MultinomialNB(alpha=0.1, fit_prior=False).fit(grams.fit_transform(plain), [r.annotator for r in dev])
-    for q, letter in zip(asked.asked, texts, strict=True):
-        scores = dict(zip(classes.classes_, classes.predict_joint_log_proba(
-            grams.transform([q.answer.explanation]))[0], strict=True))  # fmt: skip
+    for q, letter in zip(asked.questions, texts, strict=True):
+        scores = dict(
+            zip(
+                classes.classes_,
+                classes.predict_joint_log_proba(grams.transform([q.answer.explanation]))[0],
+                strict=True,
+            )
+        )
         assert q.candidates["ABCD".index(letter)] == max(q.candidates, key=lambda a: scores[a])
 
 
@@ -139,8 +143,10 @@ def test_where_dev_judges_itself_each_half_is_judged_by_the_other() -> None:
     """A text that stands once in dev: a judge fitted on all of dev would know it by heart, this one never saw it."""
     task = toy_task(items=(6, 8, 1))
     # everybody writes the same but for one word, the item's own
-    records = tuple(dataclasses.replace(r, explanation=f"same {r.item} {r.annotator[::-1] * (r.item == 'dev0')}")
-                    for r in task.records)  # fmt: skip
+    records = tuple(
+        dataclasses.replace(r, explanation=f"same {r.item} {r.annotator[::-1] * (r.item == 'dev0')}")
+        for r in task.records
+    )
     task = dataclasses.replace(task, records=records)
     model = Stylometric(task, "dev", "norm", 0, {})
     assert model.fit == "halves"
@@ -153,8 +159,8 @@ def test_where_dev_judges_itself_each_half_is_judged_by_the_other() -> None:
 def test_a_text_without_evidence_is_no_favourite_letter() -> None:
     answers = {p: Annotation(*p, "neutral", "") for p in TASK.questions("test")}
     asked = attribution_questions(TASK, "test", answers, view="norm")
-    model = Stylometric(TASK, "test", "norm", 0, {q.key: q for q in asked.asked})
-    said_letters = [c.text for c in model.answer(queries(TASK, asked.asked))]
+    model = Stylometric(TASK, "test", "norm", 0, {q.key: q for q in asked.questions})
+    said_letters = [c.text for c in model.answer(queries(TASK, asked.questions))]
     assert set(said_letters) == set("ABCD")
 
 
@@ -185,8 +191,14 @@ def test_judge_writes_what_the_contract_says_and_rescoring_asks_nobody(
     found = json.loads(before)
     signed = parse_signature(found["signature"])
     assert dict(signed.metric.arguments) == {
-        "judge": "endpoint:m", "by": "reply", "fit": "none", "view": "raw", "show": "none", "shots": 5, "orders": "one"
-    }  # fmt: skip
+        "judge": "endpoint:m",
+        "by": "reply",
+        "fit": "none",
+        "view": "raw",
+        "show": "none",
+        "shots": 5,
+        "orders": "one",
+    }
     assert (signed.task, signed.limit) == ("demo@1", 5)
     # "B" every time: at chance on people too, so nothing is said of the system
     assert (row["accuracy"], row["ceiling"], found["licensed"]) == (None, 0.25, False)
@@ -201,13 +213,13 @@ def test_a_judge_that_knows_people_has_its_say_and_its_conditions_name_its_file(
 ) -> None:
     """It is right on people, wrong on the first five of the system's answers, right on the other fifteen."""
     monkeypatch.setattr("hlvbench.bootstrap.FEWEST_CLUSTERS", 5)
-    settings = JudgeSettings("endpoint:m", shots=3, base_url="http://localhost/v1").resolved()
-    (subject,) = subjects(run)
-    sets = subject.sets(settings)
-    known = {render_question(subject.task, q): q.right for q in sets["people"].asked}
+    settings = JudgeSettings("endpoint:m", shots=3, base_url="http://localhost/v1")
+    (judged_task,) = judged_tasks(run)
+    sets = judged_task.questionnaires(settings)
+    known = {render_question(judged_task.task, q): q.right for q in sets["people"].questions}
     wrong = {"A": "B", "B": "C", "C": "D", "D": "A"}
-    for n, q in enumerate(sets["system"].asked):
-        known[render_question(subject.task, q)] = wrong[q.right] if n < 5 else q.right
+    for n, q in enumerate(sets["system"].questions):
+        known[render_question(judged_task.task, q)] = wrong[q.right] if n < 5 else q.right
     with chat_server(lambda body, n: said(known.get(body["messages"][0]["content"], "A"))) as server:
         (found,) = judge(run, endpoint(server, shots=3), quiet=True)
     assert found["licensed"]
@@ -219,6 +231,29 @@ def test_a_judge_that_knows_people_has_its_say_and_its_conditions_name_its_file(
     assert found["judge"].startswith("endpoint:m-")
     assert (run / "demo" / "judge" / f"{found['judge'].replace(':', '-')}.jsonl").exists()
     assert "shots=3" in found["signature"]
+
+
+def test_a_registered_method_judges_by_its_reply(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hlvbench.generation.open_model._REGISTERED", {})
+    register_method("letters", lambda task: lambda query: "The writer is B.")
+    assert hlvbench("judge", run, "--judge", "letters:", "-q", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["judge"], row["n"], row["unreadable"]) == ("letters:", 20, 0)
+    report = json.loads((run / "demo" / "judge" / "letters.json").read_text())
+    assert report["letters"]["said"] == {"A": 0, "B": 20, "C": 0, "D": 0}
+    assert "by=reply" in report["signature"]
+    assert hlvbench("judge", run, "--judge", "letters:", "--by", "letters") == 2
+    assert "--by letters: letters: is asked by reply" in capsys.readouterr().err
+
+
+def test_answers_to_other_data_are_not_judged(run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["tasks"]["demo"]["data_sha256"] = dict.fromkeys(manifest["tasks"]["demo"]["data_sha256"], "0" * 64)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="demo was answered on other data"):
+        judge(run, JudgeSettings(), quiet=True)
 
 
 def test_a_failing_judge_keeps_its_replies_and_says_what_remains(run: Path) -> None:
@@ -241,7 +276,7 @@ def test_a_failing_judge_keeps_its_replies_and_says_what_remains(run: Path) -> N
         with pytest.raises(ModelError):
             judge(run, endpoint(server), service=service, quiet=True)
         with pytest.raises(RunError, match="no judge has judged it yet"):
-            rescore(run, subjects(run))
+            rescore(run, judged_tasks(run))
         mended.set()
         judge(run, endpoint(server), service=service, quiet=True)
     assert len(asked) == 60
@@ -286,8 +321,9 @@ def test_the_report_of_a_scored_run_lists_its_judges(run: Path) -> None:
 
 def test_a_ragged_table_of_many_annotators_is_judged(tmp_path: Path) -> None:
     tasks = ragged(tmp_path / "tasks", 7, "ordinal")
-    out = generate(Settings("reference:human", task=("ragged",), samples=2), out=tmp_path / "r", tasks_dir=tasks,
-                   quiet=True)  # fmt: skip
+    out = generate(
+        Settings("reference:human", task=("ragged",), samples=2), out=tmp_path / "r", tasks_dir=tasks, quiet=True
+    )
     (found,) = judge(out, JudgeSettings(orders="all"), tasks_dir=tasks, quiet=True)
     assert found["people"]["value"] == found["accuracy"] if found["licensed"] else found["note"]
     assert len(found["annotators"]) == 7
@@ -327,9 +363,11 @@ def test_a_folder_that_is_no_finished_run_is_told(tmp_path: Path, run: Path) -> 
 
 
 def test_unusual_options_are_part_of_the_judges_name() -> None:
-    titles = [JudgeSettings(**given).resolved().title
-              for given in ({}, {"view": "norm"}, {"view": "raw"}, {"orders": "all"}, {"seed": 1})]  # fmt: skip
+    titles = [
+        JudgeSettings(**given).title
+        for given in ({}, {"view": "norm"}, {"view": "raw"}, {"orders": "all"}, {"seed": 1})
+    ]
     assert titles[0] == titles[1] == "stylometric"
     assert len(set(titles)) == 4
-    with pytest.raises(UsageError, match="--view x"):
-        JudgeSettings(view="x").resolved()
+    with pytest.raises(UsageError, match=r"(?s)--view x.*--shots 0.*--orders some"):
+        judge_settings(view="x", orders="some", shots=0)

@@ -16,11 +16,9 @@ import pytest
 from hlvbench import __version__
 from hlvbench.baselines.references import SYSTEMS as REFERENCES
 from hlvbench.errors import RunError
-from hlvbench.leaderboard import board_page as page
-from hlvbench.leaderboard import build, make_board, read_all, render, stale
-from hlvbench.leaderboard.board_readme import readme
-from hlvbench.leaderboard.board_tables import interval_picture
-from hlvbench.leaderboard.ranks import against, overall_parts, rank_groups
+from hlvbench.leaderboard import build, make_board, page, read_all, render, stale
+from hlvbench.leaderboard.board import _compared, overall_parts
+from hlvbench.leaderboard.board_page import lead, readme
 from hlvbench.results.compare import Part, Value, compare
 from tests.boards import reference, scored, submission
 from tests.results.test_report import EVIL, Outline
@@ -34,23 +32,82 @@ def part(index, spread=0.01, seed=0, items=100):
     return Part("t@1", {}, 400, items, 1, None, {"hlv_index": Value("hlv_index", index, index + noise, None)}, {})
 
 
+def table(parts, references=None, unranked=()):
+    """The rows of these parts, compared. references: name of a row -> the reference system that it is."""
+    references = references or {}
+    rows, systems = {}, {}
+    for name, one in parts.items():
+        found = one.values.get("hlv_index")
+        index = {"value": found and found.estimate, "low": None, "high": None, "note": ""}
+        rows[name] = {"submission": name, "rank": None, "index": index, "against": {}}
+        is_system = name not in references and name not in unranked
+        systems[name] = {"role": "system" if is_system else "floor", "reference": references.get(name), "system": name}
+    made = _compared(rows, parts, systems)
+    return {r["submission"]: r for r in made["rows"]}, made, systems
+
+
+def ranks(parts, **more):
+    return {name: row["rank"] for name, row in table(parts, **more)[0].items() if row["rank"] is not None}
+
+
 def test_a_rank_is_one_plus_those_that_are_surely_ahead():
     # a and b differ by less than their noise (sd of the difference .014), c lies 30 standard deviations below
-    parts = {"a": part(0.50, seed=1), "b": part(0.495, seed=2), "c": part(0.10, seed=3), "people": part(1.0, seed=4)}
-    assert rank_groups(parts, ["a", "b", "c"]) == {"a": 1, "b": 1, "c": 3}
-    assert rank_groups(parts, ["a", "c"]) == {"a": 1, "c": 2}
-    assert rank_groups(parts, []) == {}
-    assert rank_groups({"a": part(0.5), "x": Part("t@1", {}, 4, 1, 1, None, {}, {})}, ["a", "x"]) == {"a": 1}
+    parts = {"a": part(0.50, seed=1), "b": part(0.495, seed=2), "c": part(0.10, seed=3), "human": part(1.0, seed=4)}
+    assert ranks(parts, unranked=["human"]) == {"a": 1, "b": 1, "c": 3}
+    assert ranks({n: parts[n] for n in ("a", "c")}) == {"a": 1, "c": 2}
+    assert ranks(parts, unranked=list(parts)) == {}
+    assert ranks({"a": part(0.5), "x": Part("t@1", {}, 4, 100, 1, None, {}, {})}) == {"a": 1}
 
 
-def test_a_system_is_held_against_the_references():
+def test_the_best_rows_are_compared_pairwise(monkeypatch):
+    monkeypatch.setattr("hlvbench.leaderboard.board.MOST_COMPARED", 2)
+    parts = {"a": part(0.1, seed=1), "b": part(0.5, seed=2), "c": part(0.3, seed=3)}
+    rows, made, _ = table(parts)
+    assert list(rows) == ["b", "c", "a"]
+    assert made["compared"] == 2
+    assert [pair[0] for pair in made["pairs"]["hlv_index"]] == [0.2]
+    assert rows["a"]["rank"] == 3
+
+
+def test_holms_adjustment_is_over_the_ranked_pairs_alone():
+    # difference .03, sd of the difference .014: p near .03, which three pairs of ranked systems raise beyond .05
+    parts = {"a": part(0.50, seed=1), "b": part(0.47, seed=2), "c": part(0.46, seed=5)}
+    alone = {n: parts[n] for n in ("a", "b")}
+    assert ranks(alone | {"human": part(1.0)}, unranked=["human"]) == ranks(alone) == {"a": 1, "b": 2}
+    assert ranks(parts)["b"] == 1
+    _, made, _ = table(parts)
+    first, second, third = made["pairs"]["hlv_index"]
+    assert first[0] == 0.03
+    by_p = sorted([first, second, third], key=lambda pair: pair[3])
+    # Holm by hand: the smallest p times three, the next times two, never below the one before
+    assert by_p[0][4] == pytest.approx(3 * by_p[0][3], rel=0.01)
+    assert by_p[1][4] == pytest.approx(max(by_p[0][4], 2 * by_p[1][3]), rel=0.01)
+
+
+def test_a_system_is_compared_with_the_baselines():
     parts = {"a": part(0.5, seed=1), "b": part(0.1, seed=2), "near": part(0.3, seed=3)}
-    ahead, behind = (against(parts, n, {"nearest": "near"})["nearest"] for n in ("a", "b"))
+    rows, _, _ = table(parts, references={"near": "nearest"})
+    ahead, behind = (rows[n]["against"]["nearest"] for n in ("a", "b"))
     assert ahead["beats"]
     assert ahead["difference"] == pytest.approx(0.2)
+    assert ahead["low"] < 0.2 < ahead["high"]
     assert ahead["p"] < 0.001
     assert not behind["beats"]
-    assert against(parts, "near", {"nearest": "near"}) == {}
+    assert behind["difference"] == pytest.approx(-0.2)
+    assert behind["low"] < -0.2 < behind["high"]
+    assert rows["near"]["against"] == {}
+
+
+def test_the_first_sentences_say_who_is_best_how_sure_and_whether_it_beats_copying():
+    parts = {"a": part(0.5, seed=1), "b": part(0.1, seed=2), "near": part(0.3, seed=3), "guess": part(0.5, seed=4)}
+    _, made, systems = table(parts, references={"near": "nearest", "guess": "label-guess"})
+    said = lead(made, systems)
+    assert said.startswith("Best of 2: a, index 0.500. Rank 1, ahead of all others. ")
+    assert "It beats the nearest training answer (0.200 [" in said
+    assert "It does not beat a classifier with retrieval (0.000 [" in said
+    _, made, systems = table({"a": part(0.5, seed=1), "b": part(0.495, seed=2)})
+    assert lead(made, systems).endswith("Rank 1, shared with 1 other.")
+    assert lead({"rows": []}, {}) == "No ranked system yet."
 
 
 def test_overall_is_the_mean_of_both_tasks_and_takes_both():
@@ -95,7 +152,7 @@ def test_the_numbers_are_those_of_the_submission(board):
     there = {s["metric"]: s for s in scored("label-guess")["scores"] if s["annotator"] is None}
     assert row["index"]["value"] == there["hlv_index"]["value"]
     assert row["factors"]["decision"]["value"] == there["label_kappa"]["value"]
-    assert row["curves"]["imitation, norm"]["1"][0] is not None
+    assert row["curves"]["imitation"]["1"][0] is not None
     assert next(s["by"] for s in row["scores"] if s["metric"].startswith("label_kappa")) == [
         s["value"] for s in scored("label-guess")["scores"] if s["metric"] == "label_kappa" and s["annotator"]
     ]
@@ -233,9 +290,11 @@ def test_names_from_outside_are_text_in_page_data_and_readme(board):
     assert "<script" not in readme(evil).replace("\\<script", "")
 
 
-def test_the_interval_is_drawn_where_its_numbers_are():
+def test_the_interval_is_drawn_where_its_numbers_are(board):
     # 168 wide with margins of 6: 0 is at 6, 1 at 162, .5 at 84
-    drawn = interval_picture({"value": 0.5, "low": 0.25, "high": 1.0, "note": ""}, "system")
+    told = copy.deepcopy(board)
+    row_of(told["tables"][0], "new")["index"].update(value=0.5, low=0.25, high=1.0)
+    (drawn,) = re.findall(r'data-id="20260304_new".*?(<svg.*?</svg>)', page(told), re.S)
     assert 'cx="84.0"' in drawn
     assert 'x="44.5"' in drawn  # .25 is at 45, half a point of padding
     assert 'width="118.0"' in drawn  # from 44.5 to 162.5
@@ -248,7 +307,7 @@ def test_a_p_beyond_what_replicates_resolve_is_marked(board, p, beyond, shown):
     found.update(p=p, beyond_resolution=beyond, difference=0.1, low=0.05, high=0.15, beats=True)
     (cell,) = re.findall(r'<td class="beats" [^>]*>.*?▲.*?</td>', page(told))
     assert cell.endswith(f" {html.escape(shown)}</span></td>")
-    line = next(n for n in readme(told).splitlines() if "System new" in n)
+    line = next(n for n in readme(told).splitlines() if n.startswith("|") and "System new" in n)
     assert f"| ▲ {shown} |" in line.replace("\\", "")
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hlvbench.leaderboard import board_page as page
-from hlvbench.leaderboard import make_board, read_all
+from hlvbench.leaderboard import make_board, page, read_all
 from tests.results.test_report import chromium, visit  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.slow
@@ -131,7 +130,7 @@ def test_the_panel_says_which_way_a_metric_is_better(visit, real):  # noqa: F811
     }
     assert ways["label_kappa"] == "higher is better"
     assert ways["feature_kl_excess"] == ways["label_error"] == "lower is better"
-    assert ways["copy_rate"] == "nearest to people is best"
+    assert ways["copy_rate"] == "nearest to humans is best"
 
 
 def test_long_facts_span_their_row_and_a_heat_map_is_named_once(visit, real):  # noqa: F811

@@ -9,6 +9,7 @@ import json
 import tomllib
 
 import pytest
+import tomli_w
 
 from hlvbench.cli import main
 from hlvbench.errors import RunError, UsageError
@@ -16,12 +17,12 @@ from hlvbench.generation.run import run
 from hlvbench.io import dump_json, dump_line
 from hlvbench.results.score_check import check_submitted
 from hlvbench.settings import Settings
-from hlvbench.submissions import About, Desk, Findings, submit
-from hlvbench.submissions.answer_files import Asked, answer_problems
-from hlvbench.submissions.card import card_problems, role, to_toml, without_paths
-from hlvbench.submissions.check import judge_overlap
+from hlvbench.submissions import About, CheckContext, Findings, submit
+from hlvbench.submissions.answers import answer_problems
+from hlvbench.submissions.card import Card, card_digest, role, to_toml
 from hlvbench.submissions.copies import Originals, Overlap, longest_common, stretches
-from hlvbench.submissions.recipe import regenerate
+from hlvbench.submissions.rescore import regenerate
+from hlvbench.submissions.safe_reading import without_paths
 from hlvbench.text import local_path
 from hlvbench.types import Generation
 from tests.boards import NamedEmbedder, answers, edit, errors, scored, sha, submission
@@ -40,7 +41,7 @@ def test_no_system_passes_for_a_reference(tmp_path, model):
              "manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}})}  # fmt: skip
     found = errors(submission(tmp_path, files=files, method="reference"))
     assert any("reference is the method of reference: and attack: models" in error for error in found)
-    assert role({"method": "reference"}, model) == "system"
+    assert role(Card.model_construct(method="reference", recipe=None), model) == "system"
 
 
 def test_the_method_is_the_one_that_its_training_configuration_tells(tmp_path):
@@ -50,7 +51,7 @@ def test_the_method_is_the_one_that_its_training_configuration_tells(tmp_path):
     (said,) = errors(submission(tmp_path, "two", files=files, method="capo", training=train))
     assert "method is capo, but the configurations in train/ say sft" in said
     said = "\n".join(errors(submission(tmp_path, "three", files=files, method="sft", training={**train, "splits": []})))
-    assert "sft without a split that it read" in said
+    assert "sft without a split" in said
     assert "training.splits lacks train" in said
 
 
@@ -109,38 +110,46 @@ def test_an_edited_hash_of_an_adapter_is_seen(tmp_path):
     assert any("adapters: the hashes of toy" in e for e in errors(submission(tmp_path, adapters=adapters)))
 
 
-ASKED = Asked({"a": "test", "b": "test", "c": "dev"}, ("Ann1", "Ann2"), [("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1")])
+ASKED = toy_task(annotators=2, items=(1, 1, 2))
+FIRST, SECOND = ASKED.splits["test"]
+DEV = ASKED.splits["dev"][0]
+QUESTIONS = [(FIRST, "Ann1"), (FIRST, "Ann2"), (SECOND, "Ann1"), (SECOND, "Ann2")]
 
 
 @pytest.mark.parametrize(
     ("pairs", "said"),
     [
-        ([("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1")], None),
-        ([("a", "Ann1"), ("b", "Ann1"), ("a", "Ann2")], "row 2 is item 'b', 'Ann1', sample 0, item 'a', 'Ann2'"),
-        ([("a", "Ann1"), ("a", "Ann2")], "'b', 'Ann1', sample 0 has no row"),
-        ([("a", "Ann1"), ("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1")], "stands 2 times"),
-        ([("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1"), ("c", "Ann1")], "an item of the dev split"),
-        ([("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1"), ("a", "Ann9")], "no annotator of this task"),
-        ([("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1"), ("z", "Ann1")], "no item of this task"),
-        ([("a", "Ann1"), ("a", "Ann2"), ("b", "Ann1"), ("b", "Ann2")], "never asked"),
+        (QUESTIONS, None),
+        ([QUESTIONS[0], QUESTIONS[2], QUESTIONS[1], QUESTIONS[3]], f"row 2 is item {SECOND!r}, 'Ann1', sample 0"),
+        (QUESTIONS[:3], f"{SECOND!r}, 'Ann2', sample 0 has no row"),
+        ([QUESTIONS[0], *QUESTIONS], "stands 2 times"),
+        ([*QUESTIONS, (DEV, "Ann1")], "an item of the dev split"),
+        ([*QUESTIONS, (FIRST, "Ann9")], "no annotator of this task"),
+        ([*QUESTIONS, ("z", "Ann1")], "no item of this task"),
     ],
 )
 def test_every_question_is_answered_once_and_no_other(pairs, said):
     rows = [Generation(item, annotator, 0, "", "stop", 0, "") for item, annotator in pairs]
-    found = answer_problems(rows, ASKED, 3, 1)
+    found = answer_problems(rows, ASKED, 1)
     assert found == [] if said is None else any(said in problem for problem in found)
 
 
-def test_without_data_items_and_annotators_of_a_built_in_task_are_known():
-    asked = Asked.without_data("varierr")
-    assert asked.questions is None
-    assert set(asked.items.values()) == {"train", "dev", "test"}
-    assert list(asked.annotators) == ["Ann1", "Ann2", "Ann3", "Ann4"]
-    # one of our test items, and the count that scores.json claims
-    item = next(i for i, split in asked.items.items() if split == "test")
-    assert answer_problems([Generation(item, "Ann1", 0, "", "stop", 0, "")], asked, 2, 1) == [
-        "1 answers to 2 questions and 1 samples"
-    ]
+def test_a_pair_without_a_label_is_never_asked():
+    task = dataclasses.replace(ASKED, records=tuple(r for r in ASKED.records if (r.item, r.annotator) != QUESTIONS[3]))
+    rows = [Generation(item, annotator, 0, "", "stop", 0, "") for item, annotator in QUESTIONS]
+    assert any("never asked" in problem for problem in answer_problems(rows, task, 1))
+
+
+@pytest.mark.parametrize("samples", [0, 51])
+def test_a_number_of_samples_that_no_run_has_is_refused(samples):
+    assert answer_problems([], ASKED, samples) == [f"{samples} samples; 1 to 50 were expected"]
+
+
+def test_a_digest_is_of_all_but_the_verification():
+    text = 'a = 1\n\n[verified]\ndate = 2026-01-01\n\n[files]\nb = "c"\n'
+    assert card_digest(text) == sha('a = 1\n\n[files]\nb = "c"\n')
+    # a table right after it is not part of it
+    assert card_digest(text.replace("\n\n[files]", "\n[cost]\nusd = 1\n\n[files]")) != card_digest(text)
 
 
 def record(task, split, position=0):
@@ -234,15 +243,15 @@ def test_a_stretch_is_sixty_characters_from_the_start_of_a_word():
     ("overlap", "level", "said"),
     [
         (Overlap(100, 0, 0, 0, 0), "OK", "no answer copies"),
-        (Overlap(100, 1, 1, 0, 0), "WARN", "2 of 100 answers equal a test record"),
-        (Overlap(100, 2, 1, 0, 0), "ERROR", "3 of 100 answers are copies of test records (2 exact, 1 near)"),
+        (Overlap(100, 1, 1, 0, 0), "WARN", "2 of 100 answers equal a test annotation"),
+        (Overlap(100, 2, 1, 0, 0), "ERROR", "3 of 100 answers are copies of test annotations (2 exact, 1 near)"),
         (Overlap(100, 0, 0, 7, 25), "WARN", "memorised: 7 of 100"),
         (Overlap(100, 0, 0, 0, 26), "ERROR", "26 of 100 answers hold long stretches of dataset"),
     ],
 )
 def test_a_few_copies_are_told_and_many_refused(overlap, level, said):
     findings = Findings()
-    judge_overlap(overlap, "x", findings)
+    overlap.judge("x", findings)
     assert any(f.level == level and said in f.text for f in findings)
 
 
@@ -259,8 +268,7 @@ def test_a_recipe_is_made_again_and_carries_no_text():
      (None, "sft", "org/m", "system")],
 )  # fmt: skip
 def test_only_a_system_is_ranked(recipe, method, model, expected):
-    card = {"method": method, **({"recipe": recipe} if recipe else {})}
-    assert role(card, model) == expected
+    assert role(Card.model_construct(method=method, recipe=recipe), model) == expected
 
 
 def test_local_paths_are_cut_to_names_and_found_if_left():
@@ -277,8 +285,7 @@ def test_local_paths_are_cut_to_names_and_found_if_left():
 def test_a_card_survives_its_own_toml(tmp_path):
     folder = submission(tmp_path, description='two "lines"\nand a \\ and ü', cost={"usd": 1.5, "hours": 2})
     card = tomllib.loads((folder / "submission.toml").read_text())
-    assert card_problems(card) == []
-    assert tomllib.loads(to_toml(card)) == card
+    assert tomllib.loads(to_toml(Card.model_validate(card))) == card
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +327,7 @@ def test_a_run_is_submitted_checked_and_ranked_by_three_commands(demo_run, tmp_p
     from hlvbench.io import sha256_file
 
     card["files"]["demo/scores.json"] = sha256_file(scores)
-    (folder / "submission.toml").write_text(to_toml(card))
+    (folder / "submission.toml").write_text(tomli_w.dumps(card))
     assert main(["check", str(folder)]) == 1
     assert "ERROR demo/scores.json: rouge_l(view=raw): value is 0.5, re-scored" in capsys.readouterr().out
 
@@ -344,11 +351,11 @@ def test_what_a_person_must_say_is_asked_for_at_once(demo_run, tmp_path):
             )
     finally:
         edit(demo_run / "settings.json", lambda s: s.update(model="reference:majority", adapter_dir=None))
-    words = ("--name", "--authors", "--method", "--trained-on", "--link foo", "--usd nan", "--date 2098-01-01")
+    words = ("--name", "--authors", "--method", "--trained-on", "--link.foo", "--usd", "--date 2098-01-01")
     assert all(word in str(told.value) for word in words)
 
 
-class PeoplesDesk(Desk):
+class PeoplesContext(CheckContext):
     """Takes synthetic texts for people's."""
 
     def synthetic(self, task):
@@ -370,8 +377,8 @@ def test_a_run_with_the_texts_of_test_records_is_refused(demo_run, tmp_path):
         )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     try:
-        with pytest.raises(RunError, match="copies of test records"):
-            submit(demo_run, name="thief", about=About(), root=tmp_path, desk=PeoplesDesk())
+        with pytest.raises(RunError, match="copies of test annotations"):
+            submit(demo_run, name="thief", about=About(), root=tmp_path, context=PeoplesContext())
     finally:
         path.write_text(kept)
     assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ import shutil
 import tomllib
 
 import pytest
+import tomli_w
 
 from hlvbench import __version__
 from hlvbench.cli import main
@@ -22,17 +23,29 @@ from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
 from hlvbench.submissions import Findings, check, read_submission
-from hlvbench.submissions.card import card_problems, to_toml
-from hlvbench.submissions.check import judge_counts
-from hlvbench.submissions.copies import Overlap
-from hlvbench.submissions.rescore import compare_documents
-from tests.boards import NamedEmbedder, ToyDesk, answers, edit, errors, reference, rewritten, scored, sha, submission
+from hlvbench.submissions.card import card_problems
+from hlvbench.submissions.check import check_copies
+from hlvbench.submissions.copies import Originals, Overlap
+from hlvbench.submissions.rescore import compare_reports
+from tests.boards import (
+    DAY,
+    NamedEmbedder,
+    ToyContext,
+    answers,
+    edit,
+    errors,
+    reference,
+    rewritten,
+    scored,
+    sha,
+    submission,
+)
 from tests.toy import toy_task
 
 
 def test_the_same_text_gets_the_same_scores_and_is_recorded_as_verified(tmp_path):
     folder = _with_answers(tmp_path, _own_words())
-    findings = check(folder, desk=ToyDesk(), write=True)
+    findings = check(folder, context=ToyContext(), write=True)
     assert findings.errors() == []
     card = tomllib.loads((folder / "submission.toml").read_text())
     assert card["verified"]["largest_difference"] == 0.0
@@ -46,15 +59,15 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     row = next(s for s in older["scores"] if s["metric"] == "rouge_l" and s["annotator"] is None)
     row.update(value=0.5, low=0.4, high=0.6)
     folder = _with_answers(tmp_path, rows, older)
-    told = check(folder, desk=ToyDesk())
+    told = check(folder, context=ToyContext())
     assert told.errors() == []
     # nobody submits scores of another release: what they would be by this one, only a maintainer looks at
-    assert "scored by hlvbench 0.0.9, this is" in str(check(folder, desk=ToyDesk(), new=True).errors()[0])
+    assert "scored by hlvbench 0.0.9, this is" in str(check(folder, context=ToyContext(), new=True).errors()[0])
     assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
     name = tomllib.loads((folder / "submission.toml").read_text())["system"]
-    table, renewed = (side_by_side({name: [ScoreReport.model_validate(document)]}) for document in (older, newest))
+    table, renewed = (side_by_side({name: [report_of(document)]}) for document in (older, newest))
     (folder / "README.md").write_text(f"# Mine\n\n{table}\n\nA word of ours.\n")
-    assert check(folder, desk=ToyDesk(), write=True).errors() == []
+    assert check(folder, context=ToyContext(), write=True).errors() == []
     assert renewed != table
     assert (folder / "README.md").read_text() == f"# Mine\n\n{renewed}\n\nA word of ours.\n"
     assert json.loads((folder / "toy" / "scores.json").read_text()) == json.loads(dump_json(newest))
@@ -62,17 +75,17 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     assert card["verified"]["hlvbench"] == __version__
     assert card["verified"]["largest_difference"] == 0.0
     assert errors(folder) == []
-    assert "re-scored: all" in "\n".join(map(str, check(folder, desk=ToyDesk())))
+    assert "re-scored: all" in "\n".join(map(str, check(folder, context=ToyContext())))
 
 
 def test_a_recipe_that_answers_otherwise_in_this_release_gets_its_hash_anew(tmp_path):
     older = json.loads(json.dumps(scored("nearest")).replace(f"|hlvbench:{__version__}", "|hlvbench:0.0.9"))
     folder = reference(tmp_path, "nearest", document=older)
-    assert "makes other answers here" in "\n".join(map(str, check(folder, desk=ToyDesk())))
-    assert check(folder, desk=ToyDesk(), write=True).errors() == []
+    assert "gives other answers here" in "\n".join(map(str, check(folder, context=ToyContext())))
+    assert check(folder, context=ToyContext(), write=True).errors() == []
     assert errors(folder) == []
-    again = "\n".join(map(str, check(folder, desk=ToyDesk())))
-    assert "reference:nearest makes the same" in again
+    again = "\n".join(map(str, check(folder, context=ToyContext())))
+    assert "reference:nearest gives the same" in again
     assert "other answers" not in again
 
 
@@ -84,7 +97,8 @@ def test_scores_of_a_release_to_come_are_refused(tmp_path, version):
     newest = score_task(toy_task(), _own_words(), NamedEmbedder(), per_answer=False).report.to_dict()
     forged = json.loads(json.dumps(newest).replace(f"|hlvbench:{__version__}", f"|hlvbench:{version}"))
     folder = _with_answers(tmp_path, _own_words(), forged)
-    assert f"scored by hlvbench {version}, this is {__version__}" in str(check(folder, desk=ToyDesk()).errors()[0])
+    found = check(folder, context=ToyContext()).errors()
+    assert f"scored by hlvbench {version}, this is {__version__}" in str(found[0])
 
 
 def _own_words():
@@ -105,25 +119,29 @@ def _with_answers(root, rows, document=None):
 def test_a_number_that_does_not_follow_from_the_text_is_named(tmp_path):
     rows = [dataclasses.replace(r, text="Label: neutral\nExplanation: so it is.") for r in answers("nearest")]
     folder = _with_answers(tmp_path, rows, scored("random-own"))
-    found = [str(f) for f in check(folder, desk=ToyDesk()).errors()]
+    found = [str(f) for f in check(folder, context=ToyContext()).errors()]
     assert any("toy/scores.json: label_accuracy(multi=any), Ann1: value is 0.15, re-scored 0.3" in f for f in found)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda d: d["majority"].update(mean=0.01), "majority.mean: a number is 0.01"),
+        (lambda d: d["majority"].update(mean=0.01), "majority.mean is 0.01"),
         (lambda d: d.update(thought=5), "thought is 5, re-scored 0"),
-        (lambda d: d.update(skipped={"x": 3}), "skipped is {'x': 3}"),
-        (lambda d: d["scores"][0].update(note="state of the art"), "its note is 'state of the art'"),
-        (lambda d: d.pop("details"), "details are missing"),
+        (lambda d: d.update(skipped={"x": 3}), "skipped.x is 3, re-scored 'absent'"),
+        (lambda d: d["scores"][0].update(note="state of the art"), ": note is 'state of the art'"),
+        (lambda d: d.pop("details"), "details is None, re-scored 'absent'"),
     ],
 )
 def test_what_stands_beside_the_scores_is_compared_too(change, said):
     given = copy.deepcopy(scored("nearest"))
-    assert compare_documents(given, scored("nearest")).problems == ()
+    assert compare_reports(report_of(given), report_of(scored("nearest"))).problems == ()
     change(given)
-    assert any(said in problem for problem in compare_documents(given, scored("nearest")).problems)
+    assert any(said in problem for problem in compare_reports(report_of(given), report_of(scored("nearest"))).problems)
+
+
+def report_of(document):
+    return ScoreReport.model_validate(document)
 
 
 def warnings(folder):
@@ -144,12 +162,12 @@ def warnings(folder):
 )
 def test_a_verification_counts_for_the_state_that_was_verified(tmp_path, change, said):
     folder = _with_answers(tmp_path, _own_words())
-    assert check(folder, desk=ToyDesk(), write=True).errors() == []
+    assert check(folder, context=ToyContext(), write=True).errors() == []
     rewritten(folder, change)
     found, told = warnings(folder)
-    assert ("verified" in found.card) is (said is None)
+    assert (found.card.verified is not None) is (said is None)
     assert any(said in text for text in told) if said else told == []
-    findings = check(folder, desk=ToyDesk(), new=True, rescore=False)
+    findings = check(folder, context=ToyContext(), new=True, rescore=False)
     assert bool(findings.errors()) is (said is None)
 
 
@@ -162,9 +180,10 @@ def test_a_verification_counts_for_the_state_that_was_verified(tmp_path, change,
         (0, None, None),
     ],
 )
-def test_the_counts_of_memorised_text_stand_on_the_card(train_copies, declared, said):
-    findings = Findings()
-    judge_counts(Overlap(100, 0, 0, train_copies, 0), declared, "x", findings)
+def test_the_counts_of_memorised_text_stand_on_the_card(train_copies, declared, said, monkeypatch):
+    findings, context = Findings(), ToyContext()
+    monkeypatch.setattr(Originals, "overlap", lambda *_: Overlap(100, 0, 0, train_copies, 0))
+    check_copies([], "x", context.task("toy"), context, findings, declared or {})
     assert [said in f.text for f in findings.errors()] == [True] * (said is not None)
 
 
@@ -186,8 +205,8 @@ def test_equal_sentences_of_synthetic_people_are_no_copies(tmp_path, capsys):
 def test_a_date_in_the_future_is_an_error_by_the_clock_alone(tmp_path):
     folder = submission(tmp_path, date=datetime.date(2098, 1, 1))
     assert errors(folder) == []
-    assert any("is in the future" in f.text for f in check(folder, desk=ToyDesk(), rescore=False).errors())
-    assert card_problems({"date": datetime.date(1, 1, 1)})[-1].startswith("date: 0001-01-01: a year from 2020")
+    assert any("is in the future" in f.text for f in check(folder, context=ToyContext(), rescore=False).errors())
+    assert "date: Input should be greater than or equal to 2020-01-01" in str(card_problems({"date": DAY.replace(1)}))
 
 
 def test_a_place_that_is_no_submission_is_told_as_such(tmp_path):
@@ -203,7 +222,7 @@ def test_two_thousandths_are_equal_and_more_is_not(gap, equal):
     given, fresh = copy.deepcopy(scored("nearest")), scored("nearest")
     row = next(s for s in given["scores"] if s["value"] is not None and s["metric"] == "rouge_l")
     row["value"] += gap
-    found = compare_documents(given, fresh)
+    found = compare_reports(report_of(given), report_of(fresh))
     assert (found.problems == ()) is equal
     assert found.largest == pytest.approx(gap)
     assert found.whose.startswith("rouge_l(view=raw)")
@@ -213,7 +232,7 @@ def test_a_forged_replicate_or_swap_matrix_is_a_difference_too():
     given = copy.deepcopy(scored("nearest"))
     given["replicates"]["values"]["label_kappa"]["offset"] += 0.01
     given["details"]["swap"][0]["system"][0][0] += 0.01
-    found = " ".join(compare_documents(given, scored("nearest")).problems)
+    found = " ".join(compare_reports(report_of(given), report_of(scored("nearest"))).problems)
     assert "replicates of label_kappa" in found
     assert "details.swap[0].system[0][0]" in found
 
@@ -223,8 +242,8 @@ def test_disclosing_contamination_marks_and_does_not_refuse(tmp_path):
     rows = [dataclasses.replace(r, text="Label: neutral\nExplanation: so it is.") for r in answers("nearest")]
     folder = _with_answers(tmp_path, rows)
     card = tomllib.loads((folder / "submission.toml").read_text())
-    (folder / "submission.toml").write_text(to_toml({**card, "training": training}))
-    findings = check(folder, desk=ToyDesk(), rescore=False)
+    (folder / "submission.toml").write_text(tomli_w.dumps({**card, "training": training}))
+    findings = check(folder, context=ToyContext(), rescore=False)
     assert findings.errors() == []
     assert [f.text.split(":")[0] for f in findings if f.level == "WARN"] == ["disclosed", "disclosed"]
 
@@ -258,7 +277,7 @@ def test_a_judges_numbers_are_made_again_from_its_replies(judged):
     told = [str(f) for f in check(judged, rescore=True)]
     assert "OK    demo/judge/stylometric.json: follows from its replies" in told
     found = read_submission(judged, Findings()).judges["demo"]
-    assert [j["judge"] for j in found] == ["stylometric"]
+    assert [j.judge for j in found] == ["stylometric"]
 
 
 @pytest.mark.slow
@@ -267,14 +286,14 @@ def test_a_judges_numbers_are_made_again_from_its_replies(judged):
     [
         (lambda j: edit(j / "stylometric.json", lambda d: d.update(accuracy=0.99)), "accuracy is 0.99, from the"),
         (lambda j: edit(j / "stylometric.json", lambda d: d.update(n=1)), "n is 1, from the replies"),
-        (lambda j: edit(j / "stylometric.json", lambda d: d.update(task="r2@1")), "a judge's summary of 'r2@1'"),
+        (lambda j: edit(j / "stylometric.json", lambda d: d.update(task="r2@1")), "the result of a judge on 'r2@1'"),
         (lambda j: (j / "stylometric.people.jsonl").unlink(), "its replies are not here"),
         (lambda j: shutil.copy(j / "stylometric.json", j / "gpt-9.json"), "gpt-9.json: its replies are not here"),
         (
             lambda j: edit(j / "stylometric.json", lambda d: d.update(judge="gpt-9")),
-            "judge is 'gpt-9', not",
+            "judge is 'gpt-9', from the",
         ),
-        (lambda j: (j / "stylometric.json").write_text("[{}]"), "no summary of a judge"),
+        (lambda j: (j / "stylometric.json").write_text("[{}]"), "Input should be a valid dictionary"),
         (lambda j: (j / "stylometric.jsonl").write_text('{"a": 1}\n'), "is not what the stylometric judge replies"),
         (lambda j: edit(j / "stylometric.plan.json", lambda d: d.update(settings=3)), "a plan that no judge wrote"),
     ],
@@ -309,8 +328,8 @@ def test_dataset_text_hides_in_no_file(tmp_path, name, content):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content.format(text=text))
         rehashed(folder)
-    said = [str(f) for f in check(folder, desk=ToyDesk(long), rescore=False).errors()]
-    assert said == [f"ERROR {name}: holds a stretch of 60 characters or more of dataset text; take it out"]
+    said = [str(f) for f in check(folder, context=ToyContext(long), rescore=False).errors()]
+    assert said == [f"ERROR {name}: holds a stretch of 60 characters of dataset text; take it out"]
 
 
 @pytest.mark.slow
