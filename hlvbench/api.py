@@ -23,8 +23,7 @@ from .bootstrap import REPLICATES
 from .data.task import load_task
 from .embeddings import load_embedder
 from .errors import DataError, UsageError, all_problems
-from .generation.method import register_method
-from .generation.open_model import register_model
+from .generation.open_model import register_method, register_model
 from .generation.run import read_scores, run, score
 from .io import dump_json, dump_line, write_atomic
 from .metrics import bind, metric

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..baselines.attacker import Attacker
-from ..baselines.attacks import KINDS, SYSTEMS, System, generations
+from ..baselines.baseline_registry import BASELINES, ROLES, Baseline, generations
+from ..baselines.knowledge import Knowledge
 from ..bootstrap import REPLICATES
 from ..errors import UsageError
 from ..io import dump_json, write_atomic
@@ -75,12 +75,12 @@ def audit(
     {"hlvbench", "seed", "replicates", "limit", "tasks": {name: {"task", "split", "systems": [row], "largest"}}}. A row:
     name, kind, labels (where they come from), missing, scores {key of COLUMNS: value, low, high, floor, note,
     signature}, rule, broken (what breaks the rule, empty where it holds). largest: the tested attack with the largest
-    index. systems: names of SYSTEMS, all of them by default. UsageError for an unknown name.
+    index. systems: names of BASELINES, all of them by default. UsageError for an unknown name.
     """
-    unknown = sorted(set(systems or ()) - set(SYSTEMS))
+    unknown = sorted(set(systems or ()) - set(BASELINES))
     if unknown:
-        raise UsageError(f"no audit system {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
-    chosen = [SYSTEMS[name] for name in systems or SYSTEMS]
+        raise UsageError(f"no audit system {', '.join(unknown)}; there are {', '.join(BASELINES)}")
+    chosen = [BASELINES[name] for name in systems or BASELINES]
     return {
         "hlvbench": __version__,
         "seed": seed,
@@ -91,28 +91,28 @@ def audit(
 
 
 def _of_task(
-    task: Task, embedder: Embedder, systems: Sequence[System], seed: int, replicates: int, split: str, quiet: bool
+    task: Task, embedder: Embedder, systems: Sequence[Baseline], seed: int, replicates: int, split: str, quiet: bool
 ) -> dict[str, Any]:
-    attacker = Attacker(task, split, embedder, seed)
+    known = Knowledge(task, split, embedder, seed)
     rows = []
     for position, system in enumerate(systems, start=1):
         if not quiet:
             print(f"audit {task.name}: {system.name} ({position}/{len(systems)})", file=sys.stderr, flush=True)
-        rows.append(_row(task, attacker, system, seed, replicates, split))
+        rows.append(_row(task, known, system, seed, replicates, split))
     return {"task": f"{task.name}@{task.version}", "split": split, "systems": rows, "largest": _largest(rows)}
 
 
-def _row(task: Task, attacker: Attacker, system: System, seed: int, replicates: int, split: str) -> dict[str, Any]:
-    metrics = audit_metrics(task, attacker.embedder.name)
+def _row(task: Task, known: Knowledge, system: Baseline, seed: int, replicates: int, split: str) -> dict[str, Any]:
+    metrics = audit_metrics(task, known.embedder.name)
     report = score_task(
-        task, generations(system, attacker), attacker.embedder, system=system.name, split=split, seed=seed,
+        task, generations(system, known), known.embedder, system=system.name, split=split, seed=seed,
         replicates=replicates, metrics=list(metrics.values()), per_answer=False,
     ).report  # fmt: skip
     kept = {"value", "low", "high", "floor", "note", "signature"}
     scores = {key: report.of(str(metric)).model_dump(include=kept) for key, metric in metrics.items()}
     row = {"name": system.name, "kind": system.kind, "labels": system.labels, "missing": report.missing}
     broken = _broken(system.kind, scores, task.index_without)
-    return {**row, "scores": scores, "rule": KINDS[system.kind], "broken": broken}
+    return {**row, "scores": scores, "rule": ROLES[system.kind], "broken": broken}
 
 
 def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -> str:
@@ -167,7 +167,7 @@ def audit_markdown(task: Row) -> str:
     """One task of an audit as Markdown: verdicts, every score with its interval, signatures."""
     head = ["system", "kind", "labels", *COLUMNS.values(), "own_match shuffle floor", "rule"]
     lines = [f"# Audit of {task['task']}, {task['split']}", ""]
-    lines += [f"- {kind}: {rule}" for kind, rule in KINDS.items()]
+    lines += [f"- {kind}: {rule}" for kind, rule in ROLES.items()]
     lines += ["", "Values with their 95 % intervals. " + " ".join(_summary(task)), ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in task["systems"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..processes import share_of
+from ..processes import process_rank
 from .options import add_verb, model_options, names_of, out_option, places_of, service_of, settings_of
 
 
@@ -100,20 +100,20 @@ def _job(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..generation.run import run_share
+    from ..generation.run import run_process
     from ..judging.rank import rank_judge, ranks_judges
 
-    share = share_of()
+    process = process_rank()
     if ranks_judges(names_of(arguments)):
-        if not share.alone:
+        if not process.alone:
             raise UsageError("tasks that rank judges (NAME/attribution) are asked by one process")
         _show_ranking(rank_judge(settings_of(arguments), **_job(arguments, argv)), arguments)
         return
-    folder = run_share(settings_of(arguments), share, **_job(arguments, argv))
+    folder = run_process(settings_of(arguments), process, **_job(arguments, argv))
     if folder is not None:
         _show(folder, arguments)
     elif not arguments.quiet:
-        text = f"process {share.rank} of {share.world}: its part is there; the last process to end scores the run"
+        text = f"process {process.rank} of {process.world}: its part is there; the last process to end scores the run"
         print(text, file=sys.stderr)
 
 
@@ -127,9 +127,9 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         )  # fmt: skip
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
     else:
-        share = share_of()
-        folder = generate(settings_of(arguments), **_job(arguments, argv), share=share)
-        if share.rank == 0:
+        process = process_rank()
+        folder = generate(settings_of(arguments), **_job(arguments, argv), process=process)
+        if process.rank == 0:
             print(json.dumps({"run": str(folder)}) if arguments.json else folder)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import UsageError
-from ..processes import share_of
+from ..processes import process_rank
 from ..training.training_config import METHODS, Config, check_method, flag, named_config
 from .options import Collect, Merge, add_verb, base_matches_option, names_of, pairs, places_of
 
@@ -83,7 +83,7 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         report_to=arguments.report_to, skip_missing=arguments.skip_missing, quiet=arguments.quiet,
         command=["hlvbench", *argv],
     )  # fmt: skip
-    if share_of().rank == 0:
+    if process_rank().rank == 0:
         print(json.dumps({"adapters": str(out)}) if arguments.json else out)
 
 

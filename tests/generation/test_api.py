@@ -189,7 +189,7 @@ EXTENSION = '''
 from hlvbench.api import Completion
 from hlvbench.metrics import metric
 from hlvbench.metrics.registry import over_annotators
-from hlvbench.generation.method import MethodModel
+from hlvbench.generation.open_model import MethodModel
 from hlvbench.bootstrap import weighted_means
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from hlvbench.baselines.references import Reference
+from hlvbench.baselines.baseline_registry import open_baseline
 from hlvbench.errors import DataError
 from hlvbench.metrics import bind, parse_signature
 from hlvbench.models import Query
@@ -96,7 +96,7 @@ def test_rows_of_other_questions_and_doubled_rows_are_refused_all_at_once():
 
 
 def system_rows(task, name):
-    model = Reference(name, task, "test", ToyEmbedder())
+    model = open_baseline(f"reference:{name}", task, "test", ToyEmbedder())
     queries = [Query(i, a, 0, "") for i, a in task.questions("test")]
     return [
         Generation(q.item, q.annotator, 0, c.text, c.finish, c.new_tokens, "")
