@@ -91,7 +91,7 @@ def test_the_yaml_files_are_those_that_are_generated():
 @pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
 def test_the_yaml_names_every_number_every_annotator_and_the_version_of_the_task(name):
     spec = load_spec(name)
-    kind, annotators = spec.kind, spec.options["annotators"]
+    kind, annotators = spec.kind, spec.annotators
     tasks = {f"hlv_{name}": None, **{f"hlv_{name}_{a.lower()}": a for a in annotators}}
     for task, annotator in tasks.items():
         found = read(YAMLS / f"{task}.yaml")
