@@ -33,7 +33,7 @@ def leaderboard_options(parser: argparse.ArgumentParser) -> None:
 def submit_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a finished, scored run folder")
-    add("--name", required=True, help="of the folder: small letters, digits, - and .")
+    add("--name", required=True, help="of the folder: lower-case letters, digits, - and .")
     add("--authors", type=words, default=(), metavar="NAME,...", help="who made the system")
     add("--system", help="its name on the page (default: from the run)")
     add("--method", help="base, icl, vp, vp-icl, sft, capo, adapter or other (default: from the run)")
