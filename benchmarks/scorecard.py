@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hlvbench.baselines.references import Reference
+from hlvbench.baselines.baseline_registry import open_baseline
 from hlvbench.bootstrap import Draws, item_draws
 from hlvbench.data.task import load_task
 from hlvbench.embeddings import load_embedder
@@ -32,7 +32,7 @@ MOST_SECONDS, MOST_BYTES, LEAST_SPEEDUP = 10.0, 2 << 30, 50.0
 
 def answered(task: Task, samples: int = 1) -> list[Generation]:
     """What reference:nearest says, `samples` times."""
-    model = Reference("nearest", task, "test", load_embedder())
+    model = open_baseline("reference:nearest", task, "test", load_embedder())
     rows = []
     for sample in range(samples):
         queries = [Query(item, annotator, sample, "") for item, annotator in task.questions("test")]

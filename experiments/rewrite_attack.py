@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from hlvbench.api import load_task, render_answer, score_texts
-from hlvbench.baselines.attacker import Attacker
+from hlvbench.baselines.knowledge import Knowledge
 from hlvbench.embeddings import load_embedder
 from hlvbench.metrics.index import factor_metrics, index_metric
 from hlvbench.models.smollm2 import fetch_embedded
@@ -29,9 +29,9 @@ def shown(item: Item) -> str:
     return "\n".join(f"{field}: {text}" for field, text in item.text.items())
 
 
-def instruction(task: Task, attacker: Attacker, pair: Pair) -> str:
+def instruction(task: Task, known: Knowledge, pair: Pair) -> str:
     """The old texts with their sentence, the new texts, and what is asked."""
-    record = attacker.base.nearest(pair, attacker.base.guesses[pair])
+    record = known.nearest(pair, known.guesses[pair])
     return (
         "A person explained an answer in one sentence.\n\n"
         f"{shown(task.items[record.item])}\nSentence: {raw(record.explanation)}\n\n"
@@ -40,7 +40,7 @@ def instruction(task: Task, attacker: Attacker, pair: Pair) -> str:
     )
 
 
-def rewrite(task: Task, attacker: Attacker, pairs: list[Pair], path: Path) -> dict[Pair, str]:
+def rewrite(task: Task, known: Knowledge, pairs: list[Pair], path: Path) -> dict[Pair, str]:
     """The first line of the model's greedy reply to every question, kept in `path` as it comes."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,11 +50,11 @@ def rewrite(task: Task, attacker: Attacker, pairs: list[Pair], path: Path) -> di
     folder = fetch_embedded()
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    left = sorted((p for p in pairs if p not in done), key=lambda p: len(instruction(task, attacker, p)))
+    left = sorted((p for p in pairs if p not in done), key=lambda p: len(instruction(task, known, p)))
     with path.open("a", encoding="utf-8") as file:
         for start in range(0, len(left), BATCH):
             batch = left[start : start + BATCH]
-            chats = [[{"role": "user", "content": instruction(task, attacker, p)}] for p in batch]
+            chats = [[{"role": "user", "content": instruction(task, known, p)}] for p in batch]
             given = tokenizer.apply_chat_template(
                 chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
             )
@@ -77,10 +77,10 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.task.split(","):
         task = load_task(name)
-        attacker = Attacker(task, "test", load_embedder())
+        known = Knowledge(task, "test", load_embedder())
         pairs = task.questions("test")
-        texts = rewrite(task, attacker, list(pairs), arguments.out / f"{name}.jsonl")
-        scores = score_texts(task, {p: render_answer(task, attacker.base.guesses[p], texts[p]) for p in pairs})
+        texts = rewrite(task, known, list(pairs), arguments.out / f"{name}.jsonl")
+        scores = score_texts(task, {p: render_answer(task, known.guesses[p], texts[p]) for p in pairs})
         metrics = {**factor_metrics(), "index": index_metric(task)}
         for key, metric in metrics.items():
             found = scores[str(metric)]

@@ -41,6 +41,12 @@ class MetricError(HlvbenchError):
     """An unknown metric, or a parameter it does not take."""
 
 
+def first_lines(error: BaseException, count: int = 1) -> str:
+    """The first lines of an error's message that are not blank, as one line; its type where it has no message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:count])[:400] or type(error).__name__
+
+
 def all_problems(heading: str, problems: Iterable[str], most: int = 50) -> str:
     """One message for all problems at once.
 

@@ -12,7 +12,7 @@ from functools import cache
 
 import tomli_w
 
-from hlvbench.baselines.references import Reference
+from hlvbench.baselines.baseline_registry import open_baseline
 from hlvbench.io import dump_json, dump_line
 from hlvbench.metrics.projections import EMBED
 from hlvbench.models import Query
@@ -35,7 +35,7 @@ class NamedEmbedder(ToyEmbedder):
 def answers(model):
     """What a reference answers to the toy task, as rows of generations.jsonl."""
     task = toy_task()
-    system = Reference(model, task, "test", NamedEmbedder())
+    system = open_baseline(f"reference:{model}", task, "test", NamedEmbedder())
     rows = []
     for item, annotator in task.questions("test"):
         (found,) = system.answer([Query(item, annotator, 0, "")])

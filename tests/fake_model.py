@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hlvbench.models import Completion, OutOfMemory, Query
+from hlvbench.models import Completion, Model, OutOfMemory, Query
 
 
-class FakeModel:
+class FakeModel(Model):
     """Answers by hashing; `log` gets one JSON line of questions per call, synced before the answer is made.
 
     fits: the largest batch that its memory holds; larger ones raise OutOfMemory. delay: seconds per call.

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..baselines.attacker import Attacker
-from ..baselines.attacks import KINDS, SYSTEMS, System, generations
+from ..baselines.baseline_registry import BASELINES, ROLES, Baseline, generations
+from ..baselines.knowledge import Knowledge
 from ..bootstrap import REPLICATES
 from ..errors import UsageError
 from ..io import dump_json, write_atomic
 from ..metrics import Metric, bind_for
-from ..metrics.index import factor_metrics, index_metric
+from ..metrics.index import FACTORS, factor_metrics, index_metric
 from ..metrics.predictions import Embedder
 from ..results.scorecard import score_task
+from ..text import aligned, number
 from ..types import Task
 
 LIMIT = 0.3
 """What the index of an attack without gold labels stays below."""
 _EXACT = 1e-6
 _SIZES = (1, 10, 50)
-FACTORS = ("decision", "grounding", "imitation", "distinctness")
 
 Row = Mapping[str, Any]
 Result = Mapping[str, Any]
@@ -75,12 +75,12 @@ def audit(
     {"hlvbench", "seed", "replicates", "limit", "tasks": {name: {"task", "split", "systems": [row], "largest"}}}. A row:
     name, kind, labels (where they come from), missing, scores {key of COLUMNS: value, low, high, floor, note,
     signature}, rule, broken (what breaks the rule, empty where it holds). largest: the tested attack with the largest
-    index. systems: names of SYSTEMS, all of them by default. UsageError for an unknown name.
+    index. systems: names of BASELINES, all of them by default. UsageError for an unknown name.
     """
-    unknown = sorted(set(systems or ()) - set(SYSTEMS))
+    unknown = sorted(set(systems or ()) - set(BASELINES))
     if unknown:
-        raise UsageError(f"no audit system {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
-    chosen = [SYSTEMS[name] for name in systems or SYSTEMS]
+        raise UsageError(f"no audit system {', '.join(unknown)}; there are {', '.join(BASELINES)}")
+    chosen = [BASELINES[name] for name in systems or BASELINES]
     return {
         "hlvbench": __version__,
         "seed": seed,
@@ -91,28 +91,28 @@ def audit(
 
 
 def _of_task(
-    task: Task, embedder: Embedder, systems: Sequence[System], seed: int, replicates: int, split: str, quiet: bool
+    task: Task, embedder: Embedder, systems: Sequence[Baseline], seed: int, replicates: int, split: str, quiet: bool
 ) -> dict[str, Any]:
-    attacker = Attacker(task, split, embedder, seed)
+    known = Knowledge(task, split, embedder, seed)
     rows = []
-    for number, system in enumerate(systems, start=1):
+    for position, system in enumerate(systems, start=1):
         if not quiet:
-            print(f"audit {task.name}: {system.name} ({number}/{len(systems)})", file=sys.stderr, flush=True)
-        rows.append(_row(task, attacker, system, seed, replicates, split))
+            print(f"audit {task.name}: {system.name} ({position}/{len(systems)})", file=sys.stderr, flush=True)
+        rows.append(_row(task, known, system, seed, replicates, split))
     return {"task": f"{task.name}@{task.version}", "split": split, "systems": rows, "largest": _largest(rows)}
 
 
-def _row(task: Task, attacker: Attacker, system: System, seed: int, replicates: int, split: str) -> dict[str, Any]:
-    metrics = audit_metrics(task, attacker.embedder.name)
+def _row(task: Task, known: Knowledge, system: Baseline, seed: int, replicates: int, split: str) -> dict[str, Any]:
+    metrics = audit_metrics(task, known.embedder.name)
     report = score_task(
-        task, generations(system, attacker), attacker.embedder, system=system.name, split=split, seed=seed,
+        task, generations(system, known), known.embedder, system=system.name, split=split, seed=seed,
         replicates=replicates, metrics=list(metrics.values()), per_answer=False,
     ).report  # fmt: skip
     kept = {"value", "low", "high", "floor", "note", "signature"}
     scores = {key: report.of(str(metric)).model_dump(include=kept) for key, metric in metrics.items()}
     row = {"name": system.name, "kind": system.kind, "labels": system.labels, "missing": report.missing}
     broken = _broken(system.kind, scores, task.index_without)
-    return {**row, "scores": scores, "rule": KINDS[system.kind], "broken": broken}
+    return {**row, "scores": scores, "rule": ROLES[system.kind], "broken": broken}
 
 
 def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -> str:
@@ -120,12 +120,12 @@ def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -
     value = scores["index"]["value"]
     if kind == "people":
         wrong = {k: scores[k]["value"] for k in ("index", *FACTORS)}
-        off = [f"{COLUMNS[k]} {_number(v)}" for k, v in wrong.items() if v is not None and abs(v - 1) > _EXACT]
+        off = [f"{COLUMNS[k]} {number(v)}" for k, v in wrong.items() if v is not None and abs(v - 1) > _EXACT]
         return f"{', '.join(off)}: must be 1" if off else ""
     if value is None or kind not in ("zero", "attack"):
         return ""
     if value >= LIMIT:
-        return f"index {_number(value)}: must be below {LIMIT}"
+        return f"index {number(value)}: must be below {LIMIT}"
     # the index is 0 where a factor is, so a factor that may be 0 is an index that may be
     reaching = [scores[k]["low"] for k in ("index", *FACTORS) if k not in without]
     if kind == "zero" and value > 0 and all(low is not None and low > 0 for low in reaching):
@@ -156,10 +156,8 @@ def audit_text(result: Result) -> str:
     parts = []
     for task in result["tasks"].values():
         head = ["system", "kind", "labels", *(COLUMNS[k] for k in _SHORT), "rule"]
-        lines = [head, *([r["name"], r["kind"], r["labels"], *_values(r), _verdict(r)] for r in task["systems"])]
-        widths = [max(len(line[c]) for line in lines) for c in range(len(head))]
-        table = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-        parts.append("\n".join([f"{task['task']} {task['split']}", *table, *_summary(task)]))
+        rows = [[r["name"], r["kind"], r["labels"], *_values(r), _verdict(r)] for r in task["systems"]]
+        parts.append("\n".join([f"{task['task']} {task['split']}", aligned([head, *rows]), *_summary(task)]))
     broken = broken_rules(result)
     verdict = "\n".join(["rules broken:", *(f"  {line}" for line in broken)]) if broken else "every rule holds"
     return "\n\n".join([*parts, verdict])
@@ -169,13 +167,13 @@ def audit_markdown(task: Row) -> str:
     """One task of an audit as Markdown: verdicts, every score with its interval, signatures."""
     head = ["system", "kind", "labels", *COLUMNS.values(), "own_match shuffle floor", "rule"]
     lines = [f"# Audit of {task['task']}, {task['split']}", ""]
-    lines += [f"- {kind}: {rule}" for kind, rule in KINDS.items()]
+    lines += [f"- {kind}: {rule}" for kind, rule in ROLES.items()]
     lines += ["", "Values with their 95 % intervals. " + " ".join(_summary(task)), ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in task["systems"]:
         scores = row["scores"]
         cells = [row["name"], row["kind"], row["labels"], *(_shown(scores[k]) for k in COLUMNS)]
-        cells += [_number(scores["own_match"]["floor"]), row["broken"] or _verdict(row)]
+        cells += [number(scores["own_match"]["floor"]), row["broken"] or _verdict(row)]
         lines.append("| " + " | ".join(cells) + " |")
     if task["systems"]:
         lines += ["", "Signatures:", ""]
@@ -200,9 +198,9 @@ def write_audit(result: Result, out: Path) -> list[Path]:
 def _summary(task: Row) -> list[str]:
     lines = []
     if task["largest"]:
-        lines.append(f"Largest tested attack: {task['largest']['name']}, index {_number(task['largest']['index'])}.")
+        lines.append(f"Largest tested attack: {task['largest']['name']}, index {number(task['largest']['index'])}.")
     above = [
-        f"{r['name']} {_number(r['scores']['index']['value'])}"
+        f"{r['name']} {number(r['scores']['index']['value'])}"
         for r in task["systems"]
         if r["kind"] == "gold" and (r["scores"]["index"]["value"] or 0) >= LIMIT
     ]
@@ -218,15 +216,10 @@ def _verdict(row: Row) -> str:
 
 
 def _values(row: Row) -> list[str]:
-    return [_number(row["scores"][key]["value"]) for key in _SHORT]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return [number(row["scores"][key]["value"]) for key in _SHORT]
 
 
 def _shown(score: Row) -> str:
     """Value and interval."""
-    if score["value"] is None or score["low"] is None:
-        return _number(score["value"])
-    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+    span = "" if score["low"] is None else f" [{number(score['low'])}, {number(score['high'])}]"
+    return number(score["value"]) + span

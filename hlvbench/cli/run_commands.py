@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..processes import share_of
+from ..processes import process_rank
 from ..settings import Service, Settings
 from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of
 
@@ -139,20 +139,20 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    from ..generation.run import run_share
+    from ..generation.run import run_process
     from ..judging.rank import rank_judge, ranks_judges
 
-    share = share_of()
+    process = process_rank()
     if ranks_judges(arguments.task):
-        if not share.alone:
+        if not process.alone:
             raise UsageError("tasks that rank judges (NAME/attribution) are asked by one process")
         _show_ranking(rank_judge(_settings(arguments), **_job(arguments, argv)), arguments)
         return
-    folder = run_share(_settings(arguments), share, **_job(arguments, argv))
+    folder = run_process(_settings(arguments), process, **_job(arguments, argv))
     if folder is not None:
         _show(folder, arguments)
     elif not arguments.quiet:
-        text = f"process {share.rank} of {share.world}: its part is there; the last process to end scores the run"
+        text = f"process {process.rank} of {process.world}: its part is there; the last process to end scores the run"
         print(text, file=sys.stderr)
 
 
@@ -166,9 +166,9 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         )  # fmt: skip
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
     else:
-        share = share_of()
-        folder = generate(_settings(arguments), **_job(arguments, argv), share=share)
-        if share.rank == 0:
+        process = process_rank()
+        folder = generate(_settings(arguments), **_job(arguments, argv), process=process)
+        if process.rank == 0:
             print(json.dumps({"run": str(folder)}) if arguments.json else folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..processes import share_of
+from ..processes import process_rank
 from ..training.training_config import METHODS, Config, check_method, named_config
 from .options import add_common, add_settings, from_options, places_of
 
@@ -52,7 +52,7 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         report_to=arguments.report_to, skip_missing=arguments.skip_missing, quiet=arguments.quiet,
         command=["hlvbench", *argv],
     )  # fmt: skip
-    if share_of().rank == 0:
+    if process_rank().rank == 0:
         print(json.dumps({"adapters": str(out)}) if arguments.json else out)
 
 

@@ -1,4 +1,4 @@
-"""Files that survive a kill: checked lines, appended; and the names of the files of one list of answers."""
+"""The files of one list of answers: a journal that survives a kill, a plan, and the finished answers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import RunError, all_problems
 from ..io import dump_line, naming, sha256_text, strict_json, write_atomic
 
 STEM = "generations"
 
 
 @dataclass(frozen=True)
-class Place:
+class AnswerFiles:
     """The files of one list of answers: `out`/`stem`.jsonl, and beside it what is needed to continue it."""
 
     out: Path
@@ -29,11 +30,12 @@ class Place:
     def plan(self) -> Path:
         return self.out / f"{self.stem}.plan.json"
 
-    def partial(self, rank: int) -> Path:
-        return self.out / f"{self.stem}.partial.{rank}.jsonl"
+    def journal(self, rank: int) -> Journal:
+        return Journal(self.out / f"{self.stem}.partial.{rank}.jsonl")
 
-    def partials(self) -> list[Path]:
-        return sorted(self.out.glob(f"{glob.escape(self.stem)}.partial.*.jsonl"))
+    def journals(self) -> list[Journal]:
+        """Those of all processes that ever worked here."""
+        return [Journal(path) for path in sorted(self.out.glob(f"{glob.escape(self.stem)}.partial.*.jsonl"))]
 
     def torn(self) -> Iterator[Path]:
         """What killed processes left of atomic writes."""
@@ -44,38 +46,40 @@ class Place:
         return self.out / (f".lock.{name}" if self.stem == STEM else f".lock.{self.stem}.{name}")
 
 
-class Partial:
+class Journal:
     """Objects, one per line, each with the sha256 of its own text; only whole lines are ever believed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def lines(self) -> list[dict[str, Any]]:
-        """The objects whose lines are whole, in file order; torn or altered lines are left out."""
-        return [value for value in map(_checked, self._raw()) if value is not None]
+    def entries(self) -> list[dict[str, Any]]:
+        """The objects of whole lines, in file order; torn or altered lines are left out."""
+        return [value for value in map(_entry, self._raw()) if value is not None]
 
     def repair(self) -> None:
         """Drop broken lines from the file, so that the next append starts a line of its own."""
-        raw = self._raw()
-        whole = [line for line in raw if _checked(line) is not None]
-        if whole != raw:
+        lines = self._raw()
+        whole = [line for line in lines if _entry(line) is not None]
+        if whole != lines:
             write_atomic(self.path, b"".join(whole))
 
     def append(self, value: Mapping[str, Any]) -> None:
         """Add one object in one write, on disk when this returns."""
         data = dump_line({**value, "sha256": sha256_text(dump_line(value))}).encode()
         new = not self.path.exists()
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
+        with open(self.path, "ab", buffering=0) as stream:
             view = memoryview(data)
             with naming(self.path):
                 while view:
-                    view = view[os.write(handle, view) :]
-                os.fsync(handle)
-        finally:
-            os.close(handle)
+                    view = view[stream.write(view) :]
+                os.fsync(stream.fileno())
         if new:
-            _sync_folder(self.path.parent)
+            # the file's name must be on disk, too
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
     def _raw(self) -> list[bytes]:
         if not self.path.exists():
@@ -84,7 +88,7 @@ class Partial:
             return list(stream)
 
 
-def _checked(line: bytes) -> dict[str, Any] | None:
+def _entry(line: bytes) -> dict[str, Any] | None:
     """The object of a whole line, None of any other."""
     if not line.endswith(b"\n"):
         return None
@@ -98,9 +102,16 @@ def _checked(line: bytes) -> dict[str, Any] | None:
     return value if digest == sha256_text(dump_line(value)) else None
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], heading: str) -> None:
+    """A RunError that names every difference between what a folder was begun with and what is asked for now."""
+    there, here = _flat(before), _flat(now)
+    differing = sorted(k for k in {*there, *here} if there.get(k) != here.get(k))
+    if differing:
+        lines = [f"{k}: there {there.get(k)!r}, now {here.get(k)!r}" for k in differing]
+        raise RunError(all_problems(heading, lines))
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {name: value}
+    return {k: v for key in value for k, v in _flat(value[key], f"{name}.{key}" if name else key).items()}

@@ -11,17 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..baselines.attacks import SYSTEMS as ATTACKS
-from ..baselines.attacks import AttackModel
 from ..bootstrap import REPLICATES
 from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
-from ..errors import RunError, UsageError, all_problems
+from ..errors import RunError, UsageError
 from ..io import dump_json, dump_line, locked, read_generations, read_json, sha256_text, write_atomic
-from ..models import Model, Query
-from ..processes import ALONE, Share
-from ..prompting.prompt import Prompter
-from ..prompting.value_profile import counted_profile, profile_request
+from ..models import Model
+from ..processes import ALONE, ProcessRank
 from ..provenance import provenance
 from ..results import write_report
 from ..results.score_report import ScoreReport
@@ -30,7 +26,9 @@ from ..settings import Service, Settings, asked_by
 from ..types import Task
 from .generate import finished_facts, plan_summary
 from .generate import generate as generate_task
+from .journal import refuse_other_settings
 from .open_model import open_models
+from .prompts import make_prompter
 
 SETTINGS = "settings.json"
 
@@ -46,33 +44,41 @@ def generate(
     quiet: bool = False,
     command: Sequence[str] = (),
     service: Service | None = None,
-    share: Share = ALONE,
+    process: ProcessRank = ALONE,
 ) -> Path:
     """Write the raw text of every question below the run folder, which is returned; resumes by itself.
 
-    share: of several processes with the same arguments each takes its part of the batches; the files are those of
-    one process, and are there when the last one has ended (`complete`).
+    Args:
+        out: The run folder; by default below runs/, named by the settings.
+        resume: False starts anew.
+        command: For the manifest.
+        service: How an endpoint is asked.
+        process: Of several processes with the same arguments each takes its part of the batches; the files are those
+            of one process, and are there when the last one has ended (`complete`).
     """
     settings.check()
-    if not (resume or share.alone):
+    if not (resume or process.alone):
         raise UsageError("--no-resume by several processes would delete what the others made; remove the run folder")
     folder = out or Path("runs") / settings.folder()
     started = time.time()
     tasks = _load(settings, data_dir, tasks_dir)
     claim(folder, settings)
-    models = _open(settings, tasks, service)
+    models = open_models(settings, tasks, service)
     write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
     facts: dict[str, Any] = {}
     for task in tasks:
         model = models[task.name]
-        if not (quiet or share.rank):
+        if not (quiet or process.rank):
             _warn_of_format(task, model, settings)
         prompter = make_prompter(task, model, settings, folder / task.name)
-        generate_task(
-            task, model, folder / task.name, prompter.content, split=settings.split, limit=settings.limit,
-            annotators=settings.annotator, samples=settings.samples, batch_size=batch_size, settings=asdict(settings),
-            resume=resume, quiet=quiet or share.rank > 0, rank=share.rank, world=share.world,
-        )  # fmt: skip
+        how: dict[str, Any] = {
+            "resume": resume,
+            "quiet": quiet or process.rank > 0,
+            "process": process,
+            "batch_size": batch_size,
+        }
+        questions = {**_questions(settings), "settings": asdict(settings)}
+        generate_task(task, model, folder / task.name, prompter.content, **questions, **how)
         facts[task.name] = {
             "version": task.version,
             "data_sha256": dict(task.data_sha256),
@@ -82,9 +88,15 @@ def generate(
     with locked(folder / ".lock.last", wait=True):
         if complete(folder):
             facts = {name: known | _of_answers(folder / name) for name, known in facts.items()}
-            if share.alone or not _recorded(folder, facts):
+            if process.alone or not _recorded(folder, facts):
                 write_manifest(folder, settings, facts, command, time.time() - started)
     return folder
+
+
+def _questions(settings: Settings) -> dict[str, Any]:
+    """Which questions a run asks, as `generate` and `plan_summary` take it."""
+    which = {"split": settings.split, "limit": settings.limit, "samples": settings.samples}
+    return {**which, "annotators": settings.annotator}
 
 
 def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
@@ -92,11 +104,10 @@ def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
     # `prompt.render` ends a prompt so where there is no chat template
     bare = model.prompt_text("?") == "?\n"
     if bare and settings.prompt == "base" and settings.answers == "free":
-        print(
-            f"{task.name}: {settings.model} has no chat template: under --prompt base it will hardly answer in the "
-            "format; use --answers constrained, or --prompt icl",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
+        text = (
+            "has no chat template: under --prompt base it will hardly answer in the format; use --answers constrained"
+        )
+        print(f"{task.name}: {settings.model} {text}, or --prompt icl", file=sys.stderr, flush=True)
 
 
 def complete(folder: Path) -> bool:
@@ -122,68 +133,12 @@ def _of_answers(folder: Path) -> dict[str, Any]:
     }
 
 
-def _open(settings: Settings, tasks: Sequence[Task], service: Service | None) -> Mapping[str, Model]:
-    """One model per task name; attacks stand on a floor above the other models."""
-    name = settings.model.removeprefix("attack:")
-    if name == settings.model:
-        return open_models(settings, tasks, service)
-    if name not in ATTACKS:
-        raise UsageError(f"--model {settings.model}: no such attack; there are {', '.join(ATTACKS)}")
-    embedder = load_embedder()
-    return {t.name: AttackModel(name, t, settings.split, embedder, settings.seed) for t in tasks}
-
-
-def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) -> Prompter:
-    """The prompts of a run; profiles are saved in the run and read back by a resumed one."""
-    profiles = _profiles(task, model, settings, folder) if "vp" in settings.prompt else None
-    nearest = "icl" in settings.prompt and settings.shot_pick == "nearest"
-    room = None if model.context is None else model.context - settings.max_new_tokens
-    return Prompter(
-        task, settings.prompt, shots=settings.shots, pick=settings.shot_pick, seed=settings.seed,
-        profiles=profiles, embedder=load_embedder() if nearest else None,
-        fits=lambda content: room is None or model.count_tokens(content) <= room,
-    )  # fmt: skip
-
-
-def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dict[str, str]:
-    path = folder / "profiles.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    # of several processes one writes the profiles, and the others read the same
-    with locked(folder / ".lock.profiles", wait=True):
-        if path.exists():
-            return dict(read_json(path))
-        if settings.profile == "counted":
-            found = {a: counted_profile(task, a) for a in task.asked(settings.annotator)}
-        else:
-            found = {a: _written_profile(task, a, model, settings) for a in task.asked(settings.annotator)}
-        write_atomic(path, dump_json(found))
-        return found
-
-
-def _written_profile(task: Task, annotator: str, model: Model, settings: Settings) -> str:
-    """Ask the model; as many records as fit its context stand in the request."""
-    room = None if model.context is None else model.context - settings.max_new_tokens
-    for records in range(settings.shots, 0, -1):
-        request = profile_request(task, annotator, settings.seed, records)
-        if room is None or model.count_tokens(request) <= room:
-            text = model.answer([Query("profile", annotator, 0, request)])[0].text.strip()
-            if not text:
-                raise RunError(f"{task.name}: the model wrote an empty profile for {annotator}; use --profile counted")
-            return text
-    raise RunError(f"{task.name}: no record of {annotator} fits the model's context; use --profile counted")
-
-
 def claim(folder: Path, settings: Settings) -> None:
     """Refuse a folder that holds anything but a run with these settings, naming every difference."""
     path = folder / SETTINGS
     if path.exists():
-        there, mine = read_json(path), json.loads(json.dumps(asdict(settings)))
-        differing = sorted(k for k in {*mine, *there} if mine.get(k) != there.get(k))
-        if differing:
-            raise RunError(all_problems(
-                f"{folder} holds a run with other settings; choose another --out, or remove it:",
-                [f"{k}: there {there.get(k)!r}, now {mine.get(k)!r}" for k in differing],
-            ))  # fmt: skip
+        heading = f"{folder} holds a run with other settings; choose another --out, or remove it:"
+        refuse_other_settings(read_json(path), json.loads(json.dumps(asdict(settings))), heading)
     elif folder.exists() and any(not p.name.startswith(f".{SETTINGS}") for p in folder.iterdir()):
         # such a file is what another process of the same run is about to put in place
         raise RunError(f"{folder} exists and is not a run of hlvbench; choose another --out")
@@ -213,19 +168,16 @@ def dry_run(
     """What a run would ask and about how long it would take, per task; nothing is kept."""
     settings.check()
     tasks = _load(settings, data_dir, tasks_dir)
-    models = _open(settings, tasks, service)
+    models = open_models(settings, tasks, service)
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
         for task in tasks:
             model = models[task.name]
             prompter = make_prompter(task, model, settings, Path(scratch) / task.name)
-            found[task.name] = plan_summary(
-                task, model, prompter.content, split=settings.split, limit=settings.limit,
-                annotators=settings.annotator, samples=settings.samples, batch_size=batch_size,
-                max_new_tokens=settings.max_new_tokens,
-                # a server may ask a price for an answer that nobody keeps
-                time_one=not settings.model.startswith("endpoint:"),
-            )  # fmt: skip
+            # a server may ask a price for an answer that nobody keeps
+            how: dict[str, Any] = {"batch_size": batch_size, "time_one": not settings.model.startswith("endpoint:")}
+            questions = {**_questions(settings), "max_new_tokens": settings.max_new_tokens}
+            found[task.name] = plan_summary(task, model, prompter.content, **questions, **how)
     return found
 
 
@@ -314,21 +266,19 @@ def run(
     service: Service | None = None,
 ) -> Path:
     """Generate, score, report; returns the run folder."""
-    folder = generate(
-        settings, out=out, data_dir=data_dir, tasks_dir=tasks_dir, batch_size=batch_size, resume=resume,
-        quiet=quiet, command=command, service=service,
-    )  # fmt: skip
-    return score(folder, data_dir=data_dir, tasks_dir=tasks_dir, quiet=quiet)
+    places: dict[str, Any] = {"data_dir": data_dir, "tasks_dir": tasks_dir, "quiet": quiet}
+    how: dict[str, Any] = {"batch_size": batch_size, "resume": resume, "command": command, "service": service}
+    return score(generate(settings, out=out, **places, **how), **places)
 
 
-def run_share(settings: Settings, share: Share, **options: Any) -> Path | None:
+def run_process(settings: Settings, process: ProcessRank, **options: Any) -> Path | None:
     """`run` as one of several processes with the same arguments (its options are those of `run`).
 
     One process scores, the last one to end, and gets the run folder; the others get None.
     """
-    if share.alone:
+    if process.alone:
         return run(settings, **options)
-    folder = generate(settings, **options, share=share)
+    folder = generate(settings, **options, process=process)
     with locked(folder / ".lock.last", wait=True):
         if not complete(folder) or _scored(folder):
             return None
@@ -363,10 +313,11 @@ def write_manifest(
     """The run's history: a resumed run adds its wall time to what was there."""
     path = folder / "manifest.json"
     before = read_json(path)["wall_seconds"] if path.exists() else 0.0
-    write_atomic(path, dump_json({
+    manifest = {
         "command": list(command),
         "settings": asdict(settings),
         **provenance(),
         "wall_seconds": round(before + seconds, 1),
         "tasks": dict(facts),
-    }))  # fmt: skip
+    }
+    write_atomic(path, dump_json(manifest))

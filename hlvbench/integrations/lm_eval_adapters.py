@@ -17,7 +17,7 @@ from lm_eval.models.huggingface import HFLM
 
 from ..errors import AdapterError, ModelError, UsageError
 from ..models.adapter_validation import PROBE, load_adapters
-from ..models.adapters import AdapterPlan, file_problems, find_adapters, local_folder, others_of, seat
+from ..models.adapters import AdapterPlan, find_adapters, local_folder, others_of, seat
 from ..models.loading import identified
 from ..prompting.prompt import render
 from ..types import Pair
@@ -28,7 +28,7 @@ from .harness import task_of
 class AnnotatorAdapters(HFLM):
     """lm-eval's hf model whose adapter is, for every document, that of the annotator it asks.
 
-    adapter_dir: of any shape that `hlvbench run --adapter-dir` takes. The adapters pass the same gate before the
+    adapter_dir: of any shape that `hlvbench run --adapter-dir` takes. The adapters pass the same validation before the
     first answer is generated; an AdapterError names everything that is wrong with them.
     """
 
@@ -67,12 +67,10 @@ class AnnotatorAdapters(HFLM):
     def _ready(self, tasks: dict[str, tuple[str, ...]], others: dict[str, set[str]]) -> AdapterPlan:
         """The adapters of these tasks on the model; those of another call's tasks stay there."""
         plan = find_adapters(self.adapter_dir, tasks, others=others)
-        folders = [f for f in dict.fromkeys(plan.folders.values()) if f not in self._names]
-        for folder in folders:
-            speaks_for = [pair for pair, found in plan.folders.items() if found == folder]
-            plan.problems += file_problems(folder, speaks_for, self.base, plan.shared)
+        folders = [f for f in plan.adapters if f not in self._names]
+        plan.check_files(self.base)
         plan.raise_problems()
-        seats = sorted({seat(folder) for folder in plan.folders.values()})
+        seats = sorted({seat(folder) for folder in plan.adapters})
         if len(seats) > 1:
             raise AdapterError(
                 f"these adapters cannot share a base ({', '.join(seats)}); `hlvbench run` loads them in turn"

@@ -17,7 +17,7 @@ from .questions import LETTERS, Question
 from .stylometric import Stylometric
 
 
-class PromptJudge:
+class PromptJudge(Model):
     """A model that replies to the prompt.
 
     Prompts are hashed before the chat template is applied, so that anybody with the task's data can tell which question
@@ -27,7 +27,7 @@ class PromptJudge:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.name, self.context, self.batch_size = model.name, model.context, model.batch_size
-        self.parallel: int = getattr(model, "parallel", 1)
+        self.parallel = model.parallel
 
     def describe(self) -> dict[str, Any]:
         return {**self.model.describe(), "template_sha256": sha256_text(self.model.prompt_text("Who wrote it?"))}
@@ -52,13 +52,13 @@ class LetterJudge(PromptJudge):
     The completion's first line is the likeliest letter, its second the probabilities among the letters on offer.
     """
 
-    def __init__(self, model: Any, questions: Mapping[Any, Question]) -> None:
+    def __init__(self, model: Model, questions: Mapping[Any, Question]) -> None:
         super().__init__(model)
-        self.next_words, self.questions = model.next_words, questions
+        self.questions = questions
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
         offered = [self.questions[q.item, q.annotator, q.sample].letters for q in batch]
-        rows = self.next_words(batch, list(LETTERS[: max(map(len, offered))]))
+        rows = self.model.next_words(batch, list(LETTERS[: max(map(len, offered))]))
         return [_letter_completion(row[: len(letters)], letters) for row, letters in zip(rows, offered, strict=True)]
 
 

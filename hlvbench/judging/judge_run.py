@@ -16,7 +16,7 @@ from ..bootstrap import REPLICATES
 from ..data.task import load_tasks
 from ..errors import ModelError, RunError
 from ..generation.generate import collect
-from ..generation.journal import Place
+from ..generation.journal import AnswerFiles
 from ..generation.run import SETTINGS
 from ..io import dump_json, locked, read_generations, read_json, write_atomic
 from ..metrics import Metric, bind, blind_answers
@@ -62,9 +62,9 @@ class JudgedTask:
             for name, own in answers.items()
         }
 
-    def replies(self, settings: JudgeSettings, name: str) -> Place:
+    def replies(self, settings: JudgeSettings, name: str) -> AnswerFiles:
         """The files with a judge's replies to one of the sets of answers."""
-        return Place(self.folder, settings.stem() + ("" if name == "system" else f".{name}"))
+        return AnswerFiles(self.folder, settings.stem() + ("" if name == "system" else f".{name}"))
 
     def judged(self, settings: JudgeSettings) -> dict[str, Judged]:
         """A judge's replies to the three sets of answers, read."""
@@ -258,7 +258,7 @@ def judges_of(folder: Path) -> Iterator[JudgeSettings]:
         if recorded.get("answers") == "system":
             settings = judge_settings(**recorded["settings"])
             stems = (settings.stem(), *(f"{settings.stem()}.{name}" for name in SETS[1:]))
-            if all(Place(folder, stem).finished.exists() for stem in stems):
+            if all(AnswerFiles(folder, stem).finished.exists() for stem in stems):
                 yield settings
 
 

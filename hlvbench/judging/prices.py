@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import ModelError, UsageError, all_problems, validation_problems
-from ..generation.journal import Partial
+from ..generation.journal import Journal
 from ..io import read_text
 from ..models import Completion, Query
 from ..models.endpoint import Endpoint
@@ -71,9 +71,9 @@ class Budget:
                 f"your own)"
             )
         self.price, self.budget, self.max_new_tokens = price, budget, settings.max_new_tokens
-        self._ledger = Partial(folder / LEDGER)
+        self._ledger = Journal(folder / LEDGER)
         self._ledger.repair()
-        self._spent = sum(float(line["usd"]) for line in self._ledger.lines())
+        self._spent = sum(float(line["usd"]) for line in self._ledger.entries())
         self._reserved = 0.0
         self._lock = threading.Lock()
 

@@ -16,7 +16,7 @@ from ..bootstrap import REPLICATES
 from ..data.task import load_tasks
 from ..errors import RunError, UsageError, all_problems
 from ..generation.generate import collect
-from ..generation.journal import Place
+from ..generation.journal import AnswerFiles
 from ..generation.run import SETTINGS, claim, write_manifest
 from ..io import dump_json, dump_line, read_generations, read_json, write_atomic
 from ..settings import Service, Settings, slug
@@ -119,8 +119,8 @@ def read_rankings(folder: Path) -> list[dict[str, Any]]:
     return [read_json(folder / name / "scores.json") for name in read_json(folder / SETTINGS)["task"]]
 
 
-def _place(folder: Path, task: Task) -> Place:
-    return Place(folder / (task.name + SUFFIX))
+def _place(folder: Path, task: Task) -> AnswerFiles:
+    return AnswerFiles(folder / (task.name + SUFFIX))
 
 
 def _tasks(names: Sequence[str], data_dir: Path | None, tasks_dir: Path | None) -> tuple[Task, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..bootstrap import clusters, seeded
 from ..errors import UsageError
-from ..models import Completion, Query
+from ..models import Completion, Model, Query
 from ..text import in_view
 from ..types import Annotation, Task
 from .questions import Question
@@ -23,7 +23,7 @@ SMOOTHING = 0.1
 """With the weights below the best of four by ten-fold cross-validation within dev, on both tasks."""
 
 
-class Stylometric:
+class Stylometric(Model):
     """The judge of one task: a Model that reads the question, not its prompt.
 
     It names the candidate with the highest likelihood of the answer; ties are broken at random, by seed.

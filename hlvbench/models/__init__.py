@@ -11,7 +11,7 @@ from ..errors import ModelError
 
 @dataclass(frozen=True)
 class Query:
-    """One question put to a model; `content` is the user message, which references ignore."""
+    """One question put to a model; `content` is the user message, which baselines ignore."""
 
     item: str
     annotator: str
@@ -40,26 +40,52 @@ class Refused(ModelError):
 
 
 class Model(Protocol):
-    """What `generate` needs of a model of one task."""
+    """The model of one task. A backend inherits from this class and defines `name`, `describe` and `answer`.
+
+    Attributes:
+        name: As the user named it, short: part of the run folder's name.
+        context: Positions of prompt and answer together; None is unbounded.
+        batch_size: The size that `--batch-size auto` starts with.
+        parallel: How many batches may be under way at a time, in threads.
+    """
 
     name: str
-    """As the user named it, short: part of the run folder's name."""
-    context: int | None
-    """Positions of prompt and answer together; None is unbounded."""
-    batch_size: int
-    """The size that "auto" starts with."""
+    context: int | None = None
+    batch_size: int = 1_000_000
+    parallel: int = 1
 
     def describe(self) -> dict[str, Any]:
         """For the manifest: kind, hashes of configuration, weights and adapters, device, dtype."""
+        ...
 
     def group(self, annotator: str) -> str:
         """Answers of one group may share a batch."""
+        return ""
 
     def prompt_text(self, content: str) -> str:
         """What the model really sees, chat template included; hashed as `prompt_sha256`."""
+        return content
 
     def count_tokens(self, content: str) -> int:
-        """Length of the rendered prompt in tokens."""
+        """Length of the rendered prompt in tokens; of a model without a tokenizer, in words."""
+        return len(content.split())
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
-        """One completion per query, in order; raises OutOfMemory where the batch does not fit."""
+        """Answer the questions of one batch.
+
+        Returns:
+            One completion per query, in order.
+
+        Raises:
+            OutOfMemory: The batch does not fit.
+            Refused: A question of the batch is refused; others may be answered.
+        """
+        ...
+
+    def next_words(self, batch: Sequence[Query], words: Sequence[str]) -> list[list[float]]:
+        """Per query the log-probability that its prompt continues with each of `words`, one token each.
+
+        Raises:
+            ModelError: The backend has no probabilities, or a word is not one token.
+        """
+        raise ModelError(f"{self.name}: this backend gives texts, no probabilities of words")

@@ -1,4 +1,8 @@
-"""The gate: an adapter is loaded onto its base, and everything that peft would only warn about is a problem."""
+"""Adapter validation: an adapter is put on its base, and what peft would only warn about is a problem.
+
+An adapter is untrusted input. It must fit the base without a key missing or unexpected, change the logits of a probe
+prompt, leave the base and the other adapters as they are, and have been trained with the base's chat template.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import first_lines
 from .adapters import WEIGHTS
 
 PROBE = "Decide the label and explain your decision. Context: A man sleeps. Statement: The man is awake."
@@ -19,58 +24,44 @@ _WHOLE_LAYERS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "wor
 def load_adapters(
     base: Any, folders: Sequence[Path], encoded: Sequence[int], tokenizer: Any
 ) -> tuple[Any, dict[Path, str], list[str]]:
-    """(the model with all adapters, folder -> adapter name in it, problems).
+    """Put adapters on a base and validate them.
 
-    base: a causal model in eval mode, wrapped in place. folders: adapters of one `seat`. encoded: token ids of a
-    rendered probe prompt. With problems the model is not to be used.
+    Args:
+        base: A causal model in evaluation mode, wrapped in place.
+        folders: Adapters of one `seat`.
+        encoded: Token ids of the rendered `PROBE`.
+        tokenizer: The base's.
+
+    Returns:
+        The model with all adapters, folder -> adapter name in it, and the problems; with any, the model is not to be
+        used.
     """
-    import torch
-
-    with torch.inference_mode():
-        plain = _last_logits(base, encoded)
-    with warnings.catch_warnings():
-        # what peft warns about is checked here and by `file_problems`
-        warnings.simplefilter("ignore")
-        return _load_all(base, folders, encoded, tokenizer, plain)
-
-
-def _load_all(
-    base: Any, folders: Sequence[Path], encoded: Sequence[int], tokenizer: Any, plain: Any
-) -> tuple[Any, dict[Path, str], list[str]]:
     model, names, problems, alone = None, {}, [], {}
-    for number, folder in enumerate(folders):
-        # no name is part of another: peft finds an adapter's keys by substring
-        name = f"voice{number:04d}"
-        try:
-            model = _inject(base if model is None else model, folder, name, first=model is None)
-        except Exception as error:  # peft and torch raise a dozen kinds on a config that does not fit
-            problems.append(f"{folder}: does not fit the base: {_first_line(error)}")
-            continue
-        names[folder] = name
-        found = list(_load_problems(model, folder, name))
-        if not found:
-            alone[folder] = _logits_with(model, name, encoded)
-            found = list(_effect_problems(model, folder, name, alone[folder], plain, encoded))
-        problems += [*found, *_template_problems(folder, tokenizer)]
-    if not problems and len(names) > 1:
-        problems += _disturbances(model, names, alone, plain, encoded)
+    plain = _logits(base, encoded)
+    # what peft warns about is checked here and by `file_problems`
+    with warnings.catch_warnings(action="ignore"):
+        for number, folder in enumerate(folders):
+            # no name is part of another: peft finds an adapter's keys by substring
+            name = f"adapter{number:04d}"
+            try:
+                model = _inject(base if model is None else model, folder, name, first=model is None)
+                names[folder] = name
+                found = list(_key_problems(model, folder, name))
+            except Exception as error:  # peft and torch raise a dozen kinds on a config or a shape that does not fit
+                # torch puts a heading above the first size mismatch
+                found = [f"{folder}: does not fit the base: {first_lines(error, 2)}"]
+            if not found:
+                alone[folder] = _logits(model, encoded, name)
+                if not alone[folder].isfinite().all():
+                    found.append(f"{folder}: the model's logits are not finite with this adapter")
+                elif not _differ(alone[folder], plain):
+                    found.append(
+                        f"{folder}: no effect on the logits of a probe prompt; it would answer as the base model does"
+                    )
+            problems += [*found, *_template_problems(folder, tokenizer)]
+        if not problems and len(names) > 1:
+            problems += _disturbances(model, names, alone, plain, encoded)
     return model, names, problems
-
-
-def _disturbances(
-    model: Any, names: Mapping[Path, str], alone: Mapping[Path, Any], plain: Any, encoded: Sequence[int]
-) -> Iterator[str]:
-    """Adapters that answer otherwise once the others are on the base, and a base that they changed."""
-    import torch
-
-    with torch.inference_mode(), model.disable_adapter():
-        changed = _differ(_last_logits(model, encoded), plain)
-    for folder, name in names.items():
-        if changed or _differ(_logits_with(model, name, encoded), alone[folder]):
-            yield (
-                f"{folder}: on one base with the other adapters it answers otherwise than alone; merge it into a copy "
-                f"of the base and give that by --model-map"
-            )
 
 
 def _inject(model: Any, folder: Path, name: str, first: bool) -> Any:
@@ -84,12 +75,13 @@ def _inject(model: Any, folder: Path, name: str, first: bool) -> Any:
     return model.eval()
 
 
-def _load_problems(model: Any, folder: Path, name: str) -> Iterator[str]:
+def _key_problems(model: Any, folder: Path, name: str) -> Iterator[str]:
+    """Load the weights; whole layers of the base, and keys that are missing or unexpected."""
     from safetensors import safe_open
 
     with safe_open(folder / WEIGHTS, framework="pt") as stream:
         keys = set(stream.keys())
-    saved = getattr(model.peft_config[name], "modules_to_save", None) or ()
+    saved = model.peft_config[name].to_dict().get("modules_to_save") or ()
     whole = [k for k in keys if any(f".{w}.weight" in k for w in _WHOLE_LAYERS if w not in saved) and ".lora_" not in k]
     if whole:
         yield (
@@ -97,11 +89,7 @@ def _load_problems(model: Any, folder: Path, name: str) -> Iterator[str]:
             f"such an adapter cannot share its base: merge it and give it by --model-map"
         )
         return
-    try:
-        result = model.load_adapter(str(folder), adapter_name=name, torch_device="cpu")
-    except Exception as error:  # shapes and keys fail as RuntimeError, KeyError or ValueError
-        yield f"{folder}: does not fit the base: {_first_line(error)}"
-        return
+    result = model.load_adapter(str(folder), adapter_name=name, torch_device="cpu")
     model.eval()
     unexpected = set(result.unexpected_keys)
     if model.peft_config[name].is_prompt_learning:
@@ -116,33 +104,33 @@ def _load_problems(model: Any, folder: Path, name: str) -> Iterator[str]:
             yield f"{folder}: {len(found)} {what} keys, the first is {sorted(found)[0]}; it does not fit the base"
 
 
-def _effect_problems(
-    model: Any, folder: Path, name: str, logits: Any, plain: Any, encoded: Sequence[int]
+def _disturbances(
+    model: Any, names: Mapping[Path, str], alone: Mapping[Path, Any], plain: Any, encoded: Sequence[int]
 ) -> Iterator[str]:
-    if not logits.isfinite().all():
-        yield f"{folder}: the model's logits are not finite with this adapter"
-    elif not _differ(logits, plain):
-        yield f"{folder}: no effect on the logits of a probe prompt; it would answer as the base model does"
+    """Adapters that answer otherwise once the others are on the base, and a base that they changed."""
+    with model.disable_adapter():
+        changed = _differ(_logits(model, encoded), plain)
+    for folder, name in names.items():
+        if changed or _differ(_logits(model, encoded, name), alone[folder]):
+            yield (
+                f"{folder}: on one base with the other adapters it answers otherwise than alone; merge it into a copy "
+                f"of the base and give that by --model-map"
+            )
 
 
 def _differ(logits: Any, plain: Any) -> bool:
     return bool((logits - plain).abs().max() > EFFECT * plain.abs().max())
 
 
-def _logits_with(model: Any, name: str, encoded: Sequence[int]) -> Any:
-    import torch
-
-    with torch.inference_mode():
-        model.set_adapter(name)
-        return _last_logits(model, encoded)
-
-
-def _last_logits(model: Any, encoded: Sequence[int]) -> Any:
+def _logits(model: Any, encoded: Sequence[int], adapter: str = "") -> Any:
     """The float32 logits, on the CPU, after the last of the `encoded` tokens."""
     import torch
 
-    ids = torch.tensor([list(encoded)], device=model.device)
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1].float().cpu()
+    with torch.inference_mode():
+        if adapter:
+            model.set_adapter(adapter)
+        ids = torch.tensor([list(encoded)], device=model.device)
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1].float().cpu()
 
 
 def _template_problems(folder: Path, tokenizer: Any) -> Iterator[str]:
@@ -156,7 +144,7 @@ def _template_problems(folder: Path, tokenizer: Any) -> Iterator[str]:
         theirs = tokenizer.apply_chat_template(messages, chat_template=template, **options)
         ours = tokenizer.apply_chat_template(messages, **options) if tokenizer.chat_template else None
     except Exception as error:  # templates raise whatever they like
-        yield f"{folder}: the chat template saved beside the adapter cannot be rendered: {_first_line(error)}"
+        yield f"{folder}: the chat template saved beside the adapter cannot be rendered: {first_lines(error)}"
         return
     if theirs != ours:
         yield (
@@ -173,9 +161,3 @@ def _chat_template(folder: Path) -> str | None:
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, str) else None
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # torch puts a heading above the first size mismatch
-    return " ".join(lines[:2])[:400] if lines else type(error).__name__

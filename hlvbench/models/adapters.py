@@ -1,4 +1,4 @@
-"""Which adapter speaks for which annotator, and what can be told of it before a model is loaded."""
+"""Which adapter answers for which annotator, and what its files tell before a model is loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems
+from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems, first_lines
 from ..io import dump_json, read_json, sha256_file, sha256_text, write_atomic
 from ..types import Pair, Task
 from .smollm2 import NAME as EMBEDDED
@@ -21,25 +21,25 @@ STRAY = "ref"
 FETCHED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.py"]
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
 _TOKENIZER = (
-    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt",
-    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
-)  # fmt: skip
+    "tokenizer.json tokenizer_config.json tokenizer.model vocab.json merges.txt vocab.txt special_tokens_map.json "
+    "added_tokens.json chat_template.jinja chat_template.json"
+).split()
 # types whose adapters keep nothing in common; of others (VeRA's projections, say) each gets its own base
-_SHARING = {
-    "LORA", "ADALORA", "IA3", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "MISS", "FOURIERFT", "SHIRA", "ROAD", "C3A",
-    "LN_TUNING", "PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING",
-}  # fmt: skip
+_SHARING = (
+    "LORA ADALORA IA3 LOHA LOKR OFT BOFT HRA MISS FOURIERFT SHIRA ROAD C3A LN_TUNING PROMPT_TUNING PREFIX_TUNING "
+    "P_TUNING"
+).split()
 # values of init_lora_weights that leave the base as it is
 _HARMLESS_INITS = (True, False, None, "gaussian", "orthogonal", "eva", "mica")
 # initialisations that change the base by what no adapter's files hold: activations, gradients, random numbers
 _LOST_INITS = ("corda", "lora_ga", "pissa_niter")
 # keys of a LoRA's adapter_config.json that concern its own matrices alone
-_OWN_LORA_KEYS = {
-    "peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode", "peft_version",
-    "r", "lora_alpha", "lora_dropout", "lora_bias", "target_modules", "exclude_modules", "layers_to_transform",
-    "layers_pattern", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "use_rslora", "use_dora", "modules_to_save",
-    "init_lora_weights", "bias", "eva_config", "loftq_config", "megatron_core", "qalora_group_size",
-}  # fmt: skip
+_OWN_LORA_KEYS = (
+    "peft_type task_type auto_mapping base_model_name_or_path revision inference_mode peft_version r lora_alpha "
+    "lora_dropout lora_bias target_modules exclude_modules layers_to_transform layers_pattern rank_pattern "
+    "alpha_pattern fan_in_fan_out use_rslora use_dora modules_to_save init_lora_weights bias eva_config loftq_config "
+    "megatron_core qalora_group_size"
+).split()
 _UNLESS = ", or say --base-matches if it is that very model under another name"
 # keys of a config.json that do not change what the model computes
 _VOLATILE = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache"}
@@ -47,7 +47,7 @@ _VOLATILE = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "u
 
 @dataclass(frozen=True)
 class Base:
-    """The model that adapters are asked to sit on: as the user named it, and what it is."""
+    """A base model: as the user named it, and the hashes of what it is."""
 
     name: str
     config_sha256: str
@@ -57,10 +57,13 @@ class Base:
 
 @dataclass
 class AdapterPlan:
-    """(task, annotator) -> the folder of the adapter that speaks for it, and all that is wrong so far; missing: who has
-    no adapter -> where it was looked for.
+    """Which adapter answers for whom.
 
-    shared: one adapter speaks for everybody; only the prompt names the annotator.
+    Attributes:
+        folders: (task, annotator) -> the folder of the adapter.
+        problems: All that is wrong so far.
+        missing: Who has no adapter -> where it was looked for.
+        shared: One adapter answers for everybody; only the prompt names the annotator.
     """
 
     folders: dict[Pair, Path] = field(default_factory=dict)
@@ -68,45 +71,69 @@ class AdapterPlan:
     missing: dict[Pair, str] = field(default_factory=dict)
     shared: bool = False
 
+    @property
+    def adapters(self) -> list[Path]:
+        """Every adapter once."""
+        return list(dict.fromkeys(self.folders.values()))
+
+    def check_files(self, base: Base, base_matches: bool | None = None) -> list[Path]:
+        """Note what is wrong with the adapters' files (`file_problems`); the adapters without a problem."""
+        sound = []
+        for folder in self.adapters:
+            assigned = [pair for pair, found in self.folders.items() if found == folder]
+            problems = list(file_problems(folder, assigned, base, self.shared, base_matches))
+            self.problems += problems
+            sound += [] if problems else [folder]
+        return sound
+
     def raise_problems(self) -> None:
+        """An AdapterError with all problems, if there are any."""
         if problems := [*self.missing.values(), *self.problems]:
             count = len(problems)
-            raise AdapterError(all_problems(
-                f"the adapters cannot be used, {count} problem{'s' * (count > 1)}; nothing was begun:",
-                problems,
-            ))  # fmt: skip
+            heading = f"the adapters cannot be used, {count} problem{'s' * (count > 1)}; nothing was begun:"
+            raise AdapterError(all_problems(heading, problems))
 
 
 def find_adapters(
-    adapter_dir: str, tasks: Mapping[str, Sequence[str]], option: str = "--adapter-dir",
+    adapter_dir: str,
+    tasks: Mapping[str, Sequence[str]],
+    option: str = "--adapter-dir",
     others: Mapping[str, Collection[str]] | None = None,
-) -> AdapterPlan:  # fmt: skip
-    """The adapters of `tasks` (name -> annotators) below a folder or hub repo, of a shape of docs/cli.md.
+) -> AdapterPlan:
+    """Resolve the adapters below a folder or hub repo, of a shape of docs/cli.md.
 
-    DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all. option: what the user
-    named it by. others: more annotators of the tasks, whose adapters are left aside.
+    DIR/<task>/<Ann>/, or DIR/<Ann>/ for one task only, or DIR itself one adapter shared by all.
+
+    Args:
+        adapter_dir: The folder or `org/name[@revision]`.
+        tasks: Name -> the annotators that need an adapter.
+        option: What the user named the folder by.
+        others: More annotators of the tasks, whose adapters are left aside.
     """
-    root = local_folder(adapter_dir, option)
-    below = [p for p in sorted(root.iterdir()) if p.is_dir()]
+    root, others = local_folder(adapter_dir, option), others or {}
+    below = {folder.name for folder in _folders(root)}
     plan = AdapterPlan()
     everybody = {a for annotators in tasks.values() for a in annotators}
-    if _claims_adapter(root):
+    if _holds_adapter(root):
         plan.shared = True
         plan.folders = {(task, a): root for task, annotators in tasks.items() for a in annotators}
-        for name in sorted({p.name for p in below} & {*everybody, *tasks}):
+        for name in sorted(below & {*everybody, *tasks}):
             plan.problems.append(
                 f"{root} is itself an adapter and also holds {name}/: it is not clear which of them is meant; "
                 f"move one of them away"
             )
-        _note_stray(plan, root, everybody)
+        _check_stray(plan, root, everybody)
         return plan
-    by_task = [name for name in tasks if (root / name).is_dir()]
-    by_annotator = sorted(p.name for p in below if p.name in everybody)
-    if by_task or not by_annotator:
-        if not by_task and not below:
-            raise AdapterError(f"{option} {adapter_dir}: {_expected(root, tasks)}; there is no folder in it")
+    by_annotator = sorted(below & everybody)
+    if below & {*tasks} or not by_annotator:
+        if not below:
+            name, annotators = next(iter(tasks.items()))
+            raise AdapterError(
+                f"{option} {adapter_dir}: expected {root}/{name}/{annotators[0]}/{CONFIG} and so on, or "
+                f"{root}/{CONFIG}; there is no folder in it"
+            )
         for name, annotators in tasks.items():
-            _take(plan, root / name, name, annotators, (others or {}).get(name, ()))
+            _take(plan, root / name, name, annotators, others.get(name, ()))
     elif len(tasks) > 1:
         raise AdapterError(
             f"{option} {adapter_dir} holds {', '.join(by_annotator)} directly, and {' and '.join(tasks)} are "
@@ -115,7 +142,7 @@ def find_adapters(
         )
     else:
         ((name, annotators),) = tasks.items()
-        _take(plan, root, name, annotators, (others or {}).get(name, ()))
+        _take(plan, root, name, annotators, others.get(name, ()))
     return plan
 
 
@@ -124,35 +151,30 @@ def others_of(tasks: Iterable[Task]) -> dict[str, set[str]]:
     return {task.name: {record.annotator for record in task.records} for task in tasks}
 
 
-def _expected(root: Path, tasks: Mapping[str, Sequence[str]]) -> str:
-    name, annotators = next(iter(tasks.items()))
-    return f"expected {root}/{name}/{annotators[0]}/{CONFIG} and so on, or {root}/{CONFIG}"
-
-
 def _take(plan: AdapterPlan, folder: Path, task: str, annotators: Sequence[str], others: Collection[str]) -> None:
     """The adapters of one task: a folder per annotator."""
     for annotator in annotators:
         place = folder / annotator
-        if _claims_adapter(place):
+        if _holds_adapter(place):
             plan.folders[task, annotator] = place
-            _note_stray(plan, place, ())
+            _check_stray(plan, place, ())
             continue
-        inner = [p for p in _folders(place) if _claims_adapter(p) and p.name != STRAY]
+        inner = [p for p in _folders(place) if _holds_adapter(p) and p.name != STRAY]
         hint = f"; {inner[0]} holds one: move its files up" if len(inner) == 1 else ""
         plan.missing[task, annotator] = (
             f"{task}: annotator {annotator} has no adapter (looked for {place / CONFIG}){hint}"
         )
-    _note_stray(plan, folder, annotators)
+    _check_stray(plan, folder, annotators)
     for place in _folders(folder):
-        if _claims_adapter(place) and place.name not in {*annotators, *others, STRAY}:
+        if _holds_adapter(place) and place.name not in {*annotators, *others, STRAY}:
             plan.problems.append(
                 f"{place}: an adapter for {place.name}, who is no annotator of {task} ({', '.join(annotators)})"
             )
 
 
-def _note_stray(plan: AdapterPlan, folder: Path, annotators: Sequence[str] | set[str]) -> None:
+def _check_stray(plan: AdapterPlan, folder: Path, annotators: Collection[str]) -> None:
     stray = folder / STRAY
-    if STRAY not in annotators and _claims_adapter(stray):
+    if STRAY not in annotators and _holds_adapter(stray):
         plan.problems.append(
             f"{stray}: a leftover of preference training (the frozen reference, written by trl), not an annotator's "
             f"adapter; check that {folder} holds what you want, then delete {stray}"
@@ -163,7 +185,7 @@ def _folders(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.iterdir()) if p.is_dir()] if folder.is_dir() else []
 
 
-def _claims_adapter(folder: Path) -> bool:
+def _holds_adapter(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CONFIG, WEIGHTS, *PICKLES))
 
 
@@ -185,7 +207,7 @@ def local_folder(
     try:
         return Path(snapshot_download(match[1], revision=match[2] or revision, allow_patterns=FETCHED))
     except Exception as problem:  # the hub's many errors share no base class
-        reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
+        reason = first_lines(problem)
         raise error(f"{what} {place}: no such folder here, and the hub did not give it: {reason}") from None
 
 
@@ -210,11 +232,16 @@ def parse_model_map(words: Mapping[str, str], tasks: Mapping[str, Sequence[str]]
 
 
 def file_problems(
-    folder: Path, speaks_for: Sequence[Pair], base: Base, shared: bool = False, base_matches: bool | None = None
+    folder: Path, assigned: Sequence[Pair], base: Base, shared: bool = False, base_matches: bool | None = None
 ) -> Iterator[str]:
-    """All that is wrong with an adapter's files for these (task, annotator) pairs on this base.
+    """All that is wrong with an adapter's files.
 
-    base_matches: the user says that it is the adapter's base, whatever is recorded.
+    Args:
+        folder: The adapter, which is untrusted input.
+        assigned: The (task, annotator) pairs that it answers for.
+        base: The base model that it is put on.
+        shared: Whether it answers for everybody.
+        base_matches: Whether the user says that it is the adapter's base, whatever is recorded.
     """
     try:
         config = read_json(folder / CONFIG)
@@ -237,10 +264,10 @@ def file_problems(
             f"it cannot answer as it was trained; save it as a plain LoRA: "
             f"save_pretrained(..., path_initial_model_for_weight_conversion=...)"
         )
-    for task, annotator in dict.fromkeys((task, "everybody") for task, _ in speaks_for) if shared else speaks_for:
+    for task, annotator in dict.fromkeys((task, "everybody") for task, _ in assigned) if shared else assigned:
         for key, asked in (("task", task), ("annotator", annotator)):
             if record.get(key) not in (None, asked):
-                yield f"{folder / RECORD} records {key} {record[key]}, but it is asked to speak for {asked}"
+                yield f"{folder / RECORD} records {key} {record[key]}, but it is asked to answer for {asked}"
     yield from _weight_problems(folder)
 
 
@@ -318,7 +345,7 @@ def _is_zero(tensors: Mapping[str, Any]) -> bool:
 
 
 def seat(folder: Path) -> str:
-    """Adapters with the same seat may sit on one base in memory; one that changes the base has a seat of its own."""
+    """Adapters with the same value may share one base in memory; one that changes the base has a value of its own."""
     config = read_json(folder / CONFIG)
     kind, init = str(config["peft_type"]), config.get("init_lora_weights")
     shares = kind in _SHARING and config.get("bias", "none") == "none" and init in _HARMLESS_INITS
@@ -346,7 +373,7 @@ def _blob_sha256(path: Path) -> str:
 
 
 def write_record(folder: Path, task: str, annotator: str | None, base: Base) -> None:
-    """Leave beside a trained adapter whom it speaks for and on which base; the gate holds runs to it."""
+    """Record beside a trained adapter whom it answers for and on which base; adapter validation holds runs to it."""
     write_atomic(folder / RECORD, dump_json({"task": task, "annotator": annotator, "base": vars(base)}))
 
 

@@ -13,8 +13,7 @@ from ..errors import ModelError
 from ..prompting.prompt import answer_heads
 from ..types import Task
 from .gumbel import gumbel
-from .logprobs import Example, forward
-from .prefix_cache import empty_cache, prefill, shared_prefix, shares_prefixes, taken_by
+from .logprobs import Example, empty_cache, forward, padded, prefill, shared_prefix, shares_prefixes, taken_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,9 +87,8 @@ class Choice:
 
         device = self.model.device
         rows = [[*p, *self.heads.tokens[0][: self.heads.opening]] for p in self.prompts]
-        common, width = shared_prefix(rows), max(map(len, rows))
-        self.ids = [[*r[:common], *[self.pad] * (width - len(r)), *r[common:]] for r in rows]
-        self.mask = [[1] * common + [0] * (width - len(r)) + [1] * (len(r) - common) for r in rows]
+        common = shared_prefix(rows)
+        self.ids, self.mask = padded(rows, self.pad, common)
         self.cache = prefill(self.model, rows[0][:common], len(rows)) if common else empty_cache(self.model)
         first = self._extend([row[common:] for row in self.ids], self.mask)[:, -1]
         columns = []
@@ -111,20 +109,16 @@ class Choice:
         """Log-probabilities after the new tokens, (rows, tokens, vocabulary); of a whole prompt, after its last."""
         import torch
 
-        device = self.model.device
-        given = torch.tensor(mask, device=device)
-        new = torch.tensor(ids, device=device)
-        # the prompts are long, and only what follows their last token is asked for
-        few = (
-            {"logits_to_keep": 1}
-            if new.shape[1] > self.heads.longest and "logits_to_keep" in taken_by(self.model)
-            else {}
+        attention = torch.tensor(mask, device=self.model.device)
+        new = torch.tensor(ids, device=self.model.device)
+        arguments: dict[str, Any] = {"position_ids": (attention.cumsum(1) - 1).clamp(min=0)[:, -new.shape[1] :]}
+        if new.shape[1] > self.heads.longest and "logits_to_keep" in taken_by(self.model):
+            # the prompts are long, and only what follows their last token is asked for
+            arguments["logits_to_keep"] = 1
+        output = self.model(
+            input_ids=new, attention_mask=attention, past_key_values=self.cache, use_cache=True, **arguments
         )
-        logits = self.model(
-            input_ids=new, attention_mask=given, past_key_values=self.cache, use_cache=True,
-            position_ids=(given.cumsum(1) - 1).clamp(min=0)[:, -new.shape[1] :], **few,
-        ).logits  # fmt: skip
-        found: Tensor = logits.float().log_softmax(dim=-1)
+        found: Tensor = output.logits.float().log_softmax(dim=-1)
         return found
 
     def continued(self, chosen: Sequence[int]) -> dict[str, Any]:
@@ -133,20 +127,14 @@ class Choice:
 
         heads = [self.heads.tokens[k] for k in chosen]
         if self.cache is None:
-            rows = [[*p, *h] for p, h in zip(self.prompts, heads, strict=True)]
-            width = max(map(len, rows))
-            ids = [[self.pad] * (width - len(r)) + r for r in rows]
-            mask = [[0] * (width - len(r)) + [1] * len(r) for r in rows]
+            ids, mask = padded([[*p, *h] for p, h in zip(self.prompts, heads, strict=True)], self.pad)
         else:
-            rest = [list(h[self.heads.opening :]) for h in heads]
-            width = max(map(len, rest))
-            ids = [[*i, *[self.pad] * (width - len(r)), *r] for i, r in zip(self.ids, rest, strict=True)]
-            mask = [[*m, *[0] * (width - len(r)), *[1] * len(r)] for m, r in zip(self.mask, rest, strict=True)]
-        found = {
-            name: torch.tensor(v, device=self.model.device)
-            for name, v in (("input_ids", ids), ("attention_mask", mask))
-        }
-        return found | ({} if self.cache is None else {"past_key_values": self.cache})
+            rest, new = padded([h[self.heads.opening :] for h in heads], self.pad)
+            ids = [[*i, *r] for i, r in zip(self.ids, rest, strict=True)]
+            mask = [[*m, *n] for m, n in zip(self.mask, new, strict=True)]
+        arrays = (("input_ids", ids), ("attention_mask", mask))
+        inputs = {name: torch.tensor(array, device=self.model.device) for name, array in arrays}
+        return inputs if self.cache is None else {**inputs, "past_key_values": self.cache}
 
 
 def choose(scores: Tensor, temperature: float, seeds: Sequence[int]) -> list[int]:

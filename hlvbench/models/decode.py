@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from ..errors import ModelError
 from ..prompting.prompt import render
 from ..prompting.reasoning import closed_reasoning, opened_reasoning
 from ..settings import Settings
 from ..types import Task
-from . import Completion, OutOfMemory, Query
+from . import Completion, Query
 from .constrained import Choice, Heads, choose, heads_of, line_ends
-from .gumbel import GumbelNoise, seed_of
-from .loading import free_memory, is_out_of_memory
-from .prefix_cache import prefill, shared_prefix, shares_prefixes
-
-T = TypeVar("T")
+from .gumbel import GumbelSampler, seed_of
+from .loading import call_model
+from .logprobs import padded, prefill, shared_prefix, shares_prefixes
 
 
 class Decoder:
@@ -41,10 +39,14 @@ class Decoder:
         # padding is masked, so that any token the model knows will do
         known = [i for i in (pad, *self.eos) if i is not None and i < model.config.get_text_config().vocab_size]
         self.pad = known[0] if known else 0
+        tokens = {
+            "eos_token_id": self.eos or None,
+            "pad_token_id": self.pad,
+            "bos_token_id": self.tokenizer.bos_token_id,
+        }
         model.generation_config = GenerationConfig(
-            do_sample=False, max_new_tokens=self.settings.max_new_tokens, eos_token_id=self.eos or None,
-            pad_token_id=self.pad, bos_token_id=self.tokenizer.bos_token_id,
-        )  # fmt: skip
+            do_sample=False, max_new_tokens=self.settings.max_new_tokens, **tokens
+        )
 
     def prompt_text(self, content: str) -> str:
         """What the model sees, chat template included."""
@@ -76,9 +78,9 @@ class Decoder:
         """
         seeds = [seed_of(self.settings.seed, q) for q in queries]
         if task is not None:
-            return self._within_memory(lambda: self._constrained(model, queries, seeds, task, ends))
+            return call_model(self.settings.model, lambda: self._constrained(model, queries, seeds, task, ends))
         prompts = [self.encode(q.content) for q in queries]
-        rows = self._within_memory(lambda: self._free(model, prompts, seeds, ends))
+        rows = call_model(self.settings.model, lambda: self._free(model, prompts, seeds, ends))
         opened = [opened_reasoning(self.prompt_text(q.content)) for q in queries]
         return [self._completion(row, ends, before) for row, before in zip(rows, opened, strict=True)]
 
@@ -89,7 +91,7 @@ class Decoder:
         """
         tokens = [self._next_token(queries[0].content, word) for word in words]
         prompts = [self.encode(q.content) for q in queries]
-        return self._within_memory(lambda: self._next(model, prompts, tokens))
+        return call_model(self.settings.model, lambda: self._next(model, prompts, tokens))
 
     def _next_token(self, content: str, word: str) -> int:
         """The token that `word` is after a prompt, which all prompts of a run end alike."""
@@ -101,18 +103,6 @@ class Decoder:
         if after[:-1] != before:
             raise ModelError(f"{self.settings.model}: {word!r} is not one token after a prompt; use --by reply")
         return after[-1]
-
-    def _within_memory(self, make: Callable[[], T]) -> T:
-        """`make()`, its failures as OutOfMemory or ModelError."""
-        # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
-        try:
-            return make()
-        except RuntimeError as error:
-            failure = str(error).splitlines()[0]
-            if not is_out_of_memory(error):
-                raise ModelError(f"{self.settings.model}: generation failed: {failure}") from error
-        free_memory()
-        raise OutOfMemory(failure)
 
     def _free(
         self, model: Any, prompts: Sequence[list[int]], seeds: Sequence[int], ends: Sequence[int]
@@ -140,10 +130,9 @@ class Decoder:
             chosen = choose(choice.scores(), self.settings.temperature, seeds)
             breaks = self._line_ends(model)
             stops = sorted({*self.eos, *ends, *breaks})
-            rows = self._generate(
-                model, choice.continued(chosen), seeds, eos_token_id=stops, begin_suppress_tokens=stops,
-                max_new_tokens=self.settings.max_new_tokens - heads.longest,
-            )  # fmt: skip
+            left = {"max_new_tokens": self.settings.max_new_tokens - heads.longest}
+            ends_of_line = {"eos_token_id": stops, "begin_suppress_tokens": stops}
+            rows = self._generate(model, choice.continued(chosen), seeds, **left, **ends_of_line)
         found = []
         for row, k in zip(rows, chosen, strict=True):
             rest = self._completion(row, stops)
@@ -158,8 +147,10 @@ class Decoder:
         if task.name not in self._known_heads:
             heads = heads_of(task, self.tokenizer)
             if heads.longest >= self.settings.max_new_tokens:
-                raise ModelError(f"--max-new-tokens {self.settings.max_new_tokens}: the label and the word before the "
-                                 f"explanation take {heads.longest}; raise it")  # fmt: skip
+                raise ModelError(
+                    f"--max-new-tokens {self.settings.max_new_tokens}: the label and the word before the explanation "
+                    f"take {heads.longest}; raise it"
+                )
             self._known_heads[task.name] = heads
         return self._known_heads[task.name]
 
@@ -175,13 +166,18 @@ class Decoder:
         configuration = copy.deepcopy(model.generation_config)
         for name, value in changes.items():
             setattr(configuration, name, value)
-        warm = self.settings.temperature
-        noise = [GumbelNoise(seeds, warm, width)] if warm > 0 else []
-        output = model.generate(**inputs, generation_config=configuration, logits_processor=noise)
+        temperature = self.settings.temperature
+        sampler = [GumbelSampler(seeds, temperature, width)] if temperature > 0 else []
+        output = model.generate(**inputs, generation_config=configuration, logits_processor=sampler)
         new: list[list[int]] = output[:, width:].tolist()
         return new
 
     def _next(self, model: Any, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[list[float]]:
+        logps = self._next_logits(model, prompts).log_softmax(dim=-1)
+        found: list[list[float]] = logps[:, list(tokens)].tolist()
+        return found
+
+    def _next_logits(self, model: Any, prompts: Sequence[list[int]]) -> Any:
         """One step of generation, which knows how each architecture wants its padding and its positions."""
         import torch
 
@@ -189,24 +185,16 @@ class Decoder:
         step.max_new_tokens, step.return_dict_in_generate, step.output_logits = 1, True, True
         with torch.inference_mode():
             output = model.generate(**self._padded(model, prompts), generation_config=step)
-            logits = output.logits[0].float().log_softmax(dim=-1)
-        found: list[list[float]] = logits[:, list(tokens)].tolist()
-        return found
+        return output.logits[0].float()
 
     def minds_padding(self, model: Any, content: str) -> bool:
         """Whether a prompt is continued otherwise where it is padded beside a longer one, as by models with a state
         or with positions that count the padding; rounding alone is no difference."""
         import torch
 
-        step = copy.deepcopy(model.generation_config)
-        step.max_new_tokens, step.return_dict_in_generate, step.output_logits = 1, True, True
         # a short prompt and much padding, for a state forgets
         prompt = self.encode(content)[-4:]
-        with torch.inference_mode():
-            alone, padded = (
-                model.generate(**self._padded(model, batch), generation_config=step).logits[0][0].float()
-                for batch in ([prompt], [prompt, prompt * 12])
-            )
+        alone, padded = (self._next_logits(model, batch)[0] for batch in ([prompt], [prompt, prompt * 12]))
         tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2
         return bool((alone - padded).abs().max() > tolerance * alone.abs().max())
 
@@ -214,13 +202,8 @@ class Decoder:
         """The prompts as one batch, padded on the left, or after the first `common` tokens that they share."""
         import torch
 
-        width = max(map(len, prompts))
-        ids = [[*p[:common], *[self.pad] * (width - len(p)), *p[common:]] for p in prompts]
-        mask = [[1] * common + [0] * (width - len(p)) + [1] * (len(p) - common) for p in prompts]
-        return {
-            "input_ids": torch.tensor(ids, device=model.device),
-            "attention_mask": torch.tensor(mask, device=model.device),
-        }
+        arrays = zip(("input_ids", "attention_mask"), padded(prompts, self.pad, common), strict=True)
+        return {name: torch.tensor(array, device=model.device) for name, array in arrays}
 
     def _completion(self, row: Sequence[int], ends: Sequence[int] = (), before: str = "") -> Completion:
         """The text up to the first end token; before: a tag that the prompt ends with and the text belongs to."""

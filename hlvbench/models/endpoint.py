@@ -18,7 +18,7 @@ from ..errors import ModelError
 from ..prompting.prompt import answer_schema
 from ..settings import Service, Settings
 from ..types import Task
-from . import Completion, Query, Refused
+from . import Completion, Model, Query, Refused
 from .adapters import parse_model_map
 from .gumbel import seed_of
 
@@ -36,14 +36,15 @@ class Usage:
     new_tokens: int | None
 
 
-class Endpoint:
-    """The model of one task behind a server (see `Model`)."""
+class Endpoint(Model):
+    """The model of one task behind a server."""
 
-    context: int | None = None
     batch_size = 1
 
-    def __init__(self, settings: Settings, service: Service, served: Mapping[str, str], line: Line, task: Task) -> None:
-        self.name, self.settings, self.served, self.line = settings.model, settings, served, line
+    def __init__(
+        self, settings: Settings, service: Service, served: Mapping[str, str], client: ChatClient, task: Task
+    ) -> None:
+        self.name, self.settings, self.served, self.client = settings.model, settings, served, client
         self.parallel = service.concurrency
         self.fields: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_new_tokens}
         if settings.answers == "constrained":
@@ -54,28 +55,29 @@ class Endpoint:
         return {
             "kind": "endpoint",
             "base_url": self.settings.base_url,
-            "served": dict(self.served) or self._name(""),
+            "served": dict(self.served) or self.group(""),
             "fields": {**self.fields, **self.extra},
         }
 
     def group(self, annotator: str) -> str:
-        return self._name(annotator)
-
-    def prompt_text(self, content: str) -> str:
-        """The user message; the server's chat template is not known here."""
-        return content
+        """The name that the server knows the annotator's model by."""
+        return self.served.get(annotator) or self.settings.model.partition(":")[2]
 
     def count_tokens(self, content: str) -> int:
-        """An estimate."""
+        """An estimate; the server's chat template is not known here."""
         return -(-len(content) // CHARACTERS_PER_TOKEN)
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
         return [self.ask(query)[0] for query in batch]
 
     def ask(self, query: Query) -> tuple[Completion, Usage]:
-        """One call; a ModelError (Refused where others may go through) says which question it failed on and why."""
+        """Make one call.
+
+        Raises:
+            ModelError: The question that failed and why; `Refused` where others may be answered.
+        """
         body = {
-            "model": self._name(query.annotator),
+            "model": self.group(query.annotator),
             "messages": [{"role": "user", "content": query.content}],
             # servers take 31 or 63 bits
             "seed": seed_of(self.settings.seed, query) % 2**31,
@@ -83,26 +85,21 @@ class Endpoint:
             **self.extra,
         }
         try:
-            return self.line.call({key: value for key, value in body.items() if value is not None})
+            return self.client.call({key: value for key, value in body.items() if value is not None})
         except ModelError as error:
             where = f"item {query.item}, annotator {query.annotator}"
             if "response_format" in self.fields:
                 where += "; not every server takes the JSON schema of --answers constrained: try --answers free"
             raise type(error)(f"{self.name} at {self.settings.base_url}: {error} ({where})") from error
 
-    def _name(self, annotator: str) -> str:
-        return self.served.get(annotator) or self.settings.model.partition(":")[2]
 
-
-def load_endpoints(settings: Settings, tasks: Sequence[Task], service: Service) -> dict[str, Endpoint]:
+def load_endpoints(settings: Settings, tasks: Sequence[Task], service: Service) -> Mapping[str, Model]:
     """One model per task name, over one connection pool."""
     service.check()
     names = parse_model_map(settings.model_map, {task.name: task.asked(settings.annotator) for task in tasks})
-    line = Line(str(settings.base_url), service)
-    return {
-        task.name: Endpoint(settings, service, {a: n for (t, a), n in names.items() if t == task.name}, line, task)
-        for task in tasks
-    }
+    client = ChatClient(str(settings.base_url), service)
+    served = {task.name: {a: n for (t, a), n in names.items() if t == task.name} for task in tasks}
+    return {task.name: Endpoint(settings, service, served[task.name], client, task) for task in tasks}
 
 
 def _value(word: str) -> Any:
@@ -113,7 +110,7 @@ def _value(word: str) -> Any:
         return word
 
 
-class Line:
+class ChatClient:
     """The connection to a server: the client's retries (Retry-After is honoured), a pace, readable errors."""
 
     def __init__(self, base_url: str, service: Service) -> None:
@@ -130,33 +127,35 @@ class Line:
             base_url=base_url, api_key=self._key or "none", timeout=service.timeout, max_retries=service.retries
         )
         self._turn = threading.Lock()
-        self._next, self._told = 0.0, False
+        self._next_call, self._warned = 0.0, False
+        self._times = f"asked {service.retries + 1} times"
 
     def call(self, body: Mapping[str, Any]) -> tuple[Completion, Usage]:
         """One chat completion; replies that are none are asked for again, like the failures that the client retries."""
         for attempt in range(self.service.retries + 1):
-            self._wait()
+            self._wait_for_turn()
             try:
-                completion, usage, thoughts_alone = _completion(self._post(body))
-                if thoughts_alone:
-                    self._tell_of_thoughts()
+                completion, usage, only_reasoning = _completion(self._post(body))
+                if only_reasoning:
+                    self._warn_of_reasoning()
                 return completion, usage
             except _NoCompletion as error:
-                found = error
+                failure = error
             if attempt < self.service.retries:
                 time.sleep(min(LONGEST_PAUSE, 0.5 * 2**attempt))
-        raise Refused(f"{found} (asked {self.service.retries + 1} times)")
+        raise Refused(f"{failure} ({self._times})")
 
-    def _tell_of_thoughts(self) -> None:
+    def _warn_of_reasoning(self) -> None:
         with self._turn:
-            told, self._told = self._told, True
-        if not told:
+            warned, self._warned = self._warned, True
+        if not warned:
             print(
                 "hlvbench: the server gives text as reasoning_content alone, which makes an empty answer. Raise "
                 "--max-new-tokens if the reasoning is cut; else turn it off by --model-arg "
                 """chat_template_kwargs='{"enable_thinking": false}' or start the server without a reasoning parser""",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _post(self, body: Mapping[str, Any]) -> Any:
         openai = self._openai
@@ -176,36 +175,31 @@ class Line:
         except (ValueError, openai.APIError) as error:
             raise _NoCompletion(f"the reply cannot be read: {self._plain(error)}") from None
 
-    @property
-    def _times(self) -> str:
-        return f"asked {self.service.retries + 1} times"
-
     def _status(self, error: Any) -> str:
-        message = error.message.removeprefix(f"Error code: {error.status_code} - ")
-        said = f"status {error.status_code}: {self._plain(message)}"
-        if error.status_code in (401, 403):
-            key = "OPENAI_API_KEY is set" if self._key else "OPENAI_API_KEY is not set"
-            return f"{said}; {key}"
-        if error.status_code == 404:
-            return f"{said}; is the model's name the one the server knows, and does --base-url end in /v1?"
-        if error.status_code in (408, 409, 429) or error.status_code >= 500:
+        code = error.status_code
+        message = f"status {code}: {self._plain(error.message.removeprefix(f'Error code: {code} - '))}"
+        if code in (401, 403):
+            return f"{message}; OPENAI_API_KEY is {'set' if self._key else 'not set'}"
+        if code == 404:
+            return f"{message}; is the model's name the one the server knows, and does --base-url end in /v1?"
+        if code in (408, 409, 429) or code >= 500:
             wait = error.response.headers.get("retry-after")
-            return f"{said}; Retry-After: {wait[:40]}" if wait else f"{said}, {self._times}"
-        return f"{said}; fields are changed or left out by --model-arg NAME=VALUE or NAME=null"
+            return f"{message}; Retry-After: {wait[:40]}" if wait else f"{message}, {self._times}"
+        return f"{message}; fields are changed or left out by --model-arg NAME=VALUE or NAME=null"
 
     def _plain(self, error: object) -> str:
         """One short line that never shows the key."""
         text = " ".join(str(error).split()) or type(error).__name__
         return (text.replace(self._key, "[key]") if self._key else text)[:LONGEST_MESSAGE]
 
-    def _wait(self) -> None:
+    def _wait_for_turn(self) -> None:
         """Until the pace allows another call."""
         if self.service.requests_per_minute is None:
             return
         with self._turn:
             now = time.monotonic()
-            at = max(now, self._next)
-            self._next = at + 60 / self.service.requests_per_minute
+            at = max(now, self._next_call)
+            self._next_call = at + 60 / self.service.requests_per_minute
         time.sleep(at - now)
 
 
@@ -217,18 +211,18 @@ def _completion(reply: Any) -> tuple[Completion, Usage, bool]:
     """Read a reply without trusting its shape; does it hold text as reasoning alone?"""
     try:
         choice = reply["choices"][0]
-        ended = finish_of(choice.get("finish_reason"))
-        message = (choice.get("message") or {}) if ended == "error" else choice["message"]
+        finish = finish_of(choice.get("finish_reason"))
+        message = (choice.get("message") or {}) if finish == "error" else choice["message"]
         text = joined_parts(message.get("content")) or str(message.get("refusal") or "")
-        thoughts = message.get("reasoning_content") or message.get("reasoning")
+        reasoning = message.get("reasoning_content") or message.get("reasoning")
     except (AttributeError, KeyError, IndexError, TypeError):
         shown = " ".join(str(reply).split())[:200]
         raise _NoCompletion(f"the reply is no chat completion: {shown!r}") from None
-    usage = reply.get("usage")
-    counted = Usage(*(_count(usage, key) for key in ("prompt_tokens", "completion_tokens")))
+    counts = reply.get("usage")
+    usage = Usage(*(_count(counts, key) for key in ("prompt_tokens", "completion_tokens")))
     # lone surrogates, which no file can hold, become U+FFFD
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return Completion(text, ended, counted.new_tokens or 0), counted, bool(thoughts and not text.strip())
+    return Completion(text, finish, usage.new_tokens or 0), usage, bool(reasoning and not text.strip())
 
 
 def finish_of(reason: object) -> str:
@@ -241,13 +235,13 @@ def finish_of(reason: object) -> str:
 
 
 def joined_parts(content: object) -> str:
-    """The text of a message: a string, nothing, or a list of parts, of which those that hold thoughts are left out."""
+    """The text of a message: a string, nothing, or a list of parts, of which those that hold reasoning are left out."""
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
         raise TypeError(f"content of type {type(content).__name__}")
-    shown = [{"text": part} if isinstance(part, str) else part for part in content]
-    texts = [part.get("text") for part in shown if part.get("type", "text") in ("text", "output_text")]
+    parts = [{"text": part} if isinstance(part, str) else part for part in content]
+    texts = [part.get("text") for part in parts if part.get("type", "text") in ("text", "output_text")]
     return "".join(text for text in texts if isinstance(text, str))
 
 

@@ -1,4 +1,4 @@
-"""Sampling whose noise depends on the question and the step alone, not on the batch."""
+"""Gumbel sampling: what is drawn depends on the question and the step alone, not on the batch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def gumbel(seeds: Sequence[int], step: int, like: Any) -> Any:
     return -noise.clamp_(min=2.0**-25).log()
 
 
-class GumbelNoise:
+class GumbelSampler:
     """A logits processor that makes greedy decoding a draw from softmax(logits / temperature).
 
     The maximum of logits plus independent Gumbel noise is such a draw (Gumbel, 1954). The noise of a row at

@@ -12,13 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, first_lines
 from ..settings import Settings
 from ..types import Task
-from . import Completion, OutOfMemory, Query
+from . import Completion, Model, Query
 from .adapter_validation import PROBE
 from .adapters import identify
-from .loading import CPU_BATCH, GPU_BATCH, free_memory, is_out_of_memory, pick_device
+from .loading import CPU_BATCH, GPU_BATCH, call_model, pick_device
 from .smollm2 import NAME as EMBEDDED
 from .smollm2 import fetch_embedded
 
@@ -26,18 +26,12 @@ WHOLE = 512
 """Questions per call where the backend makes its own batches."""
 
 
-class LmEval:
-    """A backend that answers every question of a task (see `Model`)."""
+class LmEval(Model):
+    """A backend that answers every question of a task."""
 
     def __init__(self, settings: Settings, backend: str, arguments: Mapping[str, Any], lm: Any, size: int) -> None:
-        self.name, self.settings, self.backend, self.arguments, self.lm = (
-            settings.model,
-            settings,
-            backend,
-            arguments,
-            lm,
-        )
-        self.batch_size = size
+        self.name, self.settings, self.lm, self.batch_size = settings.model, settings, lm, size
+        self.backend, self.arguments = backend, arguments
         self.templated = self._render(PROBE) is not None
         self.countable = self._tokens(PROBE) is not None
         longest = getattr(lm, "max_length", None)
@@ -53,9 +47,6 @@ class LmEval:
             "chat_template": self.templated,
             **(vars(identify(str(folder), folder)) if (folder / "config.json").is_file() else {}),
         }
-
-    def group(self, annotator: str) -> str:
-        return ""
 
     def prompt_text(self, content: str) -> str:
         """Through the backend's chat template if it has one; else as `prompt.render` does."""
@@ -76,16 +67,7 @@ class LmEval:
             Instance("generate_until", {}, (self.prompt_text(q.content), dict(options)), 0, ("hlvbench", number, 1))
             for number, q in enumerate(batch)
         ]
-        failure = None
-        try:
-            texts = self.lm.generate_until(requests, disable_tqdm=True)
-        except RuntimeError as error:
-            failure = str(error).splitlines()[0]
-            if not is_out_of_memory(error):
-                raise ModelError(f"{self.name}: generation failed: {failure}") from error
-        if failure is not None:
-            free_memory()
-            raise OutOfMemory(failure)
+        texts = call_model(self.name, lambda: self.lm.generate_until(requests, disable_tqdm=True))
         return [self._completion(text) for text in texts]
 
     def _completion(self, text: str) -> Completion:
@@ -112,7 +94,7 @@ class LmEval:
             return None
 
 
-def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> dict[str, LmEval]:
+def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> Mapping[str, Model]:
     """The same model for every task. A ModelError where the backend is unknown, not installed or does not load."""
     _check(settings)
     backend, _, rest = settings.model.partition(":")[2].partition(",")
@@ -131,20 +113,15 @@ def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> dict[str, LmEval]
         size = arguments.get("batch_size")
         lm = kind.create_from_arg_obj(arguments)
     except Exception as error:  # every backend raises what it likes
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"--model lm-eval:{backend}: cannot be loaded: {reason}") from error
+        raise ModelError(f"--model lm-eval:{backend}: cannot be loaded: {first_lines(error)}") from error
     own = int(str(size)) if str(size).isdigit() else WHOLE
     model = LmEval(settings, backend, arguments, lm, own)
     return {task.name: model for task in tasks}
 
 
 def _check(settings: Settings) -> None:
-    problems = {
-        "--adapter-dir": settings.adapter_dir, "--model-map": settings.model_map, "--revision": settings.revision,
-        "--temperature": settings.temperature, "--model-arg": settings.model_arg,
-        "--trust-remote-code": settings.trust_remote_code,
-    }  # fmt: skip
-    moot = [name for name, value in problems.items() if value]
+    names = ("adapter_dir", "model_map", "revision", "temperature", "model_arg", "trust_remote_code")
+    moot = [f"--{name.replace('_', '-')}" for name in names if vars(settings)[name]]
     if moot:
         raise UsageError(
             f"--model lm-eval: answers greedily by one model, whose arguments stand behind the backend's name "

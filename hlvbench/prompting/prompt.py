@@ -68,17 +68,14 @@ def instruction(task: Task, annotator: str) -> str:
     meanings = "; ".join(f"{label}: {clause}" for label, clause in task.meanings.items())
     labels = list(map(str, task.meanings if task.meanings and not ordinal else task.labels))
     allowed = f"an integer from {labels[0]} to {labels[-1]}" if ordinal else f"one of {', '.join(labels)}"
-    return "\n".join([
-        f"You are {shown_annotator(annotator)}. {task.instruction}",
-        *([f"{'What scores mean' if ordinal else 'What the labels mean'}: {meanings}."] if meanings else []),
+    lines = [f"You are {shown_annotator(annotator)}. {task.instruction}"]
+    if meanings:
+        lines.append(f"{'What scores mean' if ordinal else 'What the labels mean'}: {meanings}.")
+    lines.append(
         f"Answer in two lines. The first line is `{word}:` and {allowed}. "
-        "The second line is `Explanation:` and the reason in one sentence.",
-    ])  # fmt: skip
-
-
-def _fixed_date(call: re.Match[str]) -> str:
-    """The template's call for today's date, replaced by a text."""
-    return repr(FIXED_DATE.strftime(call[2]))
+        "The second line is `Explanation:` and the reason in one sentence."
+    )
+    return "\n".join(lines)
 
 
 def render(content: str, tokenizer: Any, think: bool = False) -> str:
@@ -90,16 +87,16 @@ def render(content: str, tokenizer: Any, think: bool = False) -> str:
     template = getattr(tokenizer, "chat_template", None)
     if template is None:
         return content + "\n"
-    fixed = {"chat_template": _NOW.sub(_fixed_date, template)} if isinstance(template, str) else {}
+    options: dict[str, Any] = {"enable_thinking": think, "date_string": FIXED_DATE.strftime("%d %b %Y")}
+    if isinstance(template, str):
+        # a call for today's date becomes a text
+        options["chat_template"] = _NOW.sub(lambda call: repr(FIXED_DATE.strftime(call[2])), template)
     failure = "it leaves the question out of the prompt"
     # some templates take the content of a message as a list of parts alone, and drop or refuse plain text
     for shaped in (content, [{"type": "text", "text": content}]):
+        messages = [{"role": "user", "content": shaped}]
         try:
-            text = str(tokenizer.apply_chat_template(
-                [{"role": "user", "content": shaped}], tokenize=False, add_generation_prompt=True,
-                enable_thinking=think, date_string=FIXED_DATE.strftime("%d %b %Y"),
-                **fixed,
-            ))  # fmt: skip
+            text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options))
         except Exception as error:  # a template is a program and raises what it likes
             failure = " ".join(str(error).split()) or type(error).__name__
             continue
@@ -111,9 +108,16 @@ def render(content: str, tokenizer: Any, think: bool = False) -> str:
 class Prompter:
     """Makes the user message of a question.
 
-    shots: worked examples per prompt, at most; as many are given as `fits(content)` allows.
-    pick: "random" (by seed, the same for all items of an annotator) or "nearest" (by the embedding of the
-    input, the nearest last). profiles: annotator -> text, for vp and vp-icl.
+    Args:
+        task: The task.
+        kind: One of `PROMPTS`.
+        shots: Worked examples per prompt, at most; as many are shown as `fits(content)` allows.
+        pick: "random" (by seed, the same for all items of an annotator) or "nearest" (by the embedding of the input,
+            the nearest last).
+        seed: Of the random examples.
+        profiles: Annotator -> text, for vp and vp-icl.
+        embedder: For the nearest examples.
+        fits: Whether a message has room in the model's context.
     """
 
     def __init__(
@@ -136,7 +140,9 @@ class Prompter:
             raise UsageError(f"the prompt {kind} needs the annotators' profiles")
         self.task, self.kind, self.shots, self.seed, self.fits = task, kind, shots, seed, fits
         self.profiles = profiles or {}
-        self.nearest = _Nearest(task, embedder) if pick == "nearest" and embedder and "icl" in kind else None
+        self.inputs: dict[str, Any] = {}
+        if pick == "nearest" and embedder and "icl" in kind:
+            self.inputs = dict(zip(task.items, embedder.encode([i.joined for i in task.items.values()]), strict=True))
         self._own = {a: task.records_of("train", a) for a in task.annotators} if "icl" in kind else {}
         self.shots_given: list[int] = []
 
@@ -147,15 +153,17 @@ class Prompter:
         examples = self._examples(item, annotator)
         while examples and not self.fits(self._compose(item, annotator, examples)):
             # random shots lose the last, nearest ones the farthest, which stands first
-            examples = examples[1:] if self.nearest else examples[:-1]
+            examples = examples[1:] if self.inputs else examples[:-1]
         self.shots_given.append(len(examples))
         return self._compose(item, annotator, examples)
 
     def _examples(self, item: str, annotator: str) -> list[Annotation]:
         own = self._own[annotator]
         # a train item is no example of itself
-        if self.nearest:
-            return [r for r in self.nearest.records(item, annotator) if r.item != item][: self.shots][::-1]
+        if self.inputs:
+            # ties in the order of the split
+            near = sorted(own, key=lambda r: -float(self.inputs[item] @ self.inputs[r.item]))
+            return [r for r in near if r.item != item][: self.shots][::-1]
         order = seeded("shots", self.task.name, self.seed, annotator).permutation(len(own))
         return [own[i] for i in order if own[i].item != item][: self.shots]
 
@@ -172,16 +180,3 @@ class Prompter:
             ]
         parts.append(render_item(task, task.items[item]))
         return "\n\n".join(parts)
-
-
-class _Nearest:
-    """Train records of an annotator by the closeness of their item's input."""
-
-    def __init__(self, task: Task, embedder: Embedder) -> None:
-        self.task = task
-        self.vectors = dict(zip(task.items, embedder.encode([i.joined for i in task.items.values()]), strict=True))
-
-    def records(self, item: str, annotator: str) -> list[Annotation]:
-        """The nearest first; ties in the order of the split."""
-        own = self.task.records_of("train", annotator)
-        return sorted(own, key=lambda r: -float(self.vectors[item] @ self.vectors[r.item]))

@@ -60,16 +60,16 @@ def profile_request(task: Task, annotator: str, seed: int = 0, records: int = SH
         f"{render_item(task, task.items[own[i].item])}\n{render_answer(task, own[i].label, own[i].explanation)}"
         for i in order
     ]
-    return "\n\n".join([
-        f"Below are answers of {shown_annotator(annotator)} to this instruction: {task.instruction}",
-        *shown,
+    head = f"Below are answers of {shown_annotator(annotator)} to this instruction: {task.instruction}"
+    ask = (
         "Describe in at most 100 words how this annotator decides and how the explanations are written: "
-        "values, criteria, tone, length, form. Do not quote any answer.",
-    ])  # fmt: skip
+        "values, criteria, tone, length, form. Do not quote any answer."
+    )
+    return "\n\n".join([head, *shown, ask])
 
 
 def _own(task: Task, annotator: str) -> tuple[Annotation, ...]:
-    # of a person who left none the profile says what is usual
+    # of an annotator without any the profile says what is usual
     own = task.records_of("train", annotator) or task.records_of("train")
     if not own:
         raise UsageError(f"task {task.name}: no train record to write a profile from; use --prompt base or icl")

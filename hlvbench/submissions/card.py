@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from ..baselines.attacks import SYSTEMS as ATTACKS
-from ..baselines.references import SYSTEMS as REFERENCES
+from ..baselines.baseline_registry import BASELINES, REFERENCES
 from ..data.table import MOST_ID
 from ..errors import validation_problems
 from ..io import sha256_text
@@ -49,7 +48,7 @@ def _link(value: str) -> str:
 
 def _baseline(value: str) -> str:
     kind, _, name = value.partition(":")
-    if name not in {"reference": REFERENCES, "attack": ATTACKS}.get(kind, {}):
+    if name not in {"reference": REFERENCES, "attack": BASELINES}.get(kind, ()):
         raise ValueError("neither reference:NAME nor attack:NAME of this version")
     return value
 
@@ -207,7 +206,7 @@ def role(card: Card, model: str = "") -> str:
     if card.method != "reference" or not is_baseline(model):
         return "system"
     kind, _, name = model.partition(":")
-    if name in ATTACKS and ATTACKS[name].kind == "people":
+    if name in BASELINES and BASELINES[name].kind == "people":
         return "ceiling"
     return "attack" if kind == "attack" else "floor"
 

@@ -19,6 +19,7 @@ from ..metrics import REGISTRY, Answers, bind, parse_metric
 from ..metrics.index import factor_metrics
 from ..metrics.predictions import Embedder
 from ..metrics.registry import Metric
+from ..processes import ProcessRank
 from ..prompting.parse import parse, to_annotation
 from ..prompting.prompt import Prompter
 from ..types import Annotation, Pair, Task
@@ -54,8 +55,7 @@ def dev_predictions(
         split="dev",
         quiet=quiet,
         settings={"max_new_tokens": model.trainable.config.max_new_tokens},
-        rank=state.process_index,
-        world=state.num_processes,
+        process=ProcessRank(state.process_index, state.num_processes),
     )
     state.wait_for_everyone()
     rows = read_generations(folder / "generations.jsonl")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ModelError
-from ..models import Completion, Query
+from ..models import Completion, Model, Query
 from ..models.adapter_validation import PROBE, load_adapters
 from ..models.adapters import WEIGHTS, AdapterPlan, Base, local_folder, seat, write_record
 from ..models.decode import Decoder
@@ -221,7 +221,7 @@ def within_memory(size: int, run: Callable[[int], T]) -> T:
         size //= 2
 
 
-class AdaptedModel:
+class AdaptedModel(Model):
     """The trainable model as a Model (see `hlvbench.models.Model`): an adapter on it answers for each annotator.
 
     Args:

@@ -16,7 +16,7 @@ from hlvbench.analysis.audit import (
     broken_rules,
     write_audit,
 )
-from hlvbench.baselines.attacks import SYSTEMS
+from hlvbench.baselines.baseline_registry import BASELINES
 from hlvbench.errors import UsageError
 
 from ..toy import ToyEmbedder, toy_task
@@ -108,7 +108,7 @@ def test_attacks_with_gold_labels_are_reported_and_not_tested(result):
 
 
 def test_one_rule_holds_for_every_attack_without_gold_labels(result):
-    tested = [s.name for s in SYSTEMS.values() if s.kind == "attack"]
+    tested = [s.name for s in BASELINES.values() if s.kind == "attack"]
     assert {"label-guess", "chosen-splice", "expected", "collage"} <= set(tested)
     changed = doctored(clean(result), "expected", index=(0.9, 0.8))
     assert broken_rules(changed) == ["toy: expected: index 0.900: must be below 0.3"]
@@ -148,7 +148,7 @@ def test_an_unknown_system_is_refused_by_name():
 def test_the_whole_list_runs_on_tasks_of_another_shape(kind, annotators):
     task = toy_task(kind, annotators, items=(20, 12, 12), absent=0.1)
     result = audit([task], ToyEmbedder(), replicates=5, quiet=True)
-    assert [r["name"] for r in result["tasks"]["toy"]["systems"]] == list(SYSTEMS)
+    assert [r["name"] for r in result["tasks"]["toy"]["systems"]] == list(BASELINES)
     assert all(r["missing"] == 0 for r in result["tasks"]["toy"]["systems"])
     assert row_of(result, "human")["broken"] == ""
 

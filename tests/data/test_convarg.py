@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from hlvbench.analysis.audit import audit
-from hlvbench.baselines.references import Reference
+from hlvbench.baselines.baseline_registry import open_baseline
 from hlvbench.bootstrap import clusters, every_item_once
 from hlvbench.cli import main
 from hlvbench.data.task import load_task
@@ -244,7 +244,7 @@ def test_no_worker_id_is_in_the_task_or_the_project(convarg: Task, data_dir: Pat
 def test_the_figures_of_its_definition(convarg: Task) -> None:
     """As measured when the task was made; random-own is one draw of many, and its figures have a margin."""
     embedder = load_embedder()
-    model = Reference("random-own", convarg, "test", embedder)
+    model = open_baseline("reference:random-own", convarg, "test", embedder)
     texts = {p: model.answer([Query(*p, 0, "")])[0].text for p in convarg.questions("test")}
     given = {p: found for p, text in texts.items() if (found := to_annotation(*p, parse(text, convarg)))}
     system = Answers(convarg, "test", given, embedder)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hlvbench.analysis.annotators import analysis_text, analyze
-from hlvbench.baselines.references import SYSTEMS
+from hlvbench.baselines.baseline_registry import REFERENCES
 from hlvbench.cli import main
 from hlvbench.data.task import load_task
 from hlvbench.errors import AdapterError, RunError, TaskError, UsageError
@@ -54,7 +54,7 @@ def scores(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("model", "prompt"),
     [
-        *((f"reference:{name}", "base") for name in SYSTEMS),
+        *((f"reference:{name}", "base") for name in REFERENCES),
         *((f"attack:{name}", "base") for name in ("constant", "restyled-other", "expected")),
         *(("reference:blind", prompt) for prompt in ("icl", "vp", "vp-icl")),
     ],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hlvbench.analysis.learning_curve import curve, curve_markdown
-from hlvbench.baselines.references import Reference
+from hlvbench.baselines.baseline_registry import open_baseline
 from hlvbench.cli import main
 from hlvbench.data.task import cut_history
 from hlvbench.errors import RunError
@@ -42,7 +42,7 @@ def test_only_train_is_cut_and_everybody_stays():
 
 def test_a_system_of_one_record_says_that_record():
     short = cut_history(TASK, 1)
-    model = Reference("nearest", short, "test", ToyEmbedder())
+    model = open_baseline("reference:nearest", short, "test", ToyEmbedder())
     for pair in TASK.questions("test"):
         (own,) = short.records_of("train", pair[1])
         assert model.decide(pair) == (own.label, own.explanation)

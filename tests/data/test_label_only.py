@@ -11,7 +11,7 @@ import pytest
 
 from hlvbench.analysis.annotators import analyze
 from hlvbench.api import from_dataset, to_dataset
-from hlvbench.baselines.references import SYSTEMS
+from hlvbench.baselines.baseline_registry import REFERENCES
 from hlvbench.bootstrap import clusters, every_item_once, item_draws
 from hlvbench.data.task import load_task
 from hlvbench.errors import TaskError
@@ -124,7 +124,7 @@ def test_one_explanation_of_two_records_is_the_pairs() -> None:
     assert task.explained == {("i", "A")}
 
 
-@pytest.mark.parametrize("model", [*(f"reference:{name}" for name in SYSTEMS), "attack:constant", "attack:expected"])
+@pytest.mark.parametrize("model", [*(f"reference:{name}" for name in REFERENCES), "attack:constant", "attack:expected"])
 def test_references_and_attacks_do_without(model: str, tmp_path: Path) -> None:
     tasks = save_table(LABELS, tmp_path / "tasks")
     path = tasks / "toy" / "annotations.jsonl"

@@ -9,6 +9,7 @@ import pytest
 from hlvbench.errors import RunError
 from hlvbench.generation.generate import generate, plan_summary
 from hlvbench.io import locked, read_generations, sha256_text
+from hlvbench.processes import ProcessRank
 from tests.fake_model import FakeModel
 from tests.toy import toy_task
 
@@ -141,9 +142,11 @@ def test_two_processes_share_the_batches_and_make_the_same_file(tmp_path: Path) 
     alone = make(tmp_path / "alone", FakeModel(tmp_path / "log"), batch_size=4)
     models = [FakeModel(tmp_path / f"log{r}", delay=0.01) for r in (0, 1)]
     shared = tmp_path / "shared"
-    options = {"quiet": True, "batch_size": 4, "world": 2}
+    options = {"quiet": True, "batch_size": 4}
     threads = [
-        threading.Thread(target=generate, args=(TASK, models[r], shared, prompts), kwargs={**options, "rank": r})
+        threading.Thread(
+            target=generate, args=(TASK, models[r], shared, prompts), kwargs={**options, "process": ProcessRank(r, 2)}
+        )
         for r in (0, 1)
     ]
     for thread in threads:

@@ -12,7 +12,7 @@ import pytest
 from hlvbench.cli import main
 from hlvbench.errors import UsageError
 from hlvbench.generation.generate import generate
-from hlvbench.processes import ALONE, Share, share_of
+from hlvbench.processes import ALONE, ProcessRank, process_rank
 from tests.fake_model import FakeModel
 from tests.generation.test_run import tasks_dir  # noqa: F401
 from tests.tiny import tiny_model
@@ -23,23 +23,24 @@ TASK = toy_task(annotators=3, items=(5, 5, 16))
 FILES = ("generations.jsonl", "answers.jsonl", "scores.json")
 
 
-def test_the_environment_of_a_launcher_names_the_share():
-    assert share_of({}) == ALONE
-    assert share_of({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}) == Share(3, 8, 1)
+def test_the_environment_of_a_launcher_names_the_process():
+    assert process_rank({}) == ALONE
+    assert process_rank({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}) == ProcessRank(3, 8, 1)
     # a Slurm array sets what its script exports: no local rank
-    assert share_of({"RANK": "7", "WORLD_SIZE": "8"}) == Share(7, 8, 0)
+    assert process_rank({"RANK": "7", "WORLD_SIZE": "8"}) == ProcessRank(7, 8, 0)
 
 
 @pytest.mark.parametrize(("rank", "world"), [("2", "2"), ("-1", "2"), ("one", "2"), ("0", "0"), ("1", "1")])
-def test_a_share_that_does_not_fit_is_refused(rank, world):
+def test_a_rank_that_does_not_fit_is_refused(rank, world):
     with pytest.raises(UsageError, match=f"WORLD_SIZE={world}, RANK={rank}"):
-        share_of({"RANK": rank, "WORLD_SIZE": world})
+        process_rank({"RANK": rank, "WORLD_SIZE": world})
 
 
 def test_what_some_processes_left_undone_is_done_by_another_number_of_them(tmp_path):
-    def run(out: Path, log: str, **share: int) -> bool:
+    def run(out: Path, log: str, rank: int = 0, world: int = 1) -> bool:
         model = FakeModel(tmp_path / log)
-        return bool(generate(TASK, model, out, lambda i, a: f"{a} {i}", batch_size=4, quiet=True, **share)["finished"])
+        options = {"batch_size": 4, "quiet": True, "process": ProcessRank(rank, world)}
+        return bool(generate(TASK, model, out, lambda i, a: f"{a} {i}", **options)["finished"])
 
     assert run(tmp_path / "alone", "alone.log")
     out = tmp_path / "shared"

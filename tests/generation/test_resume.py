@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hlvbench.generation.generate import generate
-from hlvbench.generation.journal import Partial
+from hlvbench.generation.journal import Journal
 from hlvbench.io import write_atomic
 from tests.fake_model import FakeModel
 from tests.toy import toy_task
@@ -110,7 +110,7 @@ def test_a_file_torn_at_any_byte_believes_whole_lines_alone(tmp_path: Path) -> N
     torn = tmp_path / "torn.jsonl"
     for length in range(len(whole) + 1):
         torn.write_bytes(whole[:length])
-        assert [line["batch"] for line in Partial(torn).lines()] == list(range(whole[:length].count(b"\n")))
+        assert [entry["batch"] for entry in Journal(torn).entries()] == list(range(whole[:length].count(b"\n")))
 
 
 def test_a_run_torn_inside_a_line_makes_that_batch_again_and_no_other(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_line_altered_anywhere_is_not_believed(tmp_path: Path) -> None:
         changed = bytearray(whole)
         changed[offset] ^= 1
         altered.write_bytes(changed)
-        assert [line["batch"] for line in Partial(altered).lines()] == [0, 2]
+        assert [entry["batch"] for entry in Journal(altered).entries()] == [0, 2]
     run(altered.parent, tmp_path / "log")
     assert (altered.parent / "generations.jsonl").read_bytes() == expected
     assert FakeModel(tmp_path / "log").calls() == [batches[1], *batches[3:]]
@@ -206,13 +206,13 @@ def test_whole_lines_survive_a_process_killed_while_it_appends(tmp_path: Path) -
         time.sleep(0.001)
     time.sleep(0.1)
     killed(process)
-    numbers = [line["number"] for line in Partial(path).lines()]
+    numbers = [entry["number"] for entry in Journal(path).entries()]
     assert numbers == list(range(len(numbers)))
-    Partial(path).repair()
-    Partial(path).append({"number": -1})
-    assert [line["number"] for line in Partial(path).lines()] == [*numbers, -1]
+    Journal(path).repair()
+    Journal(path).append({"number": -1})
+    assert [entry["number"] for entry in Journal(path).entries()] == [*numbers, -1]
 
 
 def append_forever(path: Path) -> None:
     for number in itertools.count():
-        Partial(path).append({"number": number, "text": "x" * 5000})
+        Journal(path).append({"number": number, "text": "x" * 5000})

@@ -203,7 +203,7 @@ def test_a_folder_of_other_settings_is_refused_and_the_difference_named(tasks_di
             ["run", "--task", "nope", "--model", "reference:human"],
             "known tasks: convarg, convarg-all, demo, r2, varierr",
         ),
-        (["run", "--task", "mine", "--model", "reference:humn"], "there are human, majority"),
+        (["run", "--task", "mine", "--model", "reference:humn"], "no such reference; there are human, "),
         (["run", "--task", "mine", "--model", "/no/such/place"], "/no/such/place"),
         (["run", "--task", "mine", "--model", "reference:human", "--limit", "0", "--samples", "0"], "--samples 0"),
         (["run", "--task", "mine,mine", "--model", "reference:human"], "each task once"),

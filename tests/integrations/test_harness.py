@@ -134,7 +134,7 @@ def test_the_register_entry_names_tasks_that_are_there(data_dir):
     entry = yaml.safe_load((ROOT / "tasks" / "inspect" / "eval.yaml").read_text("utf-8"))
     assert [task["name"] for task in entry["tasks"]] == ["varierr", "r2", "convarg", "judges"]
     sizes = {name: len(doors.questions(name)) for name in ("varierr", "r2", "convarg")}
-    sizes["judges"] = len(attribution.people_questions("varierr", "test"))
+    sizes["judges"] = len(attribution.human_questions("varierr", "test"))
     for task in entry["tasks"]:
         assert f"@task\ndef {task['name']}(" in (ROOT / task["task_path"]).read_text("utf-8")
         assert task["dataset_samples"] == sizes[task["name"]]

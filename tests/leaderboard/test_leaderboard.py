@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hlvbench import __version__
-from hlvbench.baselines.references import SYSTEMS as REFERENCES
+from hlvbench.baselines.baseline_registry import REFERENCES
 from hlvbench.errors import RunError
 from hlvbench.leaderboard import build, make_board, page, read_all, render, stale
 from hlvbench.leaderboard.board import _compared, overall_parts

@@ -268,7 +268,7 @@ def test_a_task_or_annotator_recorded_beside_the_adapter_is_held_to_it(made: Pat
     write_record(copy / "Ann2", "varierr", "Ann2", base)
     found = problems(made, copy)
     assert len(found) == 2
-    assert "records annotator Ann2, but it is asked to speak for Ann1" in found[0]
+    assert "records annotator Ann2, but it is asked to answer for Ann1" in found[0]
     assert "records task varierr" in found[1]
 
 

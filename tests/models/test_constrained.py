@@ -188,9 +188,9 @@ def test_the_scores_of_a_batch_are_those_of_its_rows(base: Path) -> None:
     import torch
 
     model = load(base, NOMINAL)
-    decoder, heads = model.host.decoder, heads_of(NOMINAL, model.host.decoder.tokenizer)
+    decoder, heads = model.loaded.decoder, heads_of(NOMINAL, model.loaded.decoder.tokenizer)
     prompts = [decoder.encode(q.content) for q in queries(NOMINAL)[:5]]
     with torch.inference_mode():
-        together = Choice(model.host._model, prompts, heads, decoder.pad).scores()
-        alone = [Choice(model.host._model, [p], heads, decoder.pad).scores()[0] for p in prompts]
+        together = Choice(model.loaded.model, prompts, heads, decoder.pad).scores()
+        alone = [Choice(model.loaded.model, [p], heads, decoder.pad).scores()[0] for p in prompts]
     assert torch.allclose(together, torch.stack(alone), atol=1e-4)

@@ -9,7 +9,7 @@ import pytest
 from hlvbench.errors import ModelError
 from hlvbench.generation.generate import generate
 from hlvbench.models import Completion, OutOfMemory, Query
-from hlvbench.models.gumbel import GumbelNoise, seed_of
+from hlvbench.models.gumbel import GumbelSampler, seed_of
 from hlvbench.models.hf import load_hf
 from hlvbench.models.loading import _model_arguments
 from hlvbench.settings import Settings
@@ -109,7 +109,7 @@ def test_the_noise_draws_from_the_softmax_at_the_temperature() -> None:
     logits, draws = torch.tensor([1.0, 2.0, 5.0]).log(), 6000
     for temperature, shares in ((1.0, (1 / 8, 2 / 8, 5 / 8)), (0.5, (1 / 30, 4 / 30, 25 / 30))):
         seeds = [seed_of(0, Query(str(n), "Ann1", 0, "")) for n in range(draws)]
-        scores = GumbelNoise(seeds, temperature, 4)(torch.zeros(draws, 7), logits.repeat(draws, 1))
+        scores = GumbelSampler(seeds, temperature, 4)(torch.zeros(draws, 7), logits.repeat(draws, 1))
         counts = torch.bincount(scores.argmax(dim=1), minlength=3)
         for count, share in zip(counts.tolist(), shares, strict=True):
             assert abs(count / draws - share) < 4 * (share * (1 - share) / draws) ** 0.5
@@ -118,10 +118,10 @@ def test_the_noise_draws_from_the_softmax_at_the_temperature() -> None:
 def test_noise_of_one_row_differs_from_step_to_step() -> None:
     import torch
 
-    noise = GumbelNoise([17], 1.0, 2)
+    noise = GumbelSampler([17], 1.0, 2)
     first, second = (noise(torch.zeros(1, length), torch.zeros(1, 50)) for length in (2, 3))
     assert not torch.equal(first, second)
-    assert torch.equal(first, GumbelNoise([17], 1.0, 9)(torch.zeros(1, 9), torch.zeros(1, 50)))
+    assert torch.equal(first, GumbelSampler([17], 1.0, 9)(torch.zeros(1, 9), torch.zeros(1, 50)))
 
 
 def test_greedy_is_greedy_whatever_the_checkpoint_suggests(tmp_path: Path, base: Path) -> None:
@@ -195,12 +195,12 @@ def test_adapters_beside_one_that_changes_its_base_answer_as_each_does_alone(
         tiny_adapter(tmp_path / "a" / name, base, seed=seed, **(options if seed % 2 == first else {}))
     settings = Settings(str(base), ("toy",), str(tmp_path / "a"), max_new_tokens=4)
     model = load_hf(settings, [task])["toy"]
-    ids = torch.tensor([model.host.decoder.encode("You are annotator 1 . decide the label")])
+    ids = torch.tensor([model.loaded.decoder.encode("You are annotator 1 . decide the label")])
     with torch.inference_mode():
         for name in [*task.annotators, *task.annotators]:
             plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
             alone = PeftModel.from_pretrained(plain, tmp_path / "a" / name).eval()(ids).logits
-            found = model.host._ready(model.host.voices["toy", name])(ids).logits
+            found = model.loaded.activate(model.loaded.assigned["toy", name])(ids).logits
             assert (found - alone).abs().max() <= 1e-5 * alone.abs().max()
 
 
@@ -227,7 +227,7 @@ def test_two_tasks_share_what_is_loaded_but_not_their_adapters(tmp_path: Path, b
             tiny_adapter(tmp_path / task / name, base, seed=10 * seed + k)
     settings = Settings(str(base), task=("toy", "more"), adapter_dir=str(tmp_path), max_new_tokens=NEW)
     models = load_hf(settings, [TASK, more])
-    assert models["toy"].host is models["more"].host
+    assert models["toy"].loaded is models["more"].loaded
     assert models["toy"].answer(QUERIES[:3]) != models["more"].answer(QUERIES[:3])
 
 
@@ -237,7 +237,7 @@ def test_lack_of_memory_is_raised_as_such_and_survived(
     import torch
 
     model = load(base)
-    real, sizes = model.host.decoder._generate, []
+    real, sizes = model.loaded.decoder._generate, []
 
     def small(loaded: Any, inputs: dict[str, Any], *rest: Any, **changes: Any) -> Any:
         sizes.append(len(inputs["input_ids"]))
@@ -245,7 +245,7 @@ def test_lack_of_memory_is_raised_as_such_and_survived(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return real(loaded, inputs, *rest, **changes)
 
-    monkeypatch.setattr(model.host.decoder, "_generate", small)
+    monkeypatch.setattr(model.loaded.decoder, "_generate", small)
     with pytest.raises(OutOfMemory, match="out of memory"):
         model.answer(QUERIES[:6])
     facts = generate(TASK, model, tmp_path / "run", content, quiet=True, batch_size=16)

@@ -5,13 +5,14 @@ import math
 
 import pytest
 
-from hlvbench.baselines.references import Reference
+from hlvbench.baselines.baseline_registry import open_baseline
 from hlvbench.errors import DataError
 from hlvbench.metrics import bind, parse_signature
 from hlvbench.models import Query
 from hlvbench.prompting.prompt import render_answer
+from hlvbench.results.answer_rows import PER_ANSWER
 from hlvbench.results.score_report import ScoreReport
-from hlvbench.results.scorecard import PER_ANSWER, score_task
+from hlvbench.results.scorecard import score_task
 from hlvbench.types import Annotation, Generation, Item, Task
 
 from ..toy import ToyEmbedder, toy_task
@@ -95,7 +96,7 @@ def test_rows_of_other_questions_and_doubled_rows_are_refused_all_at_once():
 
 
 def system_rows(task, name):
-    model = Reference(name, task, "test", ToyEmbedder())
+    model = open_baseline(f"reference:{name}", task, "test", ToyEmbedder())
     queries = [Query(i, a, 0, "") for i, a in task.questions("test")]
     return [
         Generation(q.item, q.annotator, 0, c.text, c.finish, c.new_tokens, "")

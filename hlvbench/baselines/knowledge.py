@@ -1,0 +1,267 @@
+"""What baselines know of a task: the train annotations, the inputs, and what is estimated from them."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from ..bootstrap import seeded
+from ..errors import UsageError
+from ..metrics.predictions import Embedder, blind_answers
+from ..metrics.projections import human_annotations, residuals, usable
+from ..text import norm, raw
+from ..types import Annotation, Label, Pair, Task
+
+COMMON_WORDS = 100
+"""So many most frequent words of the train explanations count as function words."""
+CLOSENESS = 0.2
+"""Weight of the input's embedding beside the expected difference: the value that buys most."""
+_ALPHA = 10.0
+_CLUSTERS = 12
+_NEARLY = 1e-5
+
+
+class Knowledge:
+    """Everything that baselines compute from a task and a split, computed once and shared by all of them."""
+
+    def __init__(self, task: Task, split: str, embedder: Embedder, seed: int = 0) -> None:
+        self.task, self.split, self.embedder, self.seed = task, split, embedder, seed
+        self.chains: dict[tuple[str, Label | None], dict[tuple[str, str], list[str]]] = {}
+        self.frames: dict[tuple[str, Label | None], tuple[str, ...]] = {}
+        self._candidates: dict[tuple[str, Label | None], tuple[list[Annotation], np.ndarray]] = {}
+
+    def rng(self, name: str, *key: str | int) -> np.random.Generator:
+        """The random numbers of a baseline for one question."""
+        return seeded(name, self.task.name, self.seed, *key)
+
+    def own(self, annotator: str, label: Label | None = None) -> Sequence[Annotation]:
+        """The annotator's train annotations, those with `label` if there are any; everybody's where there are none."""
+        found = self.task.records_of("train", annotator) or self._everybodys
+        return [r for r in found if r.label == label] or found
+
+    @cached_property
+    def _everybodys(self) -> tuple[Annotation, ...]:
+        found = self.task.records_of("train")
+        if not found:
+            raise UsageError(f"task {self.task.name}: there are no train annotations, which baselines answer from")
+        return found
+
+    def asked(self, annotator: str) -> list[Pair]:
+        """The annotator's questions of the split."""
+        return self._asked.get(annotator, [])
+
+    @cached_property
+    def _asked(self) -> dict[str, list[Pair]]:
+        out: dict[str, list[Pair]] = {}
+        for pair in self.task.questions(self.split):
+            out.setdefault(pair[1], []).append(pair)
+        return out
+
+    @cached_property
+    def modes(self) -> dict[str, Label]:
+        """The most frequent train label of each annotator; ties: the smaller label."""
+        out = {}
+        for annotator in self.task.annotators:
+            own = self.task.records_of("train", annotator, label_only=True) or self.own(annotator)
+            counts = Counter(r.label for r in own)
+            out[annotator] = min(counts, key=lambda label: (-counts[label], label))
+        return out
+
+    @cached_property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """The embedding of every item's joined input in the raw view."""
+        vectors = self.embedder.encode([raw(item.joined) for item in self.task.items.values()])
+        return dict(zip(self.task.items, vectors, strict=True))
+
+    @cached_property
+    def features(self) -> dict[str, np.ndarray]:
+        """(F,) per item what the label classifier sees: the input's embedding, and for several fields how each pair of
+        neighbours relates (|u - v|, u · v)."""
+        items = self.task.items.values()
+        by_field = [self.embedder.encode([raw(i.text[f]) for i in items]) for f in self.task.fields]
+        blocks = [self.embedder.encode([raw(i.joined) for i in items])]
+        for first, second in itertools.pairwise(by_field):
+            blocks += [np.abs(first - second), (first * second).sum(axis=1, keepdims=True)]
+        return dict(zip(self.task.items, np.hstack(blocks), strict=True))
+
+    def _features_of(self, items: Sequence[str]) -> np.ndarray:
+        return np.array([self.features[item] for item in items])
+
+    @cached_property
+    def blind(self) -> dict[Pair, Annotation]:
+        """Per question the annotation of the item that is drawn without looking at who is asked."""
+        return blind_answers(self.task, self.split, self.seed)
+
+    def nearest(self, pair: Pair, label: Label | None = None) -> Annotation:
+        """The annotator's train annotation (with that label, if any has it) of the nearest input; ties: the first."""
+        key = pair[1], label
+        if key not in self._candidates:
+            own = list(self.own(*key))
+            self._candidates[key] = own, np.array([self.inputs[r.item] for r in own])
+        candidates, inputs = self._candidates[key]
+        target = self.inputs[pair[0]]
+        near = inputs @ target
+        # one by one, so that equal inputs tie whatever the matrix product rounds
+        best = np.flatnonzero(near >= near.max() - _NEARLY)
+        return candidates[int(best[np.argmax([inputs[i] @ target for i in best])])]
+
+    @cached_property
+    def guesses(self) -> dict[Pair, Label]:
+        """A per-annotator classifier's label for every question of the split."""
+        return {p: y for a in self.task.annotators for p, y in self._guess(a).items()}
+
+    def _guess(self, annotator: str) -> dict[Pair, Label]:
+        pairs, own = self.asked(annotator), self.own(annotator)
+        if not pairs:
+            return {}
+        labels = [r.label for r in own]
+        if len(set(labels)) == 1:
+            return dict.fromkeys(pairs, labels[0])
+        train, test = self._features_of([r.item for r in own]), self._features_of([item for item, _ in pairs])
+        if self.task.kind == "ordinal":
+            return dict(zip(pairs, self._guess_scores(train, np.array(labels, dtype=float), test), strict=True))
+        from sklearn.linear_model import LogisticRegression
+
+        chosen = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000).fit(
+            train, np.array(labels, dtype=object).astype(str)
+        )
+        names = {str(label): label for label in self.task.labels}
+        return {p: names[y] for p, y in zip(pairs, chosen.predict(test), strict=True)}
+
+    def _guess_scores(self, train: np.ndarray, scores: np.ndarray, test: np.ndarray) -> list[Label]:
+        """Ridge regression, its predictions stretched to the spread of the annotator's own train scores.
+
+        Least squares keeps near the mean, and quadratic-weighted κ punishes an annotator without extremes.
+        """
+        from sklearn.linear_model import Ridge, RidgeCV
+        from sklearn.model_selection import cross_val_predict
+
+        model = RidgeCV(alphas=np.logspace(-2, 2, 9)).fit(train, scores)
+        unseen = cross_val_predict(Ridge(model.alpha_), train, scores, cv=min(5, len(scores)))
+        spread = float(unseen.std())
+        stretch = float(scores.std()) / spread if spread > 1e-6 else 1.0
+        values = scores.mean() + stretch * (model.predict(test) - unseen.mean())
+        low, high = min(self.task.labels), max(self.task.labels)
+        return [int(y) for y in np.clip(np.rint(values), low, high)]
+
+    @cached_property
+    def orthography(self) -> dict[str, tuple[float, float]]:
+        """Per annotator the shares of train explanations that end in a period and start with a capital."""
+        out = {}
+        for annotator in self.task.annotators:
+            texts = [t for r in self.own(annotator) if (t := raw(r.explanation))]
+            count = max(len(texts), 1)
+            out[annotator] = (sum(t[-1] == "." for t in texts) / count, sum(t[0].isupper() for t in texts) / count)
+        return out
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, d) embeddings of the norm view, which the index compares."""
+        return self.embedder.encode([norm(text) for text in texts]).astype(float)
+
+    @cached_property
+    def common(self) -> frozenset[str]:
+        """The most frequent words of all train explanations."""
+        counts = Counter(w for r in self.task.records_of("train") for w in norm(r.explanation).split())
+        return frozenset(sorted(counts, key=lambda w: (-counts[w], w))[:COMMON_WORDS])
+
+    @cached_property
+    def habits(self) -> dict[str, np.ndarray]:
+        """Per annotator the unit vector of the mean train explanation less what the others say of its items."""
+        answers = human_annotations(self.task, "train", self.embedder)
+        kept, columns = usable(answers, "self"), answers.cells[1]
+        vectors, out = residuals(answers, "norm", "self"), {}
+        for annotator in self.task.annotators:
+            own = kept & (columns == answers.annotators.index(annotator)) if annotator in answers.annotators else []
+            mean = vectors[own].sum(axis=0) if np.any(own) else np.zeros(vectors.shape[1])
+            out[annotator] = mean / max(float(np.linalg.norm(mean)), 1e-9)
+        return out
+
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """(d,) the mean over annotators of their mean train explanation."""
+        means = [self.vectors([r.explanation for r in self.own(a)]).mean(axis=0) for a in self.task.annotators]
+        return np.asarray(np.mean(means, axis=0))
+
+    def typical(self, texts: Sequence[str], annotator: str) -> np.ndarray:
+        """(n,) cosine of each text, less the centre, with the annotator's habits."""
+        ahead = self.vectors(texts) - self.centre
+        return np.asarray(ahead @ self.habits[annotator] / np.maximum(np.linalg.norm(ahead, axis=1), 1e-9))
+
+    @cached_property
+    def constants(self) -> dict[str, str]:
+        """Per annotator the most typical train explanation; ties: the first."""
+        out = {}
+        for annotator in self.task.annotators:
+            texts = [r.explanation for r in self.own(annotator)]
+            out[annotator] = texts[int(np.argmax(self.typical(texts, annotator).round(9)))]
+        return out
+
+    @cached_property
+    def expected(self) -> dict[Pair, np.ndarray]:
+        """Per question the embedding of what this annotator is expected to say less what the others are, by ridge
+        regression from the input, less the annotator's mean: what `own_gain(within=all)` rewards. Empty for annotators
+        without train items that others explained, too."""
+        from sklearn.linear_model import Ridge
+
+        pairs = [p for p in self.task.questions("train") if p in self.task.explained]
+        vector = dict(zip(pairs, self.vectors([self.task.human(p).explanation for p in pairs]), strict=True))
+        on_item: dict[str, list[Pair]] = {}
+        for pair in pairs:
+            on_item.setdefault(pair[0], []).append(pair)
+        out: dict[Pair, np.ndarray] = {}
+        for annotator in self.task.annotators:
+            own = [p for p in pairs if p[1] == annotator and len(on_item[p[0]]) > 1]
+            asked = self.asked(annotator)
+            if not (own and asked):
+                continue
+            ahead = [vector[p] - np.mean([vector[q] for q in on_item[p[0]] if q != p], axis=0) for p in own]
+            train, test = (self._features_of([i for i, _ in ps]) for ps in (own, asked))
+            found = Ridge(_ALPHA).fit(train, np.array(ahead)).predict(test) - np.mean(ahead, axis=0)
+            out |= dict(zip(asked, found, strict=True))
+        return out
+
+    @cached_property
+    def beyond_label(self) -> dict[Pair, np.ndarray]:
+        """`expected` less its mean over the annotator's questions with the same guessed label, of length 1: what
+        `own_gain(within=label)` rewards. Where no other question has the label, `expected` itself."""
+        out = {}
+        for pair, vectors in self._same_guess(self.expected).items():
+            ahead = self.expected[pair] - np.mean(vectors, axis=0) if len(vectors) > 1 else self.expected[pair]
+            out[pair] = ahead / max(float(np.linalg.norm(ahead)), 1e-9)
+        return out
+
+    def _same_guess(self, values: Mapping[Pair, np.ndarray]) -> dict[Pair, list[np.ndarray]]:
+        """Per question the values of the annotator's questions with the same guessed label, its own included."""
+        groups: dict[tuple[str, Label], list[np.ndarray]] = {}
+        for pair, value in values.items():
+            groups.setdefault((pair[1], self.guesses[pair]), []).append(value)
+        return {pair: groups[pair[1], self.guesses[pair]] for pair in values}
+
+    @cached_property
+    def clustered(self) -> dict[Pair, Sequence[Annotation]]:
+        """Per question the annotator's train annotations of the cluster of explanations that a classifier on the input
+        finds likelier than for the annotator's other questions with the same guessed label."""
+        from sklearn.cluster import KMeans
+        from sklearn.linear_model import LogisticRegression
+
+        likely: dict[Pair, np.ndarray] = {}
+        members: dict[str, list[list[Annotation]]] = {}
+        for annotator in self.task.annotators:
+            own, asked = list(self.own(annotator)), self.asked(annotator)
+            vectors = self.vectors([r.explanation for r in own])
+            count = min(_CLUSTERS, len(np.unique(vectors, axis=0)))
+            found = KMeans(count, n_init=4, random_state=self.seed).fit_predict(vectors)
+            members[annotator] = [[r for r, c in zip(own, found, strict=True) if c == k] for k in range(count)]
+            if not asked:
+                continue
+            shares = np.ones((len(asked), count)) / count
+            if count > 1:
+                train, test = (self._features_of(ids) for ids in ([r.item for r in own], [p[0] for p in asked]))
+                shares = LogisticRegression(max_iter=1000).fit(train, found).predict_proba(test)
+            likely |= dict(zip(asked, shares, strict=True))
+        groups = self._same_guess(likely)
+        return {p: members[p[1]][int(np.argmax((v - np.mean(groups[p], axis=0)).round(9)))] for p, v in likely.items()}
