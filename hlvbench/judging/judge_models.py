@@ -32,13 +32,6 @@ class PromptJudge(Model):
     def describe(self) -> dict[str, Any]:
         return {**self.model.describe(), "template_sha256": sha256_text(self.model.prompt_text("Who wrote it?"))}
 
-    def group(self, annotator: str) -> str:
-        # the annotator in question must not decide which adapter or server answers
-        return ""
-
-    def prompt_text(self, content: str) -> str:
-        return content
-
     def count_tokens(self, content: str) -> int:
         return self.model.count_tokens(content)
 

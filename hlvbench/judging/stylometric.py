@@ -34,8 +34,6 @@ class Stylometric(Model):
     """
 
     name = "stylometric"
-    context: int | None = None
-    batch_size = 1_000_000
 
     def __init__(self, task: Task, split: str, view: str, seed: int, questions: Mapping[Any, Question]) -> None:
         self.task, self.split, self.view, self.seed, self.questions = task, split, view, seed, questions
@@ -43,12 +41,6 @@ class Stylometric(Model):
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "stylometric", "grams": list(GRAMS), "smoothing": SMOOTHING, "fit": self.fit}
-
-    def group(self, annotator: str) -> str:
-        return ""
-
-    def prompt_text(self, content: str) -> str:
-        return content
 
     def count_tokens(self, content: str) -> int:
         return 0

@@ -14,7 +14,7 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.errors import DataError, ModelError, RunError, UsageError
-from hlvbench.generation.method import register_method
+from hlvbench.generation.open_model import register_method
 from hlvbench.generation.run import generate
 from hlvbench.io import read_generations, sha256_text
 from hlvbench.judging.judge_prompt import queries, render_question
