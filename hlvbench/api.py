@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 
 from .bootstrap import REPLICATES
 from .data.task import load_task
@@ -51,31 +51,44 @@ def score_texts(
     seed: int = 0,
     replicates: int = REPLICATES,
 ) -> ScoreReport:
-    """Parse and score raw texts: one per question in question order, or a mapping from (item, annotator).
+    """Parse and score raw texts.
 
-    A question that a mapping lacks counts as missing. A list of another length is a UsageError.
+    Args:
+        task: What the texts answer.
+        texts: One per question of `task.questions(split, limit)`, in that order, or a mapping from (item, annotator);
+            a question that a mapping lacks counts as missing.
+        split: The split whose questions are answered.
+        limit: Only its first items.
+        system: A name for the report.
+        seed: Of the item resampling.
+        replicates: How many times items are resampled.
+
+    Returns:
+        The scores: `report["label_kappa"].value`, `report.of("rouge_l", "Ann2")`.
+
+    Raises:
+        UsageError: A list has another length than the questions.
     """
     asked = task.questions(split, limit)
     if not isinstance(texts, Mapping):
         if isinstance(texts, str) or len(texts) != len(asked):
             got = "one text" if isinstance(texts, str) else f"{len(texts)} texts"
             raise UsageError(
-                f"{task.name}/{split} has {len(asked)} questions (limit {limit}) and {got} were given; give one per "
-                f"question in the order of task.questions({split!r}), or a mapping from (item, annotator)"
+                f"{task.name}/{split} has {len(asked)} questions (limit {limit}), got {got}; pass one per question in "
+                f"the order of task.questions({split!r}), or a mapping from (item, annotator)"
             )
         texts = dict(zip(asked, texts, strict=True))
     rows = [Generation(item, who, 0, text, "stop", 0, "") for (item, who), text in texts.items()]
-    scored = score_task(
+    return score_task(
         task, rows, load_embedder(), system=system, split=split, limit=limit, seed=seed, replicates=replicates
-    )
-    return scored.report
+    ).report
 
 
 def to_dataset(task: Task, split: str | None = None) -> Any:
-    """The records of a task (of one split) as a `datasets.Dataset`.
+    """The annotations of a task (of one split) as a `datasets.Dataset`.
 
-    Columns: item, split, annotator, label, explanation, and the input texts under their field names. What comes out
-    holds the dataset's texts: mind its licence before you share it.
+    Its columns are item, split, annotator, label, explanation, and the input texts under their field names. It holds
+    the dataset's texts: mind its licence before you share it.
     """
     from datasets import Dataset
 
@@ -83,11 +96,20 @@ def to_dataset(task: Task, split: str | None = None) -> Any:
     if taken:
         raise UsageError(f"task {task.name}: the fields {', '.join(sorted(taken))} have the name of another column")
     chosen = task.splits if split is None else {split: task.splits[split]}
-    return Dataset.from_list([
-        {"item": r.item, "split": name, "annotator": r.annotator, "label": r.label, "explanation": r.explanation,
-         **task.items[r.item].text}
-        for name in chosen for r in task.records_of(name, label_only=True)
-    ])  # fmt: skip
+    return Dataset.from_list(
+        [
+            {
+                "item": r.item,
+                "split": name,
+                "annotator": r.annotator,
+                "label": r.label,
+                "explanation": r.explanation,
+                **task.items[r.item].text,
+            }
+            for name in chosen
+            for r in task.records_of(name, label_only=True)
+        ]
+    )
 
 
 def from_dataset(
@@ -104,11 +126,20 @@ def from_dataset(
 ) -> Task:
     """Write a `datasets.Dataset` (or any rows) as a task folder, which every command takes, and load it.
 
-    rows: columns as `to_dataset` gives them, one row per record (an explanation may be None); a column of ClassLabel
-    gives its names; without a column "split" the table source draws the splits (.6, .2, .2). kind: "nominal" or
-    "ordinal" (labels: all integers from the lowest to the highest). fields: column -> shown name; optional: those that
-    an item may lack (None). The folder's name is
-    the task's. What is wrong with the rows is a DataError or TaskError, by row or line, and leaves no folder behind.
+    Args:
+        rows: One per annotation, with columns as those of `to_dataset`; an explanation may be None, and a column of
+            ClassLabel gives its names. Without a column "split" the splits are drawn (.6, .2, .2).
+        folder: A new or empty folder; its name is the task's.
+        kind: "nominal" or "ordinal".
+        labels: All labels; of an ordinal task all integers from the lowest to the highest.
+        fields: Column of an input text -> its shown name.
+        instruction: What the annotators were asked.
+        optional: Input texts that an item may lack (None).
+        min_records: Annotators with fewer test items are not scored.
+        version: Of the task.
+
+    Raises:
+        DataError, TaskError: What is wrong with the rows, by row or line; no folder is left behind.
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is there already; choose another folder for the task")
@@ -119,31 +150,37 @@ def from_dataset(
     if problems or not table:
         raise DataError(all_problems("these rows make no task:", problems or ["there are none"]))
     items = {str(row["item"]): {name: row[name] for name in fields} for row in table}
-    splits: dict[str, list[str]] = {"train": [], "dev": [], "test": []}
+    splits: dict[str, dict[str, None]] = {"train": {}, "dev": {}, "test": {}}
     for row in table:
-        if "split" in row and str(row["item"]) not in splits.setdefault(str(row["split"]), []):
-            splits[str(row["split"])].append(str(row["item"]))
-    given = any("split" in row for row in table)
-    spread = f"range = [{min(labels)}, {max(labels)}]" if kind == "ordinal" else f"labels = {_toml(list(labels))}"
+        if "split" in row:
+            splits.setdefault(str(row["split"]), {})[str(row["item"])] = None
+    drawn = not any("split" in row for row in table)
+    config = {
+        "name": folder.name,
+        "version": version,
+        "source": "table",
+        "kind": kind,
+        **({"range": [min(labels), max(labels)]} if kind == "ordinal" else {"labels": list(labels)}),
+        "instruction": instruction,
+        "min_records": min_records,
+        "optional": list(optional),
+        "splits": {"train": 0.6, "dev": 0.2, "test": 0.2, "seed": 0} if drawn else "splits.json",
+        "fields": dict(fields),
+    }
+    annotations = [
+        {"item": str(r["item"]), "annotator": str(r["annotator"]), "label": r["label"], "explanation": r["explanation"]}
+        for r in table
+    ]
     files = {
         "items.jsonl": "".join(dump_line({"id": i, "text": t}) for i, t in items.items()),
-        "annotations.jsonl": "".join(
-            dump_line({"item": str(row["item"]), "annotator": str(row["annotator"]),
-                       "label": row["label"], "explanation": row["explanation"]}) for row in table
-        ),
-        **({"splits.json": dump_json(splits)} if given else {}),
-        "task.toml": "\n".join([
-            f"name = {_toml(folder.name)}", f"version = {_toml(version)}", 'source = "table"', f"kind = {_toml(kind)}",
-            spread, f"instruction = {_toml(instruction)}", f"min_records = {min_records}",
-            *([f"optional = {_toml(list(optional))}"] if optional else []),
-            *(['splits = "splits.json"'] if given else []),
-            "[fields]", *(f"{_toml(name)} = {_toml(shown)}" for name, shown in fields.items()),
-            *([] if given else ["[splits]", "train = 0.6", "dev = 0.2", "test = 0.2", "seed = 0"]), "",
-        ]),
-    }  # fmt: skip
+        "annotations.jsonl": "".join(map(dump_line, annotations)),
+        "splits.json": "" if drawn else dump_json({name: list(kept) for name, kept in splits.items()}),
+        "task.toml": tomli_w.dumps(config),
+    }
     try:
         for name, text in files.items():
-            write_atomic(folder / name, text)
+            if text:
+                write_atomic(folder / name, text)
         return load_task(folder.name, tasks_dir=folder.parent)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -194,8 +231,3 @@ def _cell_problems(table: Sequence[Mapping[str, Any]], columns: Sequence[str], f
             for name in fields if row[name] != table[before - 1][name]
         ]  # fmt: skip
     return problems
-
-
-def _toml(value: Any) -> str:
-    """Strings and lists of strings read alike in JSON and TOML."""
-    return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""JSONL to types and back; atomic writes; hashes."""
+"""Files: JSON and JSONL, atomic writes, hashes, locks; and the progress bar."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import dataclasses
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import DataError, all_problems
+from .errors import DataError, RunError, all_problems
 from .types import Generation
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+LOG_EVERY = 10.0
+"""Seconds between two lines of progress where stderr is not a terminal."""
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -44,16 +52,28 @@ def cache_dir() -> Path:
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write beside `path`, sync, rename: a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with naming(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data.encode() if isinstance(data, str) else data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError that names no file, such as that of a full disk, the name of the file that is written."""
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data.encode() if isinstance(data, str) else data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -140,3 +160,61 @@ def read_generations(path: Path) -> list[Generation]:
 
 def generation_lines(rows: Iterable[Generation]) -> str:
     return "".join(dump_line(dataclasses.asdict(row)) for row in rows)
+
+
+@contextmanager
+def locked(path: Path, taken: str = "", wait: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`. The operating system releases the lock of a process that dies.
+
+    Args:
+        path: The lock file, which is gone after the release.
+        taken: What another process is doing, for the message of the error.
+        wait: Wait for another holder instead of raising an error.
+
+    Raises:
+        RunError: Another process holds the lock, and `wait` is false.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise RunError(f"{path.parent}: {taken}; wait for it to end, or end it") from None
+    try:
+        yield
+    finally:
+        # under the lock; who has opened this file meanwhile sees that it has no name, and opens the new one
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def progress_bar(total: int, done: int = 0, quiet: bool = False, unit: str = "answers") -> tqdm[Any]:
+    """A progress bar on stderr; where stderr is not a terminal, one short line every 10 seconds.
+
+    Args:
+        total: Number of units of the whole work.
+        done: Number of units that an earlier, interrupted command has finished.
+        quiet: Print nothing.
+        unit: What is counted, in the plural.
+    """
+    from tqdm import tqdm
+
+    if done and not quiet:
+        print(f"resumed: {done} of {total} {unit} are finished", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        return tqdm(total=total, initial=done, unit=f" {unit}", disable=quiet, dynamic_ncols=True)
+    line = f"{{n}}/{{total}} {unit}, {{remaining}} left{{postfix}}"
+    slow = {"mininterval": LOG_EVERY, "maxinterval": LOG_EVERY, "miniters": 1}
+    return tqdm(total=total, initial=done, disable=quiet, bar_format=line, file=_Lines(), **slow)
+
+
+class _Lines:
+    """Writes every state of a bar to stderr as a line of its own."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            sys.stderr.write(text.strip() + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()

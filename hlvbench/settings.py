@@ -1,4 +1,4 @@
-"""What decides the answers of a run."""
+"""What decides the answers of a run: one definition for Python, the command line and --config files."""
 
 from __future__ import annotations
 
@@ -6,25 +6,58 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from .errors import UsageError, all_problems
 from .io import sha256_text
 
-PROMPTS = ("base", "icl", "vp", "vp-icl")
-ANSWERS = ("free", "constrained")
+Prompt = Literal["base", "icl", "vp", "vp-icl"]
+PROMPTS = get_args(Prompt)
+Answers = Literal["free", "constrained"]
+ANSWERS = get_args(Answers)
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 SHOTS = 10
-PROMPT_VERSION = 2
+PROMPT_VERSION: Literal[2] = 2
 """Of the prompts' wording (`prompt.instruction`): part of what a run and a training are."""
+Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
 class Settings:
     """What decides the answers: two runs with equal settings on equal data give equal files.
 
-    Everything here is part of the run folder's name and of its manifest; the place of data, the batch size
-    and the amount of talk are not. See docs/cli.md for each option.
+    The settings are the run folder's name and are recorded in the run. The command line derives its options from the
+    fields and from the lines below.
+
+    Args:
+        model: a path or hub id; endpoint:NAME, reference:NAME, attack:NAME, lm-eval:BACKEND,..., replay:FILE
+        task: tasks, comma-separated
+        adapter_dir: DIR/<task>/<annotator>/, DIR/<annotator>/, one shared adapter, or org/name[@revision]
+        model_map: Ann1=PATH,...: a model (or a name that the endpoint serves) per annotator
+        base_matches: the adapters' base is --model, whatever name or hash is recorded with them
+        annotator: only the questions of this annotator; repeatable (default: all who are scored)
+        revision: of the model on the hub
+        prompt: instruction only, with worked examples (icl), with a value profile (vp), or both
+        answers: constrained: the likeliest allowed label, then an explanation of one line
+        shots: worked examples of icl, at most
+        shot_pick: which worked examples
+        profile: who writes the value profile of vp
+        history: show at most N train items of each annotator, drawn by seed (default: all)
+        split: whose items are asked
+        limit: the first N items only
+        samples: full sets of answers
+        temperature: 0 is greedy
+        max_new_tokens: of an answer
+        seed: of sampling, example choice, reference systems and resampling
+        dtype: of the weights
+        device: such as cpu, cuda or cuda:1
+        think: let the model think; the thoughts are dropped and counted
+        trust_remote_code: run code from the model's repository
+        model_arg: KEY=VALUE to from_pretrained; of an endpoint, a field of the request; repeatable
+        base_url: the endpoint, such as http://localhost:8000/v1
     """
 
     model: str
@@ -34,20 +67,20 @@ class Settings:
     base_matches: bool | None = None
     annotator: tuple[str, ...] | None = None
     revision: str | None = None
-    prompt: str = "base"
-    prompt_version: int = PROMPT_VERSION
-    answers: str = "free"
-    shots: int = SHOTS
-    shot_pick: str = "random"
-    profile: str = "counted"
-    history: int | None = None
-    split: str = "test"
-    limit: int | None = None
-    samples: int = 1
-    temperature: float = 0.0
-    max_new_tokens: int = 128
+    prompt: Prompt = "base"
+    prompt_version: Literal[2] = PROMPT_VERSION
+    answers: Answers = "free"
+    shots: Annotated[int, Field(ge=0)] = SHOTS
+    shot_pick: Literal["random", "nearest"] = "random"
+    profile: Literal["counted", "model"] = "counted"
+    history: Count | None = None
+    split: Literal["test", "dev"] = "test"
+    limit: Count | None = None
+    samples: Count = 1
+    temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
+    max_new_tokens: Count = 128
     seed: int = 0
-    dtype: str = "auto"
+    dtype: Annotated[str, Dtype] = "auto"
     device: str = "auto"
     think: bool = False
     trust_remote_code: bool = False
@@ -55,22 +88,14 @@ class Settings:
     base_url: str | None = None
 
     def check(self) -> None:
-        """All that is wrong with the settings, in one UsageError."""
-        problems = [f"--{name.replace('_', '-')} {value}: {why}" for name, value, wrong, why in (
-            ("prompt", self.prompt, self.prompt not in PROMPTS, f"one of {', '.join(PROMPTS)}"),
-            ("prompt_version", self.prompt_version, self.prompt_version != PROMPT_VERSION,
-             f"this release words prompts in version {PROMPT_VERSION} alone"),
-            ("answers", self.answers, self.answers not in ANSWERS, f"one of {', '.join(ANSWERS)}"),
-            ("shot_pick", self.shot_pick, self.shot_pick not in ("random", "nearest"), "random or nearest"),
-            ("profile", self.profile, self.profile not in ("counted", "model"), "counted or model"),
-            ("shots", self.shots, self.shots < 0, "0 or more"),
-            ("history", self.history, self.history is not None and self.history < 1, "1 or more train items"),
-            ("limit", self.limit, self.limit is not None and self.limit < 1, "1 or more items"),
-            ("samples", self.samples, self.samples < 1, "1 or more"),
-            ("temperature", self.temperature, not 0 <= self.temperature <= 100, "0 (greedy) to 100"),
-            ("max_new_tokens", self.max_new_tokens, self.max_new_tokens < 1, "1 or more"),
-            ("task", ",".join(self.task), not self.task or len(set(self.task)) < len(self.task), "each task once"),
-        ) if wrong]  # fmt: skip
+        """Validate the settings.
+
+        Raises:
+            UsageError: Everything that is wrong, each problem with its option.
+        """
+        problems = invalid_options(self)
+        if not self.task or len(set(self.task)) < len(self.task):
+            problems.append(f"--task {','.join(self.task)}: each task once")
         if self.model.startswith(("reference:", "attack:")) and (self.adapter_dir or self.model_map):
             problems.append("a reference system takes neither --adapter-dir nor --model-map")
         if self.answers == "constrained" and self.model.startswith(("reference:", "attack:", "replay:", "lm-eval:")):
@@ -112,24 +137,36 @@ class Settings:
 
 @dataclass(frozen=True)
 class Service:
-    """How an endpoint is asked; nothing here changes an answer. timeout: seconds per call, of which there are at most
-    1 + `retries`; requests_per_minute: no more calls than that are begun, None for no limit."""
+    """How an endpoint is called; nothing here changes an answer. Its key is read from OPENAI_API_KEY.
 
-    concurrency: int = 4
-    timeout: float = 120.0
-    retries: int = 5
-    requests_per_minute: float | None = None
+    Args:
+        concurrency: calls at a time
+        timeout: seconds of one call
+        retries: further calls after a failed one
+        requests_per_minute: begin at most N calls per minute (default: no limit)
+    """
+
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 5
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
 
     def check(self) -> None:
-        problems = [f"--{name} {value}: {why}" for name, value, wrong, why in (
-            ("concurrency", self.concurrency, not 1 <= self.concurrency <= 256, "1 to 256 calls at a time"),
-            ("timeout", self.timeout, not 0 < self.timeout < float("inf"), "more than 0 seconds"),
-            ("retries", self.retries, not 0 <= self.retries <= 100, "0 to 100"),
-            ("requests-per-minute", self.requests_per_minute,
-             self.requests_per_minute is not None and not self.requests_per_minute > 0, "more than 0"),
-        ) if wrong]  # fmt: skip
-        if problems:
+        """Validate the settings; a UsageError names all that is wrong."""
+        if problems := invalid_options(self):
             raise UsageError(all_problems("these options do not make sense:", problems))
+
+
+def invalid_options(settings: Any) -> list[str]:
+    """Every field of a settings dataclass that pydantic finds invalid: "--name value: what is wrong"."""
+    try:
+        TypeAdapter(type(settings)).validate_python(asdict(settings))
+    except ValidationError as error:
+        return [
+            f"--{str(e['loc'][0]).replace('_', '-')} {e['input']}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
+    return []
 
 
 def _no_base_url(url: str) -> str | None:

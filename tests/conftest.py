@@ -118,3 +118,36 @@ def no_network() -> Iterator[None]:
         patch.setattr(socket.socket, "connect_ex", guard(socket.socket.connect_ex, peer))
         patch.setattr(socket, "getaddrinfo", guard(socket.getaddrinfo, lambda host, *_, **__: host))
         yield
+
+
+@pytest.fixture(scope="module")
+def chromium(browser):
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--no-first-run"]  # fmt: skip
+    with sync_playwright() as tool:
+        running = tool.chromium.launch(executable_path=browser, args=quiet)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open a page in a fresh context: (page, what went wrong, what was asked for)."""
+    contexts = []
+
+    def go(path, width=1200, **options):
+        context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
+        contexts.append(context)
+        tab, trouble, asked = context.new_page(), [], []
+        tab.on("console", lambda message: trouble.append(message.text))
+        tab.on("pageerror", lambda error: trouble.append(str(error)))
+        tab.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(path.as_uri())
+        return tab, trouble, asked
+
+    yield go
+    for context in contexts:
+        context.close()

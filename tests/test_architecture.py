@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # a module imports only from layers below its own; inside a package, from the others of it without a cycle
 LAYERS = (
     "__init__ types errors text",
-    "io lock progress provenance processes",
+    "io provenance processes",
     "bootstrap embeddings settings",
     "data metrics",
     "prompting",

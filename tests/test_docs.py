@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from hlvbench.cli import _choices, build_parser
+from hlvbench.cli import build_parser, subparsers
 from hlvbench.metrics.grounding import chance_rank
 from hlvbench.metrics.index import FACTORS, harmonic_index
 from hlvbench.metrics.kappa import kappa
@@ -86,7 +86,7 @@ def _cells(rows, name):
 
 
 def test_every_command_of_the_docs_exists():
-    known = set(_choices(build_parser())) | CONTRACT
+    known = set(subparsers(build_parser())) | CONTRACT
     named = {verb for page in PAGES for verb in re.findall(r"^ {4}hlvbench ([a-z-]+)", page.read_text("utf-8"), re.M)}
     assert named
     assert named <= known
@@ -94,7 +94,7 @@ def test_every_command_of_the_docs_exists():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_option_of_our_commands_in_the_docs_exists(page):
-    verbs = _choices(build_parser())
+    verbs = subparsers(build_parser())
     for line in page.read_text("utf-8").replace("\\\n", " ").splitlines():
         for command in re.findall(r"(?:^ {4}|`|\()hlvbench ([a-z][a-z-]+ [^`#)]*)", line):
             verb, *words = command.split()

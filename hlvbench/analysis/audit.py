@@ -16,16 +16,16 @@ from ..bootstrap import REPLICATES
 from ..errors import UsageError
 from ..io import dump_json, write_atomic
 from ..metrics import Metric, bind_for
-from ..metrics.index import factor_metrics, index_metric
+from ..metrics.index import FACTORS, factor_metrics, index_metric
 from ..metrics.predictions import Embedder
 from ..results.scorecard import score_task
+from ..text import aligned, number
 from ..types import Task
 
 LIMIT = 0.3
 """What the index of an attack without gold labels stays below."""
 _EXACT = 1e-6
 _SIZES = (1, 10, 50)
-FACTORS = ("decision", "grounding", "imitation", "distinctness")
 
 Row = Mapping[str, Any]
 Result = Mapping[str, Any]
@@ -95,9 +95,9 @@ def _of_task(
 ) -> dict[str, Any]:
     known = Knowledge(task, split, embedder, seed)
     rows = []
-    for number, system in enumerate(systems, start=1):
+    for position, system in enumerate(systems, start=1):
         if not quiet:
-            print(f"audit {task.name}: {system.name} ({number}/{len(systems)})", file=sys.stderr, flush=True)
+            print(f"audit {task.name}: {system.name} ({position}/{len(systems)})", file=sys.stderr, flush=True)
         rows.append(_row(task, known, system, seed, replicates, split))
     return {"task": f"{task.name}@{task.version}", "split": split, "systems": rows, "largest": _largest(rows)}
 
@@ -120,12 +120,12 @@ def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -
     value = scores["index"]["value"]
     if kind == "people":
         wrong = {k: scores[k]["value"] for k in ("index", *FACTORS)}
-        off = [f"{COLUMNS[k]} {_number(v)}" for k, v in wrong.items() if v is not None and abs(v - 1) > _EXACT]
+        off = [f"{COLUMNS[k]} {number(v)}" for k, v in wrong.items() if v is not None and abs(v - 1) > _EXACT]
         return f"{', '.join(off)}: must be 1" if off else ""
     if value is None or kind not in ("zero", "attack"):
         return ""
     if value >= LIMIT:
-        return f"index {_number(value)}: must be below {LIMIT}"
+        return f"index {number(value)}: must be below {LIMIT}"
     # the index is 0 where a factor is, so a factor that may be 0 is an index that may be
     reaching = [scores[k]["low"] for k in ("index", *FACTORS) if k not in without]
     if kind == "zero" and value > 0 and all(low is not None and low > 0 for low in reaching):
@@ -156,10 +156,8 @@ def audit_text(result: Result) -> str:
     parts = []
     for task in result["tasks"].values():
         head = ["system", "kind", "labels", *(COLUMNS[k] for k in _SHORT), "rule"]
-        lines = [head, *([r["name"], r["kind"], r["labels"], *_values(r), _verdict(r)] for r in task["systems"])]
-        widths = [max(len(line[c]) for line in lines) for c in range(len(head))]
-        table = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-        parts.append("\n".join([f"{task['task']} {task['split']}", *table, *_summary(task)]))
+        rows = [[r["name"], r["kind"], r["labels"], *_values(r), _verdict(r)] for r in task["systems"]]
+        parts.append("\n".join([f"{task['task']} {task['split']}", aligned([head, *rows]), *_summary(task)]))
     broken = broken_rules(result)
     verdict = "\n".join(["rules broken:", *(f"  {line}" for line in broken)]) if broken else "every rule holds"
     return "\n\n".join([*parts, verdict])
@@ -175,7 +173,7 @@ def audit_markdown(task: Row) -> str:
     for row in task["systems"]:
         scores = row["scores"]
         cells = [row["name"], row["kind"], row["labels"], *(_shown(scores[k]) for k in COLUMNS)]
-        cells += [_number(scores["own_match"]["floor"]), row["broken"] or _verdict(row)]
+        cells += [number(scores["own_match"]["floor"]), row["broken"] or _verdict(row)]
         lines.append("| " + " | ".join(cells) + " |")
     if task["systems"]:
         lines += ["", "Signatures:", ""]
@@ -200,9 +198,9 @@ def write_audit(result: Result, out: Path) -> list[Path]:
 def _summary(task: Row) -> list[str]:
     lines = []
     if task["largest"]:
-        lines.append(f"Largest tested attack: {task['largest']['name']}, index {_number(task['largest']['index'])}.")
+        lines.append(f"Largest tested attack: {task['largest']['name']}, index {number(task['largest']['index'])}.")
     above = [
-        f"{r['name']} {_number(r['scores']['index']['value'])}"
+        f"{r['name']} {number(r['scores']['index']['value'])}"
         for r in task["systems"]
         if r["kind"] == "gold" and (r["scores"]["index"]["value"] or 0) >= LIMIT
     ]
@@ -218,15 +216,10 @@ def _verdict(row: Row) -> str:
 
 
 def _values(row: Row) -> list[str]:
-    return [_number(row["scores"][key]["value"]) for key in _SHORT]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return [number(row["scores"][key]["value"]) for key in _SHORT]
 
 
 def _shown(score: Row) -> str:
     """Value and interval."""
-    if score["value"] is None or score["low"] is None:
-        return _number(score["value"])
-    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+    span = "" if score["low"] is None else f" [{number(score['low'])}, {number(score['high'])}]"
+    return number(score["value"]) + span

@@ -11,6 +11,7 @@ from ..generation.run import SETTINGS, read_scores
 from ..io import dump_json, read_json, write_atomic
 from ..metrics.index import FACTORS
 from ..results.score_report import INDEX
+from ..text import number
 from .plots import curve_png
 
 Curve = dict[str, Any]
@@ -82,8 +83,8 @@ def _method(settings: Mapping[str, Any]) -> str:
 def _cell(score: Mapping[str, Any] | None) -> str:
     if score is None or score["value"] is None:
         return "–"
-    ends = "" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]"
-    return f"{score['value']:.3f}{ends}"
+    ends = "" if score["low"] is None else f" [{number(score['low'])}, {number(score['high'])}]"
+    return number(score["value"]) + ends
 
 
 def _shown(point: Mapping[str, Any]) -> str:

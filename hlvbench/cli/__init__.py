@@ -1,4 +1,4 @@
-"""The command line: one verb per arrow of the data path (results on stdout, progress on stderr)."""
+"""The command line: one subcommand per step of the pipeline. Results go to stdout, progress to stderr."""
 
 from __future__ import annotations
 
@@ -7,110 +7,105 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
-from ..errors import HlvbenchError, UsageError, all_problems
-from . import analysis_commands as science
-from . import integration_commands as doors
-from . import judge_commands as judging
-from . import run_commands as main_job
-from . import study_commands as study
-from . import submission_commands as sharing
-from . import train_commands as train
-from .options import from_toml
+from ..errors import HlvbenchError, UsageError
 
-VERBS = (main_job, science, judging, study, train, sharing, doors)
-"""Modules that add their verbs, in the order of `--help`."""
+SUBCOMMANDS = {
+    "tasks": ("run_commands", "list tasks, versions, splits, annotators, and whether their data are at hand"),
+    "fetch": ("run_commands", "download the data of tasks at their pinned revision and verify them"),
+    "run": ("run_commands", "generate + score + report: the main job"),
+    "generate": ("run_commands", "write the raw text only"),
+    "score": ("run_commands", "score raw text (again); no model needed"),
+    "compare": ("analysis_commands", "compare runs: paired differences, Holm, rank groups"),
+    "analyze": ("analysis_commands", "agreement and detectability (m-curve) of the annotators, with plots"),
+    "curve": ("analysis_commands", "scores against how many train items of an annotator a method was shown"),
+    "audit": ("analysis_commands", "humans, baselines and attacks through every metric; exit 1 if a rule breaks"),
+    "demo": ("analysis_commands", "the main job with the embedded model and its adapters on the built-in task"),
+    "judge": ("judge_commands", "attribution: can a judge tell whose answers a run holds?"),
+    "human-study": ("study_commands", "rating sheets for humans; agreement, preference and attribution from ratings"),
+    "train": ("train_commands", "sft or capo: one adapter per annotator, as run --adapter-dir takes them"),
+    "submit": ("submission_commands", "write submissions/<date>_<name>/ from a run"),
+    "check": ("submission_commands", "OK / WARN / ERROR lines of submissions; re-scores from the raw text"),
+    "leaderboard": ("submission_commands", "submissions/ -> leaderboard/"),
+    "import": ("integration_commands", "logs of lm-eval or inspect -> generations.jsonl"),
+    "card": ("integration_commands", "model-card metadata (model-index) of a scored run"),
+}
+"""Name -> the module whose function NAME_options adds its options, and what it does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point. 0 done, 1 a check failed, 2 wrong input."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0 done, 1 a check failed, 2 wrong input, 130 interrupted.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
     try:
-        parser = _with_config(parser, argv)
-        arguments = parser.parse_args(argv)
-        # no text ever leaves for a tracker, and what is on disk is not asked for again
+        arguments = _parse(argv)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        result: int | None = arguments.verb(arguments, argv)
-        return result or 0
+        code: int | None = arguments.function(arguments, argv)
+        return code or 0
     except HlvbenchError as error:
-        if "--debug" in argv:
-            traceback.print_exc()
-        print(f"hlvbench: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None or "--debug" in argv:
+        if error.strerror is None:
             raise
-        print(f"hlvbench: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     except KeyboardInterrupt:
         print("hlvbench: interrupted; the same command continues", file=sys.stderr)
         return 130
+    if "--debug" in argv:
+        traceback.print_exc()
+    print(f"hlvbench: {message}", file=sys.stderr)
+    return 2
 
 
-def build_parser() -> argparse.ArgumentParser:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    if strange := [word for word in argv if any("\ud800" <= c <= "\udfff" for c in word)]:
+        raise UsageError(f"{strange[0]!r}: not valid UTF-8; rename the file or folder")
+    name = next((word for word in argv if word in SUBCOMMANDS), "")
+    parser = build_parser([name])
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    path = early.parse_known_args(argv)[0].config
+    if name and path is not None:
+        from .options import apply_config
+
+        if name == "train":
+            from ..training.training_config import named_config as find
+        apply_config(subparsers(parser)[name], find(path) if name == "train" else path)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        subparsers(parser)[name].error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
+
+
+def build_parser(complete: Sequence[str] = tuple(SUBCOMMANDS)) -> argparse.ArgumentParser:
+    """The parser of the command line; only the subcommands in `complete` have their options."""
     parser = argparse.ArgumentParser(
         prog="hlvbench",
         description="Can a model learn how one particular annotator decides and explains?",
-        epilog="hlvbench VERB --help tells the options of a verb.",
+        epilog="hlvbench SUBCOMMAND --help shows the options of a subcommand.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"hlvbench {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in VERBS:
-        module.add(verbs)
+    group = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
+    for name, (module, text) in SUBCOMMANDS.items():
+        # options are not abbreviated: the parser would take what the early search for --config misses
+        own = group.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name in complete:
+            getattr(import_module(f".{module}", __name__), f"{name.replace('-', '_')}_options")(own)
     return parser
 
 
-def _with_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.ArgumentParser:
-    """Options of a --config file become the verb's defaults: the command line wins over the file."""
-    if not any(a == "--config" or a.startswith("--config=") for a in argv):
-        return parser
-    early = argparse.ArgumentParser(add_help=False)
-    early.add_argument("--config", type=Path)
-    path = early.parse_known_args(argv)[0].config
-    if path is None:
-        return parser
-    verb = next((a for a in argv if a in _choices(parser)), None)
-    if verb is None:
-        return parser
-    given = _read_toml(train.named_config(path) if verb == "train" else path)
-    actions = {o.lstrip("-").replace("-", "_"): a for a in _choices(parser)[verb]._actions for o in a.option_strings}
-    unknown = sorted(set(given) - set(actions))
-    if unknown:
-        raise UsageError(all_problems(f"{path}: options that `hlvbench {verb}` does not have:", unknown))
-    problems = []
-    for key, value in given.items():
-        try:
-            actions[key].default, actions[key].required = from_toml(actions[key], value), False
-        except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
-            problems.append(f"{key.replace('_', '-')} = {value!r:.60}: {error}")
-    if problems:
-        raise UsageError(all_problems(f"{path}: values that do not fit their options:", problems))
-    return parser
-
-
-def _choices(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    found = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    choices: Mapping[str, argparse.ArgumentParser] = found.choices
-    return choices
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    from ..io import read_text
-
-    try:
-        found = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
-    return {
-        key.replace("-", "_"): ",".join(v) if key == "task" and isinstance(v, list) else v for key, v in found.items()
-    }
+def subparsers(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    """The parsers of a parser's subcommands, by name."""
+    group = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    parsers: Mapping[str, argparse.ArgumentParser] = group.choices
+    return parsers

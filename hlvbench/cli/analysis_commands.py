@@ -1,4 +1,4 @@
-"""What stands beside a run: compare, analyze, curve, audit, demo."""
+"""Subcommands around runs: compare, analyze, curve, audit, demo."""
 
 from __future__ import annotations
 
@@ -6,28 +6,38 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError
-from .options import add_verb, out_option, tasks_of
+from .options import add_common, tasks_of
 
 
-def add(verbs: Any) -> None:
-    text = "runs side by side: paired differences, Holm, rank groups"
-    compared = add_verb(verbs, "compare", _compare, text, task=False)
-    compared.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; two or more")
-    compared.add_argument("--table", action="store_true", help="only a Markdown table of the headline scores")
-    out_option(add_verb(verbs, "analyze", _analyze, "annotator agreement and detectability (m-curve), with plots"))
-    text = "scores against how many train items of an annotator a method was shown (runs with --history), with a figure"
-    drawn = add_verb(verbs, "curve", _curve, text, task=False)
-    drawn.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; several of a method make a line")
-    out_option(drawn)
-    audited = add_verb(verbs, "audit", _audit, "people, floors and attacks through every metric; 1 if a rule breaks")
-    out_option(audited)
-    demo = add_verb(
-        verbs, "demo", _demo, "the main job with the embedded model and its adapters on the built-in task", task=False
-    )
-    out_option(demo)
+def compare_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders; two or more")
+    parser.add_argument("--table", action="store_true", help="only a Markdown table of the headline scores")
+    add_common(parser, "json")
+    parser.set_defaults(function=_compare)
+
+
+def analyze_options(parser: argparse.ArgumentParser) -> None:
+    add_common(parser, "task data-dir tasks-dir seed out json", out="(default: analysis)")
+    parser.set_defaults(function=_analyze)
+
+
+def curve_options(parser: argparse.ArgumentParser) -> None:
+    text = "run folders that differ in --history; several of a method make a line"
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=text)
+    add_common(parser, "out json", out="(default: curve)")
+    parser.set_defaults(function=_curve)
+
+
+def audit_options(parser: argparse.ArgumentParser) -> None:
+    add_common(parser, "task data-dir tasks-dir seed out json quiet", out="(default: audit)")
+    parser.set_defaults(function=_audit)
+
+
+def demo_options(parser: argparse.ArgumentParser) -> None:
+    add_common(parser, "limit out quiet", limit="the first N items only (default: 40)", out="(default: demo)")
+    parser.set_defaults(function=_demo)
 
 
 def _compare(arguments: argparse.Namespace, argv: Sequence[str]) -> None:

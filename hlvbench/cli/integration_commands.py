@@ -1,4 +1,4 @@
-"""What leaves for other programs and comes from them: import, card."""
+"""Subcommands for other programs: import, card."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from .options import add_verb, out_option
+from .options import add_common
 
 
-def add(verbs: Any) -> None:
-    text = "logs of lm-eval or inspect -> generations.jsonl"
-    imported = add_verb(verbs, "import", _import, text, task=False)
-    imported.add_argument("kind", choices=("lm-eval", "inspect"), help="whose logs")
-    imported.add_argument("files", nargs="+", type=Path, metavar="FILE", help="samples_*.jsonl, *.eval, or folders")
-    out_option(imported)
-    carded = add_verb(verbs, "card", _card, "model-card metadata (model-index) of a scored run", task=False)
-    carded.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-    carded.add_argument("--annotator", metavar="A", help="the numbers of this annotator, for an adapter of one")
-    carded.add_argument("--into", type=Path, metavar="README.md", help="put it at the head of this model card")
+def import_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=("lm-eval", "inspect"), help="whose logs")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="samples_*.jsonl, *.eval, or folders")
+    add_common(parser, "out json", out="(default: imported)")
+    parser.set_defaults(function=_import)
+
+
+def card_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--annotator", metavar="ANN", help="the numbers of this annotator, for an adapter of one")
+    parser.add_argument("--into", type=Path, metavar="README.md", help="write it at the head of this model card")
+    add_common(parser, "")
+    parser.set_defaults(function=_card)
 
 
 def _import(arguments: argparse.Namespace, argv: Sequence[str]) -> None:

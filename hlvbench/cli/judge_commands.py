@@ -1,50 +1,35 @@
-"""Who wrote it? The judge's verb, and the tasks that rank judges."""
+"""The judge subcommand: who wrote the explanations of a run?"""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from ..errors import UsageError
-from .options import Merge, add_verb, batch_size, pairs, places_of, service_of, service_options
-
-
-def add(verbs: Any) -> None:
-    text = "attribution: can a judge tell whose answers a run holds?"
-    parser = add_verb(verbs, "judge", _judge, text, task=False)
-    add_option = parser.add_argument
-    add_option("run", type=Path, metavar="RUN", help="a run folder")
-    add_option("--judge", action="append", metavar="J", help="stylometric (default), a path or hub id, endpoint:MODEL, "
-               "KIND:REST of a registered backend; repeatable")  # fmt: skip
-    add_option("--by", choices=("auto", "letters", "reply"), default="auto", help="local models: the likelihood of "
-               "the letters (default) or a short reply")  # fmt: skip
-    add_option("--view", choices=("auto", "raw", "norm"), default="auto", help="of the explanations (default: norm for "
-               "stylometric, raw for judges that read)")  # fmt: skip
-    add_option("--show", type=_words, default=(), metavar="label,input", help="what else of the texts is shown")
-    add_option("--shots", type=int, default=5, metavar="N", help="references per person (default: %(default)s)")
-    add_option("--orders", choices=("one", "all"), default="one", help="all: every cyclic shift of the letters")
-    add_option("--max-new-tokens", type=int, default=16, help="of a reply (default: %(default)s)")
-    add_option("--revision", help="of the judge on the hub")
-    add_option("--batch-size", type=batch_size, default="auto")
-    add_option("--device", default="auto")
-    add_option("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    add_option("--model-arg", type=pairs, default={}, action=Merge, metavar="KEY=VALUE",
-               help="to from_pretrained; of an endpoint, a field of the request")  # fmt: skip
-    add_option("--trust-remote-code", action="store_true")
-    add_option("--think", action="store_true", help="let a local judge think before it replies")
-    add_option("--no-resume", action="store_true", help="ask anew what is there")
-    add_option("--rescore", action="store_true", help="only compute results again, of all judges; nobody is asked")
-    add_option("--estimate", action="store_true", help="calls, tokens and price; asks nobody")
-    add_option("--budget", type=float, metavar="USD", help="what all judges of the run may cost; a hard stop")
-    add_option("--prices", type=Path, metavar="FILE.toml", help="US dollars per million tokens, by model")
-    service_options(parser)
+from ..judging.judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
+from ..settings import Dtype, Service
+from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (word.strip() for word in text.split(","))))
+def judge_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    text = f"{STYLOMETRIC} (default), a path or hub id, endpoint:MODEL, KIND:REST of another backend; repeatable"
+    parser.add_argument("--judge", action="append", metavar="J", help=text)
+    add_settings(
+        parser, JudgeSettings, "by view show shots orders max_new_tokens think revision dtype device model_arg "
+        "trust_remote_code base_url", "the judge", show={"metavar": "label,input"}, base_url={"metavar": "URL"},
+        dtype={"choices": get_args(Dtype)},
+    )  # fmt: skip
+    parser.add_argument("--rescore", action="store_true", help="only compute the results again, of all judges")
+    parser.add_argument("--estimate", action="store_true", help="calls, tokens and price; asks no judge")
+    parser.add_argument("--budget", type=float, metavar="USD", help="what all judges of the run may cost; a hard stop")
+    parser.add_argument("--prices", type=Path, metavar="FILE.toml", help="US dollars per million tokens, by model")
+    add_model_job(parser, "replies")
+    add_common(parser, "data-dir tasks-dir seed json quiet")
+    parser.set_defaults(function=_judge)
 
 
 def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -52,9 +37,7 @@ def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..judging.judge_table import json_rows, judged_text
     from ..results import refresh_report
 
-    if arguments.limit is not None:
-        raise UsageError("--limit: a judge is asked about all answers of a run; make a run with that --limit")
-    places, service = places_of(arguments), service_of(arguments)
+    places, service = places_of(arguments), from_options(Service, arguments)
     judges = _judges(arguments)
     if arguments.estimate:
         found = [{"judge": s.judge, **row} for s in judges
@@ -78,27 +61,22 @@ def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     print(json.dumps(json_rows(documents)) if arguments.json else judged_text(documents, agreements))
 
 
-def _judges(arguments: argparse.Namespace) -> list[Any]:
-    """The settings of every judge asked for; what is wrong with any is told before one is asked."""
-    from ..judging.judge_settings import STYLOMETRIC, judge_settings
-
-    reading = {
-        name: getattr(arguments, name)
-        for name in ("by", "view", "show", "shots", "orders", "seed", "max_new_tokens", "base_url", "revision",
-                     "dtype", "device", "think", "trust_remote_code", "model_arg")
-    }  # fmt: skip
+def _judges(arguments: argparse.Namespace) -> list[JudgeSettings]:
+    """The settings of every judge; all of them are validated before one is asked."""
+    options = {f.name: getattr(arguments, f.name) for f in fields(JudgeSettings) if f.name != "judge"}
     names = list(dict.fromkeys(arguments.judge or [STYLOMETRIC]))
-    several = len(names) > 1
-    made = []
+    judges = []
     for name in names:
-        own = dict(reading)
-        if several and not name.startswith("endpoint:"):
+        own = dict(options)
+        if len(names) > 1 and not name.startswith("endpoint:"):
             # beside an endpoint, its address is not meant for the others
             own["base_url"] = None
-        if several and name == STYLOMETRIC:
+        if len(names) > 1 and name == STYLOMETRIC:
             own |= {"by": "auto", "show": (), "think": False}
-        made.append(judge_settings(judge=name, **own))
-    return made
+        judges.append(judge_settings(judge=name, **own))
+        files = sorted(arguments.run.glob(f"*/judge/{judges[-1].stem()}*.jsonl"))
+        keep_paid_answers(arguments, name, files)
+    return judges
 
 
 def _estimated(rows: Sequence[Mapping[str, Any]]) -> str:

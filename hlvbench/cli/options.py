@@ -1,153 +1,182 @@
-"""What verbs share: their common options, and how these are read."""
+"""Command-line options: derived from the settings classes, common to several subcommands, or read from a file.
+
+A settings class is the one definition of its options: the fields say name, type, choices and default, the `Args:`
+section of the docstring says what they mean.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+import inspect
+import re
+import tomllib
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..settings import ANSWERS, PROMPTS, SHOTS, Service, Settings
-
-
-def add_verb(
-    verbs: Any, name: str, function: Callable[..., int | None], text: str, task: bool = True
-) -> argparse.ArgumentParser:
-    # an abbreviated option would be taken by the parser and missed by what reads --config before it
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
-    parser.set_defaults(verb=function)
-    common = parser.add_argument_group("common options")
-    if task:
-        common.add_argument("--task", default="varierr,r2", help="comma-separated (default: %(default)s)")
-    common.add_argument("--data-dir", type=Path, help="local data (or HLVBENCH_DATA; default: the cache)")
-    common.add_argument("--tasks-dir", type=Path, help="a folder with more tasks")
-    common.add_argument("--seed", type=int, default=0)
-    common.add_argument("--limit", type=int, metavar="N", help="the first N items only")
-    common.add_argument("--json", action="store_true", help="machine-readable results on stdout")
-    common.add_argument("--config", type=Path, metavar="FILE.toml", help="any of these options, in a file")
-    common.add_argument("--debug", action="store_true", help="show tracebacks")
-    common.add_argument("-q", "--quiet", action="store_true", help="no progress")
-    return parser
+from ..errors import UsageError, all_problems
+from ..io import read_text
+from ..settings import Service, Settings
 
 
-def out_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go")
+def add_common(parser: argparse.ArgumentParser, names: str, **helps: str) -> None:
+    """Add options of `COMMON`, and those that every subcommand has; `helps` replaces their help texts."""
+    group = parser.add_argument_group("common options")
+    for name in names.split():
+        option = COMMON[name] | ({"help": helps[name]} if name in helps else {})
+        group.add_argument(*(["-q"] if name == "quiet" else []), f"--{name}", **option)
+    group.add_argument("--config", type=Path, metavar="FILE.toml", help="any of these options, from a file")
+    group.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
-def model_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", required=True, help="a path or hub id; endpoint:NAME; reference:NAME; replay:FILE")
-    add("--adapter-dir", metavar="DIR", help="DIR/<task>/<Ann>/, DIR/<Ann>/, one shared adapter, or org/name[@rev]")
-    add("--model-map", type=pairs, default={}, metavar="Ann1=PATH,...", help="a model (or served name) per annotator")
-    base_matches_option(parser)
-    add("--revision", help="of the model on the hub")
-    add("--prompt", choices=PROMPTS, default="base")
-    add("--answers", choices=ANSWERS, default="free",
-        help="constrained: the likeliest allowed label, then an explanation of one line (default: free)")  # fmt: skip
-    add("--history", type=int, metavar="N",
-        help="show at most N train items of each annotator, drawn by seed (default: all)")  # fmt: skip
-    add("--shots", type=int, default=SHOTS, metavar="K", help="worked examples of icl, at most (default: %(default)s)")
-    add("--shot-pick", choices=("random", "nearest"), default="random")
-    add("--profile", choices=("counted", "model"), default="counted", help="who writes the value profile of vp")
-    add(
-        "--annotator",
-        action=Collect,
-        default=[],
-        metavar="A",
-        help="only questions to this one (default: to all who are scored); may stand several times",
-    )
-    add("--split", choices=("test", "dev"), default="test")
-    add("--samples", type=int, default=1, metavar="S", help="full sets of answers (default: %(default)s)")
-    add("--temperature", type=float, default=0.0, help="0 is greedy (default)")
-    add("--max-new-tokens", type=int, default=128)
-    add("--batch-size", type=batch_size, default="auto")
-    add("--device", default="auto")
-    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    add(
-        "--model-arg",
-        type=pairs,
-        default={},
-        action=Merge,
-        metavar="KEY=VALUE",
-        help="to from_pretrained; of an endpoint, a field of the request",
-    )
-    add("--trust-remote-code", action="store_true")
-    add("--think", action="store_true", help="let the model think; the thoughts are dropped and counted")
-    add("--no-resume", action="store_true", help="start anew what is unfinished")
-    service_options(parser)
-    out_option(parser)
+def add_settings(
+    parser: argparse.ArgumentParser, settings: type, names: str, title: str = "", **changes: dict[str, Any]
+) -> None:
+    """Add options for the fields of a settings class.
+
+    A field's text stands in the `Args:` section of the class's docstring or is the field's metadata `help`; metadata
+    `flag` is another name of the option.
+
+    Args:
+        parser: The parser of a subcommand.
+        settings: A dataclass with an `Args:` section in its docstring.
+        names: The fields, separated by spaces.
+        title: The title of the options' group in the help.
+        changes: Field name to other arguments of `add_argument`.
+    """
+    group = parser.add_argument_group(title) if title else parser
+    by_name = {f.name: f for f in fields(settings)}
+    hints = get_type_hints(settings, include_extras=True)
+    # settings of a judge share fields with those of its model
+    meanings = described(Settings) | described(settings)
+    for name in names.split():
+        about = by_name[name].metadata
+        option = _option(by_name[name], hints[name], about.get("help") or meanings.get(name, ""))
+        flag = about.get("flag") or f"--{name.replace('_', '-')}"
+        group.add_argument(flag, dest=name, **{**option, **changes.get(name, {})})
 
 
-def base_matches_option(parser: argparse.ArgumentParser) -> None:
-    text = "the adapters' base is --model, whatever name or hash is recorded with them"
-    # None and not False: what was recorded before this option existed is the same as without it
-    parser.add_argument("--base-matches", action="store_true", default=None, help=text)
+def described(settings: type) -> dict[str, str]:
+    """Field name to its text in the `Args:` section of a class's docstring."""
+    section = (inspect.getdoc(settings) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.split(r"^ {4}(\w+): ", section, flags=re.M)[1:]
+    return {name: " ".join(text.split()).rstrip(".") for name, text in zip(entries[::2], entries[1::2], strict=True)}
 
 
-def service_options(parser: argparse.ArgumentParser) -> None:
-    """Where an endpoint is and how it is asked; its key is read from OPENAI_API_KEY."""
-    group, default = parser.add_argument_group("endpoint: models"), Service()
-    group.add_argument("--base-url", metavar="URL", help="the server, e.g. http://localhost:8000/v1")
-    group.add_argument("--concurrency", type=int, default=default.concurrency, metavar="N", help="calls at a time")
-    group.add_argument("--timeout", type=float, default=default.timeout, metavar="SECONDS", help="of one call")
-    group.add_argument("--retries", type=int, default=default.retries, metavar="N", help="after a failed call")
-    group.add_argument("--requests-per-minute", type=float, metavar="N", help="at most (default: no limit)")
+def _option(field: Field[Any], hint: Any, meaning: str) -> dict[str, Any]:
+    """The arguments of `add_argument` for a field."""
+    default = field.default_factory() if field.default_factory is not MISSING else field.default
+    option: dict[str, Any] = {"default": default, "help": meaning.replace("%", "%%")}
+    kind, choices = _kind(hint)
+    if default is MISSING:
+        option = {"required": True, "help": option["help"]}
+    elif kind is not bool and default not in (None, "", (), {}) and "default" not in meaning:
+        shown = (
+            ",".join(map(str, default)) if isinstance(default, tuple) else f"{default:g}" if kind is float else default
+        )
+        option["help"] += f" (default: {shown})"
+    if kind is bool:
+        return option | {"action": "store_true"}
+    if kind is tuple:
+        return option | {"type": words, "action": Collect, "metavar": "NAME,..."}
+    if issubclass(kind, Mapping):
+        return option | {"type": pairs, "action": Merge, "metavar": "KEY=VALUE"}
+    if choices:
+        return option | {"choices": choices}
+    return option | {"type": kind, "metavar": {int: "N", float: "X"}.get(kind, field.name.upper())}
 
 
-def service_of(arguments: argparse.Namespace) -> Service:
-    return Service(**{f.name: getattr(arguments, f.name) for f in fields(Service)})
+def _kind(hint: Any) -> tuple[Any, tuple[str, ...]]:
+    """The type of a field without `None` and `Annotated`, and its choices if it has any."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        kind, *metadata = get_args(hint)
+        choices = next((get_args(extra) for extra in metadata if get_origin(extra) is Literal), ())
+        return (str, choices) if choices else _kind(kind)
+    if origin in (Union, types.UnionType):
+        return _kind(next(arm for arm in get_args(hint) if arm is not type(None)))
+    return (str, get_args(hint)) if origin is Literal else (origin or hint, ())
 
 
 class Merge(argparse.Action):
+    """A mapping; each use of the option adds to it."""
+
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, {**getattr(namespace, self.dest), **values})
 
 
 class Collect(argparse.Action):
-    """A list, an entry per use of the option; the first use leaves the default (of a --config file) behind."""
+    """A tuple; the first use of the option replaces the default, and each further one adds to it."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        there = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [values] if there is self.default else [*there, values])
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if before is self.default else (*before, *values))
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The parts of a comma-separated text."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+COMMON: dict[str, dict[str, Any]] = {
+    "task": {
+        "type": words,
+        "default": ("varierr", "r2"),
+        "metavar": "NAME,...",
+        "help": "tasks, comma-separated (default: varierr,r2)",
+    },
+    "data-dir": {"type": Path, "metavar": "DIR", "help": "local data (default: HLVBENCH_DATA, else the cache)"},
+    "tasks-dir": {"type": Path, "metavar": "DIR", "help": "a folder with more tasks"},
+    "seed": {"type": int, "default": 0, "metavar": "N", "help": "of everything that is drawn (default: 0)"},
+    "limit": {"type": int, "metavar": "N", "help": "the first N items only"},
+    "out": {"type": Path, "metavar": "DIR", "help": "folder of the results"},
+    "json": {"action": "store_true", "help": "machine-readable results on stdout"},
+    "quiet": {"action": "store_true", "help": "no progress"},
+}
+"""Options of more than one subcommand; each subcommand offers those that it uses."""
 
 
 def pairs(text: str) -> dict[str, str]:
-    found = dict(part.partition("=")[::2] for part in text.split(","))
-    if not all(found) or not all(found.values()):
+    """KEY=VALUE[,KEY=VALUE...] as a mapping."""
+    mapping = dict(part.partition("=")[::2] for part in text.split(","))
+    if not all(mapping) or not all(mapping.values()):
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE[,KEY=VALUE...], got {text!r}")
-    return found
+    return mapping
 
 
-def from_toml(action: argparse.Action, value: Any) -> Any:
-    """The value that a --config file gives an option; ValueError, TypeError or ArgumentTypeError where it is none."""
-    if action.nargs == 0:
-        if not isinstance(value, bool):
-            raise ValueError("true or false was expected")
-        return value
-    if isinstance(value, bool):
-        raise ValueError("the option takes a value, not true or false")
-    if isinstance(action, Collect):
-        entries = value if isinstance(value, list) else [value]
-        if not all(isinstance(entry, str) for entry in entries):
-            raise ValueError("a list of texts was expected")
-        return entries
-    if isinstance(value, Mapping):
-        if action.type is not pairs:
-            raise ValueError("the option takes no table")
-        return {key: str(entry).lower() if isinstance(entry, bool) else str(entry) for key, entry in value.items()}
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    try:
-        made = action.type(text) if callable(action.type) else value
-    except ValueError:
-        kind = {int: "a whole number", float: "a number"}.get(action.type, "another form")  # type: ignore[call-overload]
-        raise ValueError(f"{kind} was expected") from None
-    if action.choices is not None and made not in action.choices:
-        raise ValueError(f"not one of {', '.join(map(str, action.choices))}")
-    return made
+def add_model_job(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the options of a subcommand that asks a model: batches, starting again, and calls of an endpoint."""
+    parser.add_argument("--batch-size", type=batch_size, default="auto", metavar="N", help="(default: auto)")
+    parser.add_argument("--no-resume", action="store_true", help=f"delete the {what} that exist and start again")
+    parser.add_argument("--yes", action="store_true", help=f"with --no-resume: delete {what} of an endpoint, too")
+    add_settings(parser, Service, "concurrency timeout retries requests_per_minute", "endpoint: models")
+
+
+def keep_paid_answers(arguments: argparse.Namespace, model: str, files: Iterable[Path]) -> None:
+    """Refuse --no-resume where it would delete answers of an endpoint, which may have cost money.
+
+    Args:
+        arguments: The parsed options.
+        model: The model that is asked.
+        files: The JSONL files that would be deleted, a line per answer.
+
+    Raises:
+        UsageError: --yes is missing; the message says what would be deleted.
+    """
+    if not arguments.no_resume or arguments.yes or not model.startswith("endpoint:"):
+        return
+    counts = {path: path.read_bytes().count(b"\n") for path in files}
+    if total := sum(counts.values()):
+        raise UsageError(all_problems(
+            f"--no-resume would delete {total} answers of {model}; leave it out to keep them, or add --yes:",
+            [f"{path}: {count} answers" for path, count in counts.items() if count],
+        ))  # fmt: skip
 
 
 def batch_size(text: str) -> int | str:
+    """A positive number, or "auto"."""
     if text == "auto":
         return text
     if not text.isdigit() or int(text) < 1:
@@ -155,21 +184,57 @@ def batch_size(text: str) -> int | str:
     return int(text)
 
 
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    given = {f.name: getattr(arguments, f.name) for f in fields(Settings) if f.name != "prompt_version"}
-    given |= {"task": names_of(arguments), "annotator": tuple(arguments.annotator) or None}
-    return Settings(**given)
+def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
+    """Make the options of a TOML file the defaults of a subcommand's parser: the command line wins over the file.
+
+    Raises:
+        UsageError: All unknown options, or all values that do not fit their options.
+    """
+    try:
+        options = {key.replace("_", "-"): value for key, value in tomllib.loads(read_text(path)).items()}
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    actions = {name.lstrip("-"): action for action in parser._actions for name in action.option_strings}
+    if unknown := sorted(set(options) - set(actions)):
+        raise UsageError(all_problems(f"{path}: options that `{parser.prog}` does not have:", unknown))
+    problems = []
+    for key, value in options.items():
+        try:
+            actions[key].default, actions[key].required = _from_toml(parser, actions[key], value), False
+        except (ValueError, argparse.ArgumentError) as error:
+            problems.append(f"{key} = {value!r:.60}: {getattr(error, 'message', error)}")
+    if problems:
+        raise UsageError(all_problems(f"{path}: values that do not fit their options:", problems))
 
 
-def names_of(arguments: argparse.Namespace) -> tuple[str, ...]:
-    return tuple(filter(None, (t.strip() for t in arguments.task.split(","))))
+def _from_toml(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> Any:
+    """A value of a TOML file as the command line would read it."""
+    if (action.nargs == 0) is not isinstance(value, bool):
+        raise ValueError("true or false was expected" if action.nargs == 0 else "the option takes a value")
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, dict):
+        if action.type is not pairs:
+            raise ValueError("the option takes no table")
+        return {key: str(entry).lower() if isinstance(entry, bool) else str(entry) for key, entry in value.items()}
+    entries = value if isinstance(value, list) else [value]
+    if isinstance(action, Collect) and not all(isinstance(entry, str) for entry in entries):
+        raise ValueError("a list of texts was expected")
+    return parser._get_values(action, [",".join(map(str, entries))])
+
+
+def from_options(settings: type, arguments: argparse.Namespace) -> Any:
+    """A settings object from the parsed options; fields without an option have their default."""
+    return settings(**{f.name: getattr(arguments, f.name) for f in fields(settings) if f.name in vars(arguments)})
 
 
 def places_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Where tasks and data are."""
     return {"data_dir": arguments.data_dir, "tasks_dir": arguments.tasks_dir}
 
 
 def tasks_of(arguments: argparse.Namespace) -> Sequence[Any]:
+    """The tasks named in --task, loaded."""
     from ..data.task import load_tasks
 
-    return load_tasks(names_of(arguments), **places_of(arguments))
+    return load_tasks(arguments.task, **places_of(arguments))

@@ -11,31 +11,62 @@ from typing import Any
 
 from ..errors import UsageError
 from ..processes import process_rank
-from .options import add_verb, model_options, names_of, out_option, places_of, service_of, settings_of
+from ..settings import Service, Settings
+from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of
 
 
-def add(verbs: Any) -> None:
-    text = "tasks, versions, splits, annotators, whether their data are at hand"
-    listed = add_verb(verbs, "tasks", _tasks, text, task=False)
-    listed.add_argument("--lm-eval-path", action="store_true", help="only the folder for lm-eval's --include_path")
-    fetch = add_verb(verbs, "fetch", _fetch, "download the sources at their pinned revision, verify them", task=False)
-    fetch.add_argument(
-        "names", nargs="*", metavar="TASK|smollm2", help="default: every task that has a source to download"
-    )
-    model_options(add_verb(verbs, "run", _run, "generate + score + report: the main job"))
-    only = add_verb(verbs, "generate", _generate, "only the raw text")
-    model_options(only)
-    only.add_argument(
-        "--dry-run", action="store_true", help="questions, an example prompt, token counts, a time estimate; no run"
-    )
-    scored = add_verb(verbs, "score", _score, "(re-)score raw text; no model needed", task=False)
-    scored.add_argument("place", type=Path, metavar="RUN|FILE", help="a run folder, or a bare generations.jsonl")
-    scored.add_argument("--task", help="the one task of a bare file; of a run folder: only this one")
-    scored.add_argument("--split", choices=("test", "dev", "train"))
-    scored.add_argument(
-        "--only-answered", action="store_true", help="leave questions without a row out, instead of counting them wrong"
-    )
-    out_option(scored)
+def tasks_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lm-eval-path", action="store_true", help="only the folder for lm-eval's --include_path")
+    add_common(parser, "data-dir tasks-dir json")
+    parser.set_defaults(function=_tasks)
+
+
+def fetch_options(parser: argparse.ArgumentParser) -> None:
+    text = "tasks, and smollm2, the embedded model (default: every task that has a source to download)"
+    parser.add_argument("names", nargs="*", metavar="TASK|smollm2", help=text)
+    add_common(parser, "tasks-dir json quiet")
+    parser.set_defaults(function=_fetch)
+
+
+def run_options(parser: argparse.ArgumentParser) -> None:
+    _generation_options(parser)
+    parser.set_defaults(function=_run)
+
+
+def generate_options(parser: argparse.ArgumentParser) -> None:
+    text = "questions, an example prompt, token counts, a time estimate; keeps no answer"
+    parser.add_argument("--dry-run", action="store_true", help=text)
+    _generation_options(parser)
+    parser.set_defaults(function=_generate)
+
+
+def _generation_options(parser: argparse.ArgumentParser) -> None:
+    add_settings(
+        parser, Settings, "model adapter_dir base_matches model_map revision dtype device model_arg trust_remote_code "
+        "base_url", "what answers", model_map={"metavar": "ANN=PATH,..."}, base_url={"metavar": "URL"},
+        adapter_dir={"metavar": "DIR"}, base_matches={"default": None},
+    )  # fmt: skip
+    add_settings(
+        parser, Settings, "prompt answers history shots shot_pick profile annotator split samples temperature "
+        "max_new_tokens think", "how it is asked", annotator={"metavar": "ANN"},
+    )  # fmt: skip
+    add_model_job(parser, "answers")
+    add_settings(parser, Settings, "task limit seed", "what is asked")
+    add_common(parser, "data-dir tasks-dir out json quiet", out=_OUT)
+
+
+_OUT = "the run folder (default: runs/NAME, a function of the settings)"
+
+
+def score_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("place", type=Path, metavar="RUN|FILE", help="a run folder, or a bare generations.jsonl")
+    parser.add_argument("--task", metavar="NAME", help="the one task of a bare file; of a run folder: only this one")
+    parser.add_argument("--split", choices=("test", "dev", "train"), help="(default: that of the run, else test)")
+    text = "leave questions without a row out, instead of counting them as missing"
+    parser.add_argument("--only-answered", action="store_true", help=text)
+    parser.add_argument("--seed", type=int, metavar="N", help="of resampling, for a bare file (default: 0)")
+    add_common(parser, "limit data-dir tasks-dir out json quiet", out="folder of the scores (default: beside the text)")
+    parser.set_defaults(function=_score)
 
 
 def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -95,8 +126,16 @@ def _job(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
     return {
         **places_of(arguments), "out": arguments.out, "batch_size": arguments.batch_size,
         "resume": not arguments.no_resume, "quiet": arguments.quiet, "command": ["hlvbench", *argv],
-        "service": service_of(arguments),
+        "service": from_options(Service, arguments),
     }  # fmt: skip
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """The settings of a run; refuses to delete answers that an endpoint was paid for."""
+    settings: Settings = from_options(Settings, arguments)
+    folder = arguments.out or Path("runs") / settings.folder()
+    keep_paid_answers(arguments, settings.model, sorted(folder.glob("**/generations*.jsonl")))
+    return settings
 
 
 def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -104,12 +143,12 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..judging.rank import rank_judge, ranks_judges
 
     process = process_rank()
-    if ranks_judges(names_of(arguments)):
+    if ranks_judges(arguments.task):
         if not process.alone:
             raise UsageError("tasks that rank judges (NAME/attribution) are asked by one process")
-        _show_ranking(rank_judge(settings_of(arguments), **_job(arguments, argv)), arguments)
+        _show_ranking(rank_judge(_settings(arguments), **_job(arguments, argv)), arguments)
         return
-    folder = run_process(settings_of(arguments), process, **_job(arguments, argv))
+    folder = run_process(_settings(arguments), process, **_job(arguments, argv))
     if folder is not None:
         _show(folder, arguments)
     elif not arguments.quiet:
@@ -122,13 +161,13 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
 
     if arguments.dry_run:
         found = dry_run(
-            settings_of(arguments), **places_of(arguments), batch_size=arguments.batch_size,
-            service=service_of(arguments),
+            _settings(arguments), **places_of(arguments), batch_size=arguments.batch_size,
+            service=from_options(Service, arguments),
         )  # fmt: skip
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
     else:
         process = process_rank()
-        folder = generate(settings_of(arguments), **_job(arguments, argv), process=process)
+        folder = generate(_settings(arguments), **_job(arguments, argv), process=process)
         if process.rank == 0:
             print(json.dumps({"run": str(folder)}) if arguments.json else folder)
 
@@ -137,12 +176,14 @@ def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..generation.run import score
     from ..judging.rank import is_ranking, score_ranking
 
+    if arguments.seed is not None and arguments.place.is_dir():
+        raise UsageError(f"--seed {arguments.seed}: {arguments.place} is a run folder, which has its own seed")
     if is_ranking(arguments.place):
         _show_ranking(score_ranking(arguments.place, **places_of(arguments)), arguments)
         return
     folder = score(
         arguments.place, task=arguments.task, split=arguments.split, limit=arguments.limit, out=arguments.out,
-        seed=arguments.seed, only_answered=arguments.only_answered, quiet=arguments.quiet, **places_of(arguments),
+        seed=arguments.seed or 0, only_answered=arguments.only_answered, quiet=arguments.quiet, **places_of(arguments),
     )  # fmt: skip
     _show(folder, arguments)
 

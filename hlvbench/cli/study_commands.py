@@ -6,25 +6,26 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError
-from .options import add_verb, names_of, out_option, places_of
+from .options import add_common, places_of, words
 
 
-def add(verbs: Any) -> None:
-    text = "rating sheets for people; agreement, preference and attribution from their ratings"
-    study = add_verb(verbs, "human-study", _human_study, text, task=False)
-    study.add_argument("step", choices=("export", "score"), help="export RUN [RUN ...], or score DIR")
-    study.add_argument("places", nargs="+", type=Path, metavar="RUN|DIR", help="run folders; or the exported folder")
-    sheets = study.add_argument_group("export")
-    add_option = sheets.add_argument
-    add_option("--task", help="comma-separated (default: all that every run has)")
-    add_option("--samples", type=int, default=50, help="questions, each with every run's answer (default: %(default)s)")
-    add_option("--raters", type=int, default=2, help="sheets to make (default: %(default)s)")
-    add_option("--repeats", type=int, default=5, help="screens of each part asked twice (default: %(default)s)")
-    add_option("--shots", type=int, default=5, help="records of each person that are shown (default: %(default)s)")
-    out_option(study)
+def human_study_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("step", choices=("export", "score"), help="export RUN [RUN ...], or score DIR")
+    text = "run folders; or the exported folder"
+    parser.add_argument("places", nargs="+", type=Path, metavar="RUN|DIR", help=text)
+    group = parser.add_argument_group("export")
+    for name, default, text in (
+        ("samples", 50, "questions, each with every run's answer"),
+        ("raters", 2, "sheets to make"),
+        ("repeats", 5, "screens of each part asked twice"),
+        ("shots", 5, "annotations of each annotator that are shown"),
+    ):
+        group.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: {default})")
+    group.add_argument("--task", type=words, metavar="NAME,...", help="(default: all tasks that every run has)")
+    add_common(parser, "data-dir tasks-dir seed out json", out="of export (default: human-study)")
+    parser.set_defaults(function=_human_study)
 
 
 def _human_study(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -34,19 +35,11 @@ def _human_study(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from ..human_study import export_study, export_text
 
-    if arguments.limit is not None:
-        raise UsageError("--limit does not go with human-study; --samples says how many questions are asked")
     found = export_study(
-        arguments.places,
-        arguments.out or Path("human-study"),
-        samples=arguments.samples,
-        raters=arguments.raters,
-        repeats=arguments.repeats,
-        shots=arguments.shots,
-        seed=arguments.seed,
-        tasks=names_of(arguments) if arguments.task else None,
-        **places_of(arguments),
-    )
+        arguments.places, arguments.out or Path("human-study"), samples=arguments.samples, raters=arguments.raters,
+        repeats=arguments.repeats, shots=arguments.shots, seed=arguments.seed,
+        tasks=arguments.task, **places_of(arguments),
+    )  # fmt: skip
     print(json.dumps(found, ensure_ascii=False) if arguments.json else export_text(found))
 
 

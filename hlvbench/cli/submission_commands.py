@@ -9,36 +9,35 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-from ..errors import UsageError
-from .options import Merge, add_verb, out_option, pairs
+from .options import Merge, add_common, pairs, words
 
 
-def add(verbs: Any) -> None:
-    _submit_options(add_verb(verbs, "submit", _submit, "write submissions/<date>_<name>/ from a run", task=False))
-    text = "OK / WARN / ERROR lines of submissions; scores the raw answers again"
-    checked = add_verb(verbs, "check", _check, text, task=False)
-    checked.add_argument("places", nargs="+", type=Path, metavar="DIR", help="submission folders")
-    checked.add_argument("--write", action="store_true", help="record [verified] in submission.toml if all is well")
-    checked.add_argument("--new", action="store_true", help="the submission is a submitter's: a [verified] is an error")
-    checked.add_argument("--no-rescore", action="store_true", help="do not score again, which takes a while")
-    board = add_verb(verbs, "leaderboard", _leaderboard, "submissions/ -> leaderboard/", task=False)
-    board.add_argument("--check", action="store_true", help="write nothing; 1 if leaderboard/ is not up to date")
-    board.add_argument(
-        "--submissions", type=Path, default=Path("submissions"), metavar="DIR", help="(default: %(default)s)"
-    )
-    out_option(board)
+def check_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("places", nargs="+", type=Path, metavar="DIR", help="submission folders")
+    parser.add_argument("--write", action="store_true", help="record [verified] in submission.toml if all is well")
+    parser.add_argument("--new", action="store_true", help="the submission is a submitter's: a [verified] is an error")
+    parser.add_argument("--no-rescore", action="store_true", help="do not score again, which takes a while")
+    add_common(parser, "data-dir tasks-dir json quiet")
+    parser.set_defaults(function=_check)
 
 
-def _submit_options(parser: argparse.ArgumentParser) -> None:
+def leaderboard_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if leaderboard/ is not up to date")
+    text = "(default: %(default)s)"
+    parser.add_argument("--submissions", type=Path, default=Path("submissions"), metavar="DIR", help=text)
+    add_common(parser, "out json", out="(default: leaderboard)")
+    parser.set_defaults(function=_leaderboard)
+
+
+def submit_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a finished, scored run folder")
     add("--name", required=True, help="of the folder: small letters, digits, - and .")
     add("--authors", type=words, default=(), metavar="NAME,...", help="who made the system")
     add("--system", help="its name on the page (default: from the run)")
     add("--method", help="base, icl, vp, vp-icl, sft, capo, adapter or other (default: from the run)")
-    add("--description", default="")
+    add("--description", default="", help="of the system, in a sentence or two")
     add(
         "--link",
         dest="links",
@@ -58,17 +57,13 @@ def _submit_options(parser: argparse.ArgumentParser) -> None:
     add("--hours", type=float, help="of work of that hardware (default: the run's wall time)")
     add("--usd", type=float, help="what it cost")
     add("--date", type=_day, metavar="YYYY-MM-DD", help="(default: today)")
-    out_option(parser)
-
-
-def words(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (part.strip() for part in text.split(","))))
+    add_common(parser, "data-dir tasks-dir out json quiet", out="(default: submissions)")
+    parser.set_defaults(function=_submit)
 
 
 def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..submissions import About, CheckContext, submit
 
-    _whole_only(arguments)
     about = About(**{field.name: getattr(arguments, field.name) for field in fields(About)})
     folder, findings = submit(
         arguments.run,
@@ -81,13 +76,6 @@ def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         if finding.level != "OK" and not arguments.quiet:
             print(finding, file=sys.stderr)
     print(json.dumps({"submission": str(folder)}) if arguments.json else folder)
-
-
-def _whole_only(arguments: argparse.Namespace) -> None:
-    """These subcommands share the common options, but submissions are the whole test split under seed 0."""
-    given = [f"--{name} {getattr(arguments, name)}" for name in ("limit", "seed") if getattr(arguments, name)]
-    if given:
-        raise UsageError(f"{', '.join(given)}: a submission is the whole test split, seed 0; leave it out")
 
 
 def _each(places: Sequence[Path]) -> list[Path]:
@@ -109,7 +97,6 @@ def _day(text: str) -> datetime.date:
 def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from ..submissions import CheckContext, check
 
-    _whole_only(arguments)
     context, failed, results = CheckContext(arguments.data_dir, arguments.tasks_dir), False, []
     for place in _each(arguments.places):
         if not arguments.quiet:
@@ -130,7 +117,6 @@ def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 def _leaderboard(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     from ..leaderboard import build, stale
 
-    _whole_only(arguments)
     out = arguments.out or Path("leaderboard")
     if arguments.check:
         differing = stale(arguments.submissions, out)

@@ -4,74 +4,43 @@ from __future__ import annotations
 
 import argparse
 import json
-import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from ..errors import UsageError
 from ..processes import process_rank
-from ..training.training_config import METHODS, Config, check_method, flag, named_config
-from .options import Collect, Merge, add_verb, base_matches_option, names_of, pairs, places_of
-
-__all__ = ["add", "named_config"]
+from ..training.training_config import METHODS, Config, check_method, named_config
+from .options import add_common, add_settings, from_options, places_of
 
 
-def add(verbs: Any) -> None:
-    parser = add_verb(verbs, "train", _train, "sft or capo: one adapter per annotator, as run --adapter-dir takes them")
+def train_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("method", choices=METHODS)
+    add_settings(parser, Config, "model", model={"help": "the base: a path or hub id"})
     add = parser.add_argument
-    add("method", choices=METHODS)
-    add("--model", required=True, help="the base: a path or hub id")
-    add("--out", type=Path, metavar="DIR", help="adapters go to DIR/<task>/<Ann>/ (needed but for a dry run)")
-    base_matches_option(parser)
-    add("--skip-missing", action="store_true", help="leave out annotators without records or pairs")
-    add("--dry-run", action="store_true", help="counts and ten examples of what would be learned from; no training")
-    add("--device", default="auto", help="auto, cpu, cuda or mps")
-    add(
-        "--micro-batch", type=int, metavar="N", help="examples per pass through the model, at most (default: by device)"
-    )
-    add("--report-to", default="none", metavar="TRACKER", help="wandb, tensorboard, ... (default: %(default)s)")
-    groups: dict[Any, Any] = {None: parser, **{m: parser.add_argument_group(f"{m} only") for m in METHODS}}
-    hints = get_type_hints(Config)
-    for own in fields(Config):
-        if "help" in own.metadata:
-            _add_option(groups[own.metadata["method"]], own, hints[own.name])
-
-
-def _add_option(group: Any, own: Field[Any], kind: Any) -> None:
-    """The option of a field of the settings, by its type."""
-    text = own.metadata["help"]
-    if get_origin(kind) in (types.UnionType, Union):
-        (kind,) = (k for k in get_args(kind) if k is not types.NoneType)
-    default = own.default_factory() if own.default_factory is not MISSING else own.default
-    if default not in (None, False, (), {}):
-        text = f"{text} (default: %(default)s)"
-    how: dict[str, Any]
-    if kind is bool:
-        how = {"action": "store_true"}
-    elif get_origin(kind) is Literal:
-        how = {"choices": get_args(kind)}
-    elif get_origin(kind) is tuple:
-        default, how = [], {"action": Collect, "metavar": "ANN"}
-    elif get_origin(kind) is Mapping:
-        how = {"type": pairs, "action": Merge, "metavar": "KEY=VALUE"}
-    else:
-        how = {"type": kind, "metavar": {int: "N", float: "X"}.get(kind, own.name.upper())}
-    group.add_argument(flag(own.name), dest=own.name, default=default, help=text, **how)
+    add("--out", type=Path, metavar="DIR", help="adapters go to DIR/<task>/<annotator>/; not needed for a dry run")
+    add("--skip-missing", action="store_true", help="leave out annotators without annotations or pairs")
+    add("--dry-run", action="store_true", help="counts and ten examples of the training data; no training")
+    add("--device", default="auto", metavar="DEVICE", help="such as cpu, cuda or mps (default: auto)")
+    text = "examples per pass through the model, at most (default: by device)"
+    add("--micro-batch", type=int, metavar="N", help=text)
+    add("--report-to", default="none", metavar="TRACKER", help="wandb, tensorboard, ... (default: none)")
+    for method in (None, *METHODS):
+        names = [f.name for f in fields(Config) if "help" in f.metadata and f.metadata["method"] == method]
+        if method == "capo":
+            names.append("base_matches")
+        add_settings(parser, Config, " ".join(names), f"{method} only" if method else "")
+    add_common(parser, "task data-dir tasks-dir seed json quiet")
+    parser.set_defaults(function=_train)
 
 
 def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..training.train_adapters import dry_run, train
 
-    if arguments.limit is not None:
-        raise UsageError("--limit is for runs; a training with fewer items takes --train-items N")
     if arguments.config is not None:
         check_method(named_config(arguments.config), arguments.method)
-    given = {f.name: getattr(arguments, f.name) for f in fields(Config)}
-    given |= {"task": names_of(arguments), "annotator": tuple(arguments.annotator)}
-    given |= {"leave_out": tuple(arguments.leave_out)}
-    config = Config(**given)
+    config: Config = from_options(Config, arguments)
     if arguments.dry_run:
         found = dry_run(config, **places_of(arguments), skip_missing=arguments.skip_missing)
         print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))

@@ -9,21 +9,36 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
-from ..errors import DataError, TaskError, all_problems
+from pydantic import PositiveInt
+
+from ..errors import DataError, TaskError
 from ..io import sha256_bytes
 from ..types import Annotation, Item
-from . import SPLITS, Source, TaskSpec
-from .download import data_files
-from .splits import read_splits
+from . import SPLITS, Source
+from .download import PinnedSpec, data_files
+from .splits import given_splits
 
-OPTIONS = ("upstream", "annotators", "least_records", "debates")
+
+class Spec(PinnedSpec):
+    """A task of this source.
+
+    Attributes:
+        annotators: The names of the workers with most records; all others are left out.
+        least_records: Instead of `annotators`: least number of records of a worker who is kept.
+        debates: Split to the starts of its files' names; None where a splits file lists the pairs.
+    """
+
+    least_records: PositiveInt | None = None
+    debates: dict[Literal["train", "dev", "test"], list[str]] | None = None
+
 
 Votes = Mapping[str, tuple[str, str]]
 """Worker id -> label and reason."""
 
 
-def load(spec: TaskSpec, data_dir: Path | None) -> Source:
+def load(spec: Spec, data_dir: Path | None) -> Source:
     """The first record with a reason of every kept worker on every pair of two different arguments.
 
     Kept are as many workers as `annotators` has names, those with most records; or all with `least_records`.
@@ -35,18 +50,18 @@ def load(spec: TaskSpec, data_dir: Path | None) -> Source:
     names = _names(spec, Counter(worker for _, votes in pairs for worker in votes))
     kept = [(item, {names[w]: vote for w, vote in votes.items() if w in names}) for item, votes in pairs]
     splits = None
-    if "debates" in spec.options:
+    if spec.debates is not None:
         kept = [(item, votes) for item, votes in kept if len(votes) >= 2]
         splits = _by_debate(spec, [item.id for item, _ in kept])
     else:
-        chosen = _chosen(spec)
+        chosen = {item for ids in given_splits(spec).ids.values() for item in ids}
         kept = [(item, votes) for item, votes in kept if item.id in chosen]
     records = [Annotation(item.id, name, *vote) for item, votes in kept for name, vote in votes.items()]
     hashes = {file: sha256_bytes(data) for file, data in files.items()}
     return Source([item for item, _ in kept], records, {}, hashes, splits)
 
 
-def _pairs(spec: TaskSpec, file: str, data: bytes) -> Iterator[tuple[Item, Votes]]:
+def _pairs(spec: Spec, file: str, data: bytes) -> Iterator[tuple[Item, Votes]]:
     """The pairs of two different arguments of one file. Line breaks within a text become spaces."""
     where = file
     try:
@@ -73,39 +88,25 @@ def _text(node: ET.Element, path: str) -> str:
     return " ".join(node.findtext(path, "").split())
 
 
-def _names(spec: TaskSpec, counts: Counter[str]) -> dict[str, str]:
+def _names(spec: Spec, counts: Counter[str]) -> dict[str, str]:
     """Worker id -> annotator of the kept workers."""
     ranked = sorted(counts, key=lambda worker: (-counts[worker], worker))
-    named, least = spec.options.get("annotators"), spec.options.get("least_records")
-    if type(least) is int and least > 0 and named is None:
-        ranked = [worker for worker in ranked if counts[worker] >= least]
-    elif isinstance(named, list) and least is None:
-        ranked = ranked[: len(named)]
+    if spec.annotators is not None and spec.least_records is None:
+        ranked = ranked[: len(spec.annotators)]
+    elif spec.annotators is None and spec.least_records is not None:
+        ranked = [worker for worker in ranked if counts[worker] >= spec.least_records]
     else:
-        raise TaskError(f"{spec.folder / 'task.toml'}: a list of annotators or a positive least_records is needed")
+        raise TaskError(f"{spec.folder / 'task.toml'}: either annotators or least_records is needed")
     return {worker: f"Ann{k}" for k, worker in enumerate(ranked, start=1)}
 
 
-def _chosen(spec: TaskSpec) -> set[str]:
-    problems: list[str] = []
-    splits = read_splits(spec, problems)
-    if splits is None:
-        raise TaskError(all_problems(f"{spec.folder}: {len(problems)} problems", problems))
-    return {item for ids in splits.ids.values() for item in ids}
-
-
-def _by_debate(spec: TaskSpec, ids: list[str]) -> dict[str, list[str]]:
+def _by_debate(spec: Spec, ids: list[str]) -> dict[str, list[str]]:
     """Split -> the items of its debates; a TaskError for a debate in no split or in two."""
-    table = spec.options["debates"]
-    if not isinstance(table, dict) or not all(
-        k in SPLITS and isinstance(v, list) and all(isinstance(s, str) for s in v) for k, v in table.items()
-    ):
-        raise TaskError(f"{spec.folder / 'task.toml'}: debates: lists of starts of file names are needed, per split")
-    out: dict[str, list[str]] = {split: [] for split in SPLITS}
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for item in ids:
-        found = [split for split, starts in table.items() if item.startswith(tuple(starts))]
-        if len(found) != 1:
+        own = [split for split, starts in (spec.debates or {}).items() if item.startswith(tuple(starts))]
+        if len(own) != 1:
             file = item.partition("/")[0]
-            raise TaskError(f"{spec.folder / 'task.toml'}: debates: {file} must be in one split, is in {len(found)}")
-        out[found[0]].append(item)
-    return out
+            raise TaskError(f"{spec.folder / 'task.toml'}: debates: {file} must be in one split, is in {len(own)}")
+        splits[own[0]].append(item)
+    return splits

@@ -9,13 +9,13 @@ from typing import Any
 from ..errors import DataError
 from ..io import sha256_bytes, strict_json
 from ..types import Annotation, Item, Label
-from . import Source, TaskSpec
-from .download import data_files
+from . import Source
+from .download import PinnedSpec, data_files
 
-OPTIONS = ("upstream", "annotators")
+Spec = PinnedSpec
 
 
-def load(spec: TaskSpec, data_dir: Path | None) -> Source:
+def load(spec: PinnedSpec, data_dir: Path | None) -> Source:
     """All items of all files, their shared-task splits put together.
 
     `explanations[i]` belongs to the i-th name of `annotators`, which repeats a name once per label.
@@ -33,7 +33,7 @@ def load(spec: TaskSpec, data_dir: Path | None) -> Source:
     return Source(items, records, {}, {file: sha256_bytes(data) for file, data in files.items()})
 
 
-def _records(spec: TaskSpec, item: str, row: dict[str, Any]) -> list[Annotation]:
+def _records(spec: PinnedSpec, item: str, row: dict[str, Any]) -> list[Annotation]:
     names, explanations = row["annotators"].split(","), row["other_info"]["explanations"]
     seen = Counter[str]()
     records = []

@@ -11,17 +11,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations, product
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from ..bootstrap import seeded
 from ..errors import TaskError, all_problems
 from ..io import dump_line, sha256_text
 from ..types import Annotation, Item, Label, Task
-from . import Source, TaskSpec
+from . import Source
+from .task_config import TaskSpec
 
-OPTIONS = ("annotators", "sizes", "style_distance", "content_distance", "thresholds", "per_item", "seed")
+
+class Spec(TaskSpec):
+    """A task of this source: the arguments of `synthetic_task`, whose `items` are called `sizes` here."""
+
+    annotators: int = 4
+    sizes: tuple[int, int, int] = Field(default=(300, 60, 100), strict=False)
+    style_distance: float = 1.0
+    content_distance: float | None = None
+    thresholds: list[Annotated[tuple[float, float], Field(strict=False)]] | None = None
+    per_item: int | None = None
+    seed: int = 0
+
 
 LEVELS = 7
 """Supports are 0/6, 1/6 … 6/6; every split holds them in equal numbers."""
@@ -261,43 +274,21 @@ def synthetic_task(
     )  # fmt: skip
 
 
-def load(spec: TaskSpec, data_dir: Path | None) -> Source:
-    """The task that the options of a task.toml describe (see `synthetic_task`); nothing is read from `data_dir`."""
-    options = dict(spec.options)
-    problems = [*spec.problems, *_type_problems(options)]
-    expected = LABELS if spec.kind == "nominal" else SCORES
+def load(spec: Spec, data_dir: Path | None) -> Source:
+    """The task that a task.toml describes (see `synthetic_task`); nothing is read from `data_dir`."""
+    expected, problems = LABELS if spec.kind == "nominal" else SCORES, []
     if set(spec.labels) != set(expected):
         problems.append(f"labels: a synthetic {spec.kind} task has {', '.join(map(str, expected))}")
     if set(spec.fields) != set(FIELDS):
         problems.append(f"fields: a synthetic task has {', '.join(FIELDS)}, got {', '.join(spec.fields)}")
     if problems:
         raise TaskError(all_problems(f"{spec.folder / 'task.toml'}:", problems))
-    items = tuple(options.pop("sizes", (300, 60, 100)))
-    task = synthetic_task(**options, items=items, kind=spec.kind, name=spec.name)
-    made = "".join(map(dump_line, [*map(asdict, task.items.values()), *map(asdict, task.records)]))
-    return Source(tuple(task.items.values()), task.records, sha256={"made": sha256_text(made)}, splits=task.splits)
-
-
-def _type_problems(options: Mapping[str, Any]) -> list[str]:
-    number = (int, float)
-
-    def is_list(value: object, of: tuple[type, ...]) -> bool:
-        return isinstance(value, list | tuple) and all(isinstance(v, of) and type(v) is not bool for v in value)
-
-    def fits(key: str, value: object) -> bool:
-        if key == "sizes":
-            return is_list(value, (int,))
-        if key == "thresholds":
-            return isinstance(value, list) and all(is_list(pair, number) and len(pair) == 2 for pair in value)
-        return isinstance(value, number if "distance" in key else int) and type(value) is not bool
-
-    wanted = dict.fromkeys(OPTIONS, "a whole number") | {
-        "sizes": "three whole numbers",
-        "thresholds": "pairs of numbers [low, high]",
-        "style_distance": "a number in [0, 1]",
-        "content_distance": "a number in [0, 1]",
-    }
-    return [f"{key} = {value!r}: expected {wanted[key]}" for key, value in options.items() if not fits(key, value)]
+    task = synthetic_task(
+        spec.annotators, spec.sizes, spec.style_distance, spec.content_distance, spec.thresholds, spec.per_item,
+        spec.kind, spec.seed, name=spec.name,
+    )  # fmt: skip
+    rows = "".join(map(dump_line, [*map(asdict, task.items.values()), *map(asdict, task.records)]))
+    return Source(tuple(task.items.values()), task.records, sha256={"made": sha256_text(rows)}, splits=task.splits)
 
 
 def _written(

@@ -1,25 +1,8 @@
 """A task of your own: `source = "table"`, a folder with task.toml, items.jsonl and annotations.jsonl.
 
-    items.jsonl        {"id": "7", "text": {"premise": "...", "hypothesis": "..."}}
-    annotations.jsonl  {"item": "7", "annotator": "w13", "label": "neutral", "explanation": "..."}
-    splits.json        {"train": ["..."], "dev": ["..."], "test": ["..."], "subsets": {"hard": ["..."]}}
-
-One row of annotations.jsonl is one record. Pairs may be missing. A second record of the same item and
-annotator is kept (two labels, or two reasons for one); an exact copy of a record is a problem, since it
-would count twice. A record without an explanation (none, null or blank) counts in label metrics alone. Every item has
-every field of task.toml but those that its `optional = ["..."]` names.
-Every item is in one split; dev may be empty. Items that share an input text stand in one split, unless
-task.toml says `allow_shared_text = true`. What belongs together, in splits and when items are resampled, is named by
-`clusters = "..."` where that is another thing: a field (items with the same text in it), "group" (a key of items.jsonl
-beside id and text) or "id" (each item for itself).
-
-Instead of a splits file task.toml may hold fractions (`[splits] train = 0.6 ...`): the splits are then
-made once, by shared input text, and frozen as splits.json beside the items, with the sha256 of the
-items.jsonl they were made from. If either changes later, that is an error, for scores on other questions
-are not comparable. In a folder that cannot be written nothing is frozen; the same items give the same splits.
-
-Annotators' names may be of any script. They become folder names (`DIR/<task>/<annotator>/`) and parts of
-options, so control characters and / \\ : * ? " < > | , = are refused, and two names that differ in case alone.
+docs/own-data.md describes the files. A second record of the same item and annotator is kept (two labels, or two
+reasons for one); an exact copy of a record is a problem, since it would count twice. Every problem of every file is
+reported at once, with file and line: pydantic does not know lines, so these rows are validated here.
 """
 
 from __future__ import annotations
@@ -30,15 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from ..bootstrap import plain_text
 from ..errors import DataError, TaskError, all_problems
 from ..io import read_text, sha256_file, sha256_text, strict_json
 from ..types import Annotation, Item
-from . import Source, TaskSpec
+from . import Source
 from .splits import Splits, fraction_splits, read_splits, shared_text_problems, split_problems
-from .task_config import is_printable, nearest
+from .task_config import TaskSpec, is_printable, nearest
 
-OPTIONS = ("allow_shared_text", "clusters", "optional")
 ITEMS, ANNOTATIONS = "items.jsonl", "annotations.jsonl"
 ITEM_KEYS = ("id", "text")
 GROUPED = ("group", "id")
@@ -48,15 +32,24 @@ MOST_ID = 200
 RESERVED = set('/\\:*?"<>|,=')
 
 
-def load(spec: TaskSpec, data_dir: Path | None = None) -> Source:
-    """The table in `spec.folder`, or a TaskError with the problems of all its files, by file and line.
+class Spec(TaskSpec):
+    """A task of this source. Annotators' names become folder names and parts of options, so they are restricted."""
 
-    `data_dir` plays no role.
+    allow_shared_text: bool = False
+    clusters: str | None = None
+    optional: tuple[str, ...] = Field(default=(), strict=False)
+
+
+def load(spec: Spec, data_dir: Path | None = None) -> Source:
+    """The table in `spec.folder`; `data_dir` plays no role.
+
+    Raises:
+        TaskError: The problems of all its files, by file and line.
     """
     return read_table(spec)[0]
 
 
-def read_table(spec: TaskSpec) -> tuple[Source, Splits]:
+def read_table(spec: Spec) -> tuple[Source, Splits]:
     """`load`, and the splits with what they were made from."""
     reader = _Reader(spec)
     reader.read_items()
@@ -67,33 +60,39 @@ def read_table(spec: TaskSpec) -> tuple[Source, Splits]:
     if reader.problems or splits is None:
         heading = f"{spec.folder}: {len(reader.problems)} problems"
         raise TaskError(all_problems(heading, reader.problems, MOST_PROBLEMS))
-    unasked = len(reader.items.keys() - {record.item for record in reader.records})
-    skipped = {"items without records": unasked} if unasked else {}
+    silent = len(reader.items.keys() - {record.item for record in reader.records})
+    skipped = {"items without records": silent} if silent else {}
     sha256 = {file: sha256_file(spec.folder / file) for file in (ITEMS, ANNOTATIONS)}
-    if "clusters" in spec.options:
-        sha256["clusters"] = sha256_text(spec.options["clusters"])
+    if spec.clusters is not None:
+        sha256["clusters"] = sha256_text(spec.clusters)
     return Source(tuple(reader.items.values()), tuple(reader.records), skipped, sha256, splits.ids), splits
 
 
 class _Reader:
-    """Reads file after file and notes what is wrong, without blaming one file for what another lacks."""
+    """Reads one file after the other and collects problems; no file is blamed for what another lacks.
 
-    def __init__(self, spec: TaskSpec) -> None:
+    Attributes:
+        complete: Whether every row of items.jsonl has a readable id; otherwise an unknown id proves nothing.
+        sound: Whether all input texts are valid, so that sharing one means something.
+        records: Record to its file and line.
+        pairs: The (item, annotator) pairs of all rows with a valid annotator, in their order.
+    """
+
+    def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.problems = list(spec.problems)
+        self.problems: list[str] = []
         self.items: dict[str, Item] = {}
-        self.complete = True
-        """Whether every row of items.jsonl had a readable id: otherwise an unknown id proves nothing."""
-        self.sound = bool(spec.fields)
-        """Whether the input texts are what they should be, so that sharing one means something."""
+        self.complete = self.sound = True
         self.records: dict[Annotation, str] = {}
-        """Record -> file and line."""
         self.pairs = dict[tuple[str, str], None]()
-        named = spec.options.get("optional", [])
-        if not isinstance(named, list) or any(name not in spec.fields for name in named):
-            self.problems.append(f"task.toml: optional: a list of fields is needed, got {named!r}")
-            named = []
-        self.optional = set(named)
+        self.optional = set(spec.optional)
+        if foreign := sorted(self.optional - set(spec.fields)):
+            self.problems.append(f"task.toml: optional: {', '.join(foreign)}: no field of the task")
+        self.clusters = spec.clusters or ""
+        if self.clusters not in ("", *spec.fields, *GROUPED):
+            self.problems.append(
+                f"task.toml: clusters: a field, {' or '.join(GROUPED)} is needed, got {self.clusters!r}"
+            )
 
     def rows(
         self, file: str, keys: tuple[str, ...], free: tuple[str, ...] = ()
@@ -103,75 +102,71 @@ class _Reader:
             lines = read_text(self.spec.folder / file).split("\n")
         except DataError as error:
             self.problems.append(str(error))
-            lines = []
             yield file, None
+            return
         for number, line in enumerate(lines, start=1):
-            where = f"{file}:{number}"
             if not line.strip():
                 continue
+            place, problem = f"{file}:{number}", ""
+            row: Any = None
             try:
                 row = strict_json(line)
             except (ValueError, RecursionError) as error:
-                self.problems.append(f"{where}: not valid JSON: {error}")
-                yield where, None
+                problem = f"not valid JSON: {error}"
+            if not problem and not isinstance(row, dict):
+                problem = f"an object is needed, got {type(row).__name__}"
+            if problem:
+                self.problems.append(f"{place}: {problem}")
+                yield place, None
                 continue
-            if not isinstance(row, dict):
-                self.problems.append(f"{where}: an object is needed, got {type(row).__name__}")
-                yield where, None
-                continue
-            self.problems += [f"{where}: {key} is missing" for key in keys if key not in row]
-            self.problems += [
-                f"{where}: unknown key {key!r}{nearest(key, (*keys, *free))}"
-                for key in row
-                if key not in (*keys, *free)
-            ]
-            yield where, row
+            known = (*keys, *free)
+            self.problems += [f"{place}: {key} is missing" for key in keys if key not in row]
+            self.problems += [f"{place}: unknown key {k!r}{nearest(k, known)}" for k in row if k not in known]
+            yield place, row
 
     def read_items(self) -> None:
-        first: dict[str, str] = {}
-        named = self.spec.options.get("clusters", "")
-        if named not in ("", *self.spec.fields, *GROUPED):
-            self.problems.append(f"task.toml: clusters: a field, {' or '.join(GROUPED)} is needed, got {named!r}")
-        grouped = named == "group" and named not in self.spec.fields
-        for where, row in self.rows(ITEMS, (*ITEM_KEYS, "group") if grouped else ITEM_KEYS):
-            before = len(self.problems)
-            item = row.get("id") if row is not None else None
-            wrong = _id_problem(item) if row is not None and "id" in row else ""
-            if not isinstance(item, str) or wrong:
+        place_of: dict[str, str] = {}
+        grouped = self.clusters == "group" and "group" not in self.spec.fields
+        for place, read in self.rows(ITEMS, (*ITEM_KEYS, "group") if grouped else ITEM_KEYS):
+            row, before = dict(read or {}), len(self.problems)
+            item: Any = row.get("id")
+            problem = _id_problem(item) if "id" in row else "missing"
+            if problem:
                 self.complete = self.sound = False
-                self.problems += [f"{where}: id: {wrong}"] if wrong else []
+                # a missing key is a problem already
+                self.problems += [f"{place}: id: {problem}"] if "id" in row else []
                 continue
-            if item in first:
-                self.problems.append(f"{where}: id: item {item!r} is already in {first[item]}")
+            if item in place_of:
+                self.problems.append(f"{place}: id: item {item!r} is already in {place_of[item]}")
                 continue
-            first[item] = where
-            texts = self.texts(where, row or {})
-            of = {"group": (row or {}).get("group", ""), "id": item} | {k: plain_text(t) for k, t in texts.items()}
-            if grouped and "group" in (row or {}) and (wrong := _id_problem(of["group"])):
-                self.problems.append(f"{where}: group: {wrong}")
-            self.items[item] = Item(item, texts, (of.get(named) or item) if named else None)
-            self.sound &= len(self.problems) == before and "text" in (row or {})
-        if not first and self.complete:
+            place_of[item] = place
+            texts = self.texts(place, row)
+            if grouped and "group" in row and (problem := _id_problem(row["group"])):
+                self.problems.append(f"{place}: group: {problem}")
+            groups = {"group": row.get("group", ""), "id": item} | {k: plain_text(t) for k, t in texts.items()}
+            self.items[item] = Item(item, texts, (groups.get(self.clusters) or item) if self.clusters else None)
+            self.sound &= len(self.problems) == before and "text" in row
+        if not place_of and self.complete:
             self.problems.append(f"{ITEMS}: holds no item")
 
-    def texts(self, where: str, row: Mapping[str, Any]) -> dict[str, str]:
+    def texts(self, place: str, row: Mapping[str, Any]) -> dict[str, str]:
         """The input texts of a row in the order of the fields; "" where there is none."""
         fields, texts = self.spec.fields, row.get("text", {})
         if not isinstance(texts, dict):
-            self.problems.append(f'{where}: text: an object {{"field": "..."}} is needed, got {type(texts).__name__}')
+            self.problems.append(f'{place}: text: an object {{"field": "..."}} is needed, got {type(texts).__name__}')
             return {}
-        if fields and "text" in row:
+        if "text" in row:
             missing = [name for name in fields if name not in texts and name not in self.optional]
             foreign = [name for name in texts if name not in fields]
             hint = "; items may lack the fields that `optional` in task.toml names"
-            self.problems += [f"{where}: text: field {name!r} is missing{hint}" for name in missing]
-            self.problems += [f"{where}: text: unknown field {name!r}{nearest(name, fields)}" for name in foreign]
-        texts = {name: text for name, text in texts.items() if name not in self.optional or _says(text)}
+            self.problems += [f"{place}: text: field {name!r} is missing{hint}" for name in missing]
+            self.problems += [f"{place}: text: unknown field {name!r}{nearest(name, fields)}" for name in foreign]
+        texts = {name: text for name, text in texts.items() if name not in self.optional or not _is_blank(text)}
         for name in fields:
-            if name in texts and (wrong := _text_problem(texts[name])):
-                self.problems.append(f"{where}: text: {name}: {wrong}")
-        if fields and "text" in row and not set(fields) & texts.keys() and self.optional >= set(fields):
-            self.problems.append(f"{where}: text: none of the fields {', '.join(fields)} is given")
+            if name in texts and (problem := _text_problem(texts[name])):
+                self.problems.append(f"{place}: text: {name}: {problem}")
+        if "text" in row and not set(fields) & texts.keys() and self.optional >= set(fields):
+            self.problems.append(f"{place}: text: none of the fields {', '.join(fields)} has a text")
         return {name: str(texts.get(name, "")) for name in fields}
 
     def read_records(self) -> None:
@@ -179,24 +174,24 @@ class _Reader:
             "item": self.item_problem,
             "annotator": _annotator_problem,
             "label": self.label_problem,
-            "explanation": lambda value: _text_problem(value) if _says(value) else "",
+            "explanation": lambda value: "" if _is_blank(value) else _text_problem(value),
         }
         rows = 0
-        for where, row in self.rows(ANNOTATIONS, RECORD_KEYS, ("explanation",)):
+        for place, row in self.rows(ANNOTATIONS, RECORD_KEYS, ("explanation",)):
             rows += 1
             if row is None:
                 continue
-            wrong = {key: found for key, check in checks.items() if key in row and (found := check(row[key]))}
-            self.problems += [f"{where}: {key}: {found}" for key, found in wrong.items()]
+            wrong = {key: problem for key, check in checks.items() if key in row and (problem := check(row[key]))}
+            self.problems += [f"{place}: {key}: {problem}" for key, problem in wrong.items()]
             if "annotator" in row and "annotator" not in wrong:
                 self.pairs[str(row.get("item")), row["annotator"]] = None
             if wrong or not all(key in row for key in RECORD_KEYS):
                 continue
-            text = row["explanation"] if _says(row.get("explanation")) else ""
+            text = "" if _is_blank(row.get("explanation")) else row["explanation"]
             record = Annotation(row["item"], row["annotator"], row["label"], text)
             if record in self.records:
-                self.problems.append(f"{where}: the same record is already in {self.records[record]}")
-            self.records.setdefault(record, where)
+                self.problems.append(f"{place}: the same record is already in {self.records[record]}")
+            self.records.setdefault(record, place)
         if not rows:
             self.problems.append(f"{ANNOTATIONS}: holds no record")
 
@@ -206,17 +201,15 @@ class _Reader:
         return f"no item {value!r} in {ITEMS}" if self.complete and value not in self.items else ""
 
     def label_problem(self, value: Any) -> str:
-        spec = self.spec
-        if spec.kind == "ordinal":
+        labels = self.spec.labels
+        if self.spec.kind == "ordinal":
             if type(value) is not int:
                 return f"an integer is needed, got {value!r}"
-            if spec.labels and value not in spec.labels:
-                return f"{value} is out of range {spec.labels[0]} to {spec.labels[-1]}"
-        elif not isinstance(value, str):
+            return f"{value} is out of range {labels[0]} to {labels[-1]}" if value not in labels else ""
+        if not isinstance(value, str):
             return f"a string is needed, got {value!r}"
-        elif spec.labels and value not in spec.labels:
-            return f"unknown label {value!r}{nearest(value, [str(label) for label in spec.labels])}"
-        return ""
+        known = list(map(str, labels))
+        return f"unknown label {value!r}{nearest(value, known)}" if value not in known else ""
 
     def check_annotators(self, splits: Splits | None) -> None:
         """Fewer than two annotators, or than two with `min_records`; names that one folder would hold."""
@@ -233,21 +226,20 @@ class _Reader:
                 self.problems.append(f"{ANNOTATIONS}: annotators {other!r} and {name!r} differ in case alone")
         if splits is None:
             return
-        tested = Counter(annotator for item, annotator in self.pairs if item in set(splits.ids["test"]))
-        first, second = [*sorted(tested.values(), reverse=True), 0, 0][:2]
+        tested = set(splits.ids["test"])
+        test_counts = Counter(annotator for item, annotator in self.pairs if item in tested)
+        first, second = [*sorted(test_counts.values(), reverse=True), 0, 0][:2]
         if second < self.spec.min_records:
             remedy = f"set min_records = {second} or less" if second else "put other items into test"
             self.problems.append(
                 f"task.toml: min_records: fewer than two annotators have records of {self.spec.min_records} test items "
-                f"(the two largest have {first} and {second}), so no metric could be given; {remedy} (hlv_index needs "
-                "10 in test and 10 in dev)"
+                f"(the two largest have {first} and {second}), so no metric could be computed; {remedy} (hlv_index "
+                "needs 10 in test and 10 in dev)"
             )
 
     def read_splits(self) -> Splits | None:
         """The splits of the file or of the fractions, checked against the items and records."""
-        spec, shared = self.spec, self.spec.options.get("allow_shared_text", False)
-        if type(shared) is not bool:
-            self.problems.append(f"task.toml: allow_shared_text: true or false is needed, got {shared!r}")
+        spec, shared = self.spec, self.spec.allow_shared_text
         if isinstance(spec.splits, str):
             splits = read_splits(spec, self.problems)
         elif self.sound and self.items:
@@ -260,11 +252,11 @@ class _Reader:
         self.problems += split_problems(splits, self.items, self.complete)
         if self.sound and not shared:
             self.problems += shared_text_problems(splits, self.items)
-        asked = {record.item for record in self.records}
+        annotated = {record.item for record in self.records}
         self.problems += [
             f"{splits.file}: no item of {split} has a record in {ANNOTATIONS}"
             for split in ("train", "test")
-            if asked and splits.ids[split] and asked.isdisjoint(splits.ids[split])
+            if annotated and splits.ids[split] and annotated.isdisjoint(splits.ids[split])
         ]
         return splits
 
@@ -279,10 +271,10 @@ def _id_problem(value: Any) -> str:
 
 def _annotator_problem(value: Any) -> str:
     """Any script is allowed; not what cannot be a folder name everywhere."""
-    if wrong := _id_problem(value):
-        return wrong
-    if found := sorted(set(value) & RESERVED):
-        return f"{value!r} holds {' '.join(found)}, which no folder name or option may hold"
+    if problem := _id_problem(value):
+        return problem
+    if reserved := sorted(set(value) & RESERVED):
+        return f"{value!r} holds {' '.join(reserved)}, which no folder name or option may hold"
     if value[0] in ".-" or value[-1] == "." or len(value.encode()) > MOST_ID or value.casefold() == "ref":
         return f"{value!r} cannot name a folder (no '.' or '-' first, no '.' last, {MOST_ID} bytes, not 'ref')"
     if unicodedata.normalize("NFC", value) != value:
@@ -290,9 +282,9 @@ def _annotator_problem(value: Any) -> str:
     return ""
 
 
-def _says(value: Any) -> bool:
-    """Whether there is anything: not None, and no blank text."""
-    return value is not None and not (isinstance(value, str) and not value.strip())
+def _is_blank(value: Any) -> bool:
+    """Whether there is no text: None, or only white space."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _text_problem(value: Any) -> str:

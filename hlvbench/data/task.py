@@ -14,11 +14,11 @@ from ..bootstrap import seeded
 from ..errors import DataError, HlvbenchError, TaskError, UsageError, all_problems
 from ..io import cache_dir
 from ..types import Annotation, Item, Pair, Task
-from . import Source, TaskSpec, load_source
+from . import SPLITS, Source, source_module
 from . import table as table_source
-from .download import Say, fetch_file, find, upstream_of, verified
-from .splits import Splits, freeze, read_splits, split_problems
-from .task_config import is_name, read_spec, require_sound
+from .download import PinnedSpec, Say, Upstream, fetch_file, find, verified
+from .splits import Splits, freeze, given_splits, split_problems
+from .task_config import TaskSpec, is_name, read_spec
 
 
 def builtin_tasks_dir() -> Path:
@@ -56,7 +56,7 @@ def task_names(tasks_dir: Path | None = None) -> tuple[str, ...]:
     return tuple(task_folders(tasks_dir))
 
 
-def load_spec(name: str, tasks_dir: Path | None = None) -> TaskSpec:
+def load_spec(name: str, tasks_dir: Path | None = None) -> Any:
     """The parsed task.toml of a task; a UsageError that lists the known tasks where there is none of that name."""
     folders = task_folders(tasks_dir)
     if not is_name(name) or name not in folders:
@@ -80,15 +80,14 @@ def load_task(name: str, data_dir: Path | str | None = None, tasks_dir: Path | s
         source, splits = table_source.read_table(spec)
         freeze(spec, splits)
         return _task(spec, source, splits)
-    require_sound(spec)
-    source = load_source(spec, local_data(data_dir) if "upstream" in spec.options else None)
-    return _task(spec, source, _given_splits(spec, source))
+    source = source_module(spec.source).load(spec, local_data(data_dir) if _upstream(spec) else None)
+    return _task(spec, source, _splits_of(spec, source))
 
 
 def load_tasks(
     names: Sequence[str], data_dir: Path | str | None = None, tasks_dir: Path | str | None = None
 ) -> tuple[Task, ...]:
-    """Several tasks; what is wrong with any of them is told in one error."""
+    """Several tasks; the problems of all of them are one error."""
     tasks, problems = [], list[HlvbenchError]()
     for name in names:
         try:
@@ -142,21 +141,17 @@ def fetch(
     `names` None means every task that has files upstream. `base_url` replaces the host (a mirror).
     """
     chosen = [load_spec(name, tasks_dir) for name in names or task_names(tasks_dir)]
-    out, problems = dict[str, tuple[Path, ...]](), []
+    paths, problems = dict[str, tuple[Path, ...]](), []
     for spec in chosen:
-        require_sound(spec)
-        if "upstream" not in spec.options:
-            out[spec.name] = ()
-            continue
-        upstream = upstream_of(spec)
+        upstream = _upstream(spec)
+        files = upstream.files if upstream else []
         try:
-            files = [fetch_file(upstream, remote, cache, base_url, say) for remote in upstream.files]
-            out[spec.name] = tuple(files)
+            paths[spec.name] = tuple(fetch_file(spec.upstream, file, cache, base_url, say) for file in files)
         except DataError as error:
             problems.append(f"{spec.name}: {error}")
     if problems:
         raise DataError("\n".join(problems))
-    return out
+    return paths
 
 
 def describe_tasks(data_dir: Path | str | None = None, tasks_dir: Path | str | None = None) -> list[dict[str, Any]]:
@@ -175,16 +170,15 @@ def _describe(name: str, data_dir: Path | str | None, tasks_dir: Path | None) ->
     row |= {"data": "not here", "problem": None}
     try:
         spec = load_spec(name, tasks_dir)
-        row |= {"version": spec.version, "kind": spec.kind, "licence": spec.licence}
-        if "upstream" in spec.options:
-            require_sound(spec)
-            if "debates" not in spec.options:
-                row["splits"] = {split: len(ids) for split, ids in _given_splits(spec, None).ids.items()}
-            row["annotators"] = spec.options.get("annotators")
+        row |= {"version": spec.version, "kind": spec.kind, "licence": spec.licence or ""}
+        if _upstream(spec):
+            if getattr(spec, "debates", None) is None:
+                row["splits"] = {split: len(ids) for split, ids in given_splits(spec).ids.items()}
+            row["annotators"] = spec.annotators
             row["data"] = _where(spec, local_data(data_dir))
         else:
-            source = load_source(spec, None)
-            task = _task(spec, source, _given_splits(spec, source))
+            source = source_module(spec.source).load(spec, None)
+            task = _task(spec, source, _splits_of(spec, source))
             row["splits"] = {split: len(ids) for split, ids in task.splits.items()}
             row |= {"annotators": list(task.annotators), "scored": len(task.scored_annotators)}
             row["min_records"] = task.min_records
@@ -194,25 +188,24 @@ def _describe(name: str, data_dir: Path | str | None, tasks_dir: Path | None) ->
     return row
 
 
-def _where(spec: TaskSpec, data_dir: Path | None) -> str:
-    """Where the verified files of a task lie; a DataError if one of them is not the pinned file."""
-    upstream = upstream_of(spec)
-    found = [(remote, find(upstream, remote, data_dir)) for remote in upstream.files]
-    for remote, path in found:
+def _upstream(spec: TaskSpec) -> Upstream | None:
+    return spec.upstream if isinstance(spec, PinnedSpec) else None
+
+
+def _where(spec: PinnedSpec, data_dir: Path | None) -> str:
+    """Where the verified files of a task are; a DataError if one of them is not the pinned file."""
+    paths = [(file, find(spec.upstream, file, data_dir)) for file in spec.upstream.files]
+    for file, path in paths:
         if path is not None:
-            verified(path, remote, f"run `hlvbench fetch {spec.name}`")
-    return f"here: {data_dir or cache_dir()}" if all(path for _, path in found) else "not here"
+            verified(path, file, f"run `hlvbench fetch {spec.name}`")
+    return f"here: {data_dir or cache_dir()}" if all(path for _, path in paths) else "not here"
 
 
-def _given_splits(spec: TaskSpec, source: Source | None) -> Splits:
+def _splits_of(spec: TaskSpec, source: Source) -> Splits:
     """The splits of the source itself, or of the file in the task's folder."""
-    if source is not None and source.splits is not None:
-        return Splits({split: tuple(source.splits.get(split, ())) for split in ("train", "dev", "test")})
-    problems: list[str] = []
-    splits = read_splits(spec, problems)
-    if splits is None:
-        raise TaskError(all_problems(f"{spec.folder}: {len(problems)} problems", problems))
-    return splits
+    if source.splits is None:
+        return given_splits(spec)
+    return Splits({split: tuple(source.splits.get(split, ())) for split in SPLITS})
 
 
 def _task(spec: TaskSpec, source: Source, splits: Splits) -> Task:
@@ -240,8 +233,8 @@ def _task(spec: TaskSpec, source: Source, splits: Splits) -> Task:
         data_sha256={**source.sha256, "splits": splits.sha256},
         majority_sentence=spec.majority_sentence,
         meanings=spec.meanings,
-        licence=spec.licence,
-        index_without=spec.index_without,
+        licence=spec.licence or "",
+        index_without=tuple(spec.index_without),
     )
 
 
@@ -252,9 +245,8 @@ def _check(
     if len(items) < len(source.items):
         problems.append(f"{len(source.items) - len(items)} items have an id that another has, too")
     problems += sorted({f"unknown label {r.label!r}" for r in source.records if r.label not in spec.labels})
-    named = spec.options.get("annotators")
-    if isinstance(named, list) and tuple(named) != annotators:
-        problems.append(f"annotators: task.toml names {named}, the data {list(annotators)}")
+    if isinstance(spec, PinnedSpec) and spec.annotators not in (None, list(annotators)):
+        problems.append(f"annotators: task.toml names {spec.annotators}, the data {list(annotators)}")
     if problems:
         raise TaskError(all_problems(f"{spec.folder}: {len(problems)} problems", problems))
 

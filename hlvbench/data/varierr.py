@@ -8,13 +8,13 @@ from typing import Any
 from ..errors import DataError
 from ..io import sha256_bytes, strict_json
 from ..types import Annotation, Item, Pair
-from . import Source, TaskSpec
-from .download import data_files
+from . import Source
+from .download import PinnedSpec, data_files
 
-OPTIONS = ("upstream", "annotators")
+Spec = PinnedSpec
 
 
-def load(spec: TaskSpec, data_dir: Path | None) -> Source:
+def load(spec: PinnedSpec, data_dir: Path | None) -> Source:
     """Every (annotator, label, reason) as one record; annotator k of the file is Ann(k+1).
 
     Pairs without a label are skipped: "idk" where the annotator marked only "I don't know",
@@ -38,7 +38,7 @@ def load(spec: TaskSpec, data_dir: Path | None) -> Source:
     )
 
 
-def _records(spec: TaskSpec, row: dict[str, Any]) -> list[Annotation]:
+def _records(spec: PinnedSpec, row: dict[str, Any]) -> list[Annotation]:
     return [
         Annotation(row["id"], _name(given["annotator"]), label, given["reason"])
         for label in spec.labels

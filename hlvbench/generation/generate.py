@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, RunError
-from ..io import dump_json, generation_lines, read_json, sha256_file, sha256_text, write_atomic
-from ..lock import locked
+from ..io import dump_json, generation_lines, locked, progress_bar, read_json, sha256_file, sha256_text, write_atomic
 from ..models import Model, Query, Refused
 from ..processes import ALONE, ProcessRank
-from ..progress import Progress
 from ..types import Generation, Task
 from .batches import ReadableCheck, answer_batch, answer_within_memory, as_completed
 from .journal import STEM, AnswerFiles, Journal, refuse_other_settings
@@ -226,7 +224,7 @@ def _answer(
     todo = [n for n in batches if n not in done]
     total = sum(map(len, batches.values()))
     kept = total - sum(len(batches[n]) for n in todo)
-    progress = Progress(total, kept, quiet)
+    progress, tokens = progress_bar(total, kept, quiet), 0
 
     def answer(number: int) -> _Entry:
         nonlocal largest
@@ -241,14 +239,16 @@ def _answer(
         return _Entry(value, began, ended, refusal)
 
     def keep(entries: Sequence[_Entry]) -> None:
-        nonlocal kept
+        nonlocal kept, tokens
         for entry in entries:
             rows = entry.value["rows"]
             journal.append(entry.value)
             if watch:
                 watch(rows)
             kept += len(rows)
-            progress.advance(len(rows), sum(r["new_tokens"] for r in rows))
+            tokens += sum(r["new_tokens"] for r in rows)
+            progress.set_postfix_str(f"{tokens / (progress.format_dict['elapsed'] or 1):.0f} tokens/s", refresh=False)
+            progress.update(len(rows))
 
     refused = list[_Entry]()
     try:

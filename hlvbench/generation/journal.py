@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError, all_problems
-from ..io import dump_line, sha256_text, strict_json, write_atomic
+from ..io import dump_line, naming, sha256_text, strict_json, write_atomic
 
 STEM = "generations"
 
@@ -69,9 +69,10 @@ class Journal:
         new = not self.path.exists()
         with open(self.path, "ab", buffering=0) as stream:
             view = memoryview(data)
-            while view:
-                view = view[stream.write(view) :]
-            os.fsync(stream.fileno())
+            with naming(self.path):
+                while view:
+                    view = view[stream.write(view) :]
+                os.fsync(stream.fileno())
         if new:
             # the file's name must be on disk, too
             folder = os.open(self.path.parent, os.O_RDONLY)

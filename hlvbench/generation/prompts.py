@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ..embeddings import load_embedder
 from ..errors import RunError, all_problems
-from ..io import dump_json, read_json, sha256_text, write_atomic
-from ..lock import locked
+from ..io import dump_json, locked, read_json, sha256_text, write_atomic
 from ..models import Model, Query
 from ..prompting.prompt import Prompter
 from ..prompting.value_profile import counted_profile, profile_request

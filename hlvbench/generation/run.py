@@ -15,8 +15,7 @@ from ..bootstrap import REPLICATES
 from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
 from ..errors import RunError, UsageError
-from ..io import dump_json, dump_line, read_generations, read_json, sha256_text, write_atomic
-from ..lock import locked
+from ..io import dump_json, dump_line, locked, read_generations, read_json, sha256_text, write_atomic
 from ..models import Model
 from ..processes import ALONE, ProcessRank
 from ..provenance import provenance

@@ -1,1 +1,1 @@
-"""Where people already work: thin adapters that ask our questions and give our numbers in other harnesses."""
+"""Other harnesses and formats: lm-eval, inspect-ai, their logs, model cards."""

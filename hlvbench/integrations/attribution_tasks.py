@@ -1,4 +1,4 @@
-"""Who wrote it? The attribution questions (docs/metrics.md section 8) for the doors, and their numbers."""
+"""Who wrote it? The attribution questions (docs/metrics.md section 8) in other harnesses, and their scores."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .harness import task_of
 
 NUMBERS = ("attribution", "attribution_low", "attribution_high", "chance", "unreadable")
 WRONG = ""
-"""Named in place of a person where there is no answer to judge."""
+"""Named in place of an annotator where there is no answer to judge."""
 Named = tuple[tuple[str, str, int, str | None], ...]
 """(item, annotator, sample, the annotator that the judge named; None where its reply is unreadable)."""
 
 
 @lru_cache(maxsize=8)
-def people_questions(place: str, split: str) -> dict[Pair, Question]:
-    """The questions about people's own answers (the priority records), in question order."""
+def human_questions(place: str, split: str) -> dict[Pair, Question]:
+    """The questions about the humans' own answers (the priority annotations), in question order."""
     task = task_of(place)
     people = {pair: task.human(pair) for pair in task.questions(split)}
     return {question.pair: question for question in attribution_questions(task, split, people).questions}
@@ -44,8 +44,8 @@ def attribution_numbers(place: str, split: str, named: Named, blame: bool) -> di
 
     blame: whether an unreadable reply is wrong (where judges are ranked) or left out (where systems are).
     """
-    task, asked = task_of(place), people_questions(place, split)
-    # the same layout for every system: people's questions stand for those about a system's answers
+    task, asked = task_of(place), human_questions(place, split)
+    # the same layout for every system: the questions about humans stand for those about its answers
     questions = {(i, a, s): replace(asked[i, a], sample=s) for i, a, s, _ in named}
     names = {questions[i, a, s].key: name for i, a, s, name in named}
     found = Judged(task, Questionnaire(tuple(questions.values()), (), (), 0), names, blame)

@@ -1,6 +1,6 @@
-"""What every door shares: the questions of a task as rows, and the headline numbers of raw texts.
+"""What all integrations share: the questions of a task as rows, and the headline scores of raw texts.
 
-Prompts, parsing and scores are those of `prompt`, `parse` and `score`; a door only carries texts to and fro.
+Prompts, parsing and scores are hlvbench's own; the other harness generates and logs.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from inspect_ai.solver import TaskState
 from hlvbench.integrations.attribution_tasks import (
     WRONG,
     attribution_numbers,
-    people_questions,
+    human_questions,
     question_about,
     rendered,
 )
@@ -70,7 +70,7 @@ def judges(of: str = "varierr", split: str = "test") -> Task:
             # what the model says here is no annotator's answer: such logs are not imported as answers
             metadata={"task": of, "split": split, "item": q.item.id, "annotator": q.annotator, "asks": "writer"},
         )
-        for q in people_questions(of, split).values()
+        for q in human_questions(of, split).values()
     ]  # fmt: skip
     found = task_of(of)
     return Task(
@@ -190,7 +190,7 @@ def letter() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         about = state.metadata
-        question = people_questions(about["task"], about["split"])[about["item"], about["annotator"]]
+        question = human_questions(about["task"], about["split"])[about["item"], about["annotator"]]
         chosen = read_letter(state.output.completion, question.letters, task_of(about["task"]))
         named = None if chosen is None else question.candidates[question.letters.index(chosen)]
         return _verdict(state, named, state.output.completion)

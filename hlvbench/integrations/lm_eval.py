@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..settings import SHOTS
-from .attribution_tasks import NUMBERS, attribution_numbers, people_questions, rendered
+from .attribution_tasks import NUMBERS, attribution_numbers, human_questions, rendered
 from .harness import names, numbers, questions, task_of
 
 
@@ -74,7 +74,7 @@ def attribution_documents(hlv_task: str, hlv_split: str = "test", **_other_metad
         {"task": hlv_task, "split": hlv_split, "item": q.item.id, "annotator": q.annotator,
          "prompt": rendered(hlv_task, q), "letters": list(q.letters), "candidates": list(q.candidates),
          "target": q.letters.index(q.right)}
-        for q in people_questions(hlv_task, hlv_split).values()
+        for q in human_questions(hlv_task, hlv_split).values()
     ]  # fmt: skip
     return {"test": Dataset.from_list(rows)}
 

@@ -28,8 +28,8 @@ from .harness import task_of
 class AnnotatorAdapters(HFLM):
     """lm-eval's hf model whose adapter is, for every document, that of the annotator it asks.
 
-    adapter_dir: of any shape that `hlvbench run --adapter-dir` takes. The adapters are validated before the first
-    answer is generated; an AdapterError names everything that is wrong with them.
+    adapter_dir: of any shape that `hlvbench run --adapter-dir` takes. The adapters pass the same validation before the
+    first answer is generated; an AdapterError names everything that is wrong with them.
     """
 
     _model: Any

@@ -42,7 +42,7 @@ def yaml_files() -> dict[str, str]:
     for name in TASKS:
         spec = load_spec(name)
         version = f"metadata: {{version: {spec.version}}}\n"
-        annotators = {a: f"hlv_{name}_{a.lower()}" for a in spec.options["annotators"]}
+        annotators = {a: f"hlv_{name}_{a.lower()}" for a in spec.annotators}
         files[f"hlv_{name}.yaml"] = _task(f"_all_{spec.kind}_yaml", f"hlv_{name}", f"hlv_task: {name}")
         files[f"hlv_{name}_attribution.yaml"] = _task(
             "_attribution_yaml", f"hlv_{name}_attribution", f"hlv_task: {name}"

@@ -16,7 +16,7 @@ TASK_TYPE = "text-generation"
 def card(folder: Path, *, annotator: str | None = None, into: Path | None = None) -> str:
     """The YAML of the metadata; `into` a model card (README.md): put there, the card's text and other keys untouched.
 
-    annotator: the rows of this annotator, for an adapter that speaks for one; None for those over all. Every result
+    annotator: the rows of this annotator, for an adapter of one annotator; None for those over all. Every result
     carries its signature. A RunError where nothing is scored, a UsageError for an annotator the run has not.
     """
     from huggingface_hub import ModelCardData

@@ -18,8 +18,7 @@ from ..errors import ModelError, RunError
 from ..generation.generate import collect
 from ..generation.journal import AnswerFiles
 from ..generation.run import SETTINGS
-from ..io import dump_json, read_generations, read_json, write_atomic
-from ..lock import locked
+from ..io import dump_json, locked, read_generations, read_json, write_atomic
 from ..metrics import Metric, bind, blind_answers
 from ..results.scorecard import answers_of
 from ..settings import Service

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..io import cache_dir, dump_json, read_json, sha256_file, write_atomic
-from ..lock import locked
+from ..io import cache_dir, dump_json, locked, read_json, sha256_file, write_atomic
 
 NAME = "smollm2"
 SOURCE: Mapping[str, str] = {

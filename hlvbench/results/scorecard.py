@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,44 +14,13 @@ from .. import __version__
 from ..bootstrap import KEPT, REPLICATES, Draws, encode, every_item_once, interval, item_draws
 from ..errors import DataError, UsageError, all_problems
 from ..io import sha256_text
-from ..metrics import Answers, Estimate, Metric, Signature, index, scorecard, similarity
-from ..metrics import decisions as label
-from ..metrics.grounding import reciprocal_ranks
+from ..metrics import Answers, Estimate, Metric, Signature, index, scorecard
 from ..metrics.predictions import Embedder, once_per_task
 from ..prompting.parse import Parsed, parse, to_annotation
-from ..text import VIEWS
 from ..types import Annotation, Generation, Pair, Task
+from .answer_rows import answer_rows, rounded
 from .details import details
 from .score_report import KeptReplicates, Replicates, Score, ScoreReport
-
-_IN_VIEWS: Mapping[str, tuple[Callable[[Answers, str], np.ndarray], tuple[str, ...]]] = {
-    "rouge_l": (similarity.rouge_l_values, ("raw",)),
-    "bertscore": (similarity.bertscore_values, ("raw",)),
-    "embedding_cosine": (similarity.embedding_cosine_values, VIEWS),
-    "reciprocal_rank": (reciprocal_ranks, VIEWS),
-}
-"""In the views that a scorecard prints."""
-
-
-def _in_view(values: Callable[[Answers, str], np.ndarray], view: str) -> Callable[[Answers], np.ndarray]:
-    """Of questions whose annotator wrote no explanation NaN."""
-
-    def of(answers: Answers) -> np.ndarray:
-        out = np.full(len(answers.questions), np.nan)
-        out[[pair in answers.task.explained for pair in answers.questions]] = values(answers.explained, view)
-        return out
-
-    return of
-
-
-PER_ANSWER: Mapping[str, Callable[[Answers], np.ndarray]] = {
-    "correct": partial(label.correct, multi="any"),
-    "correct_priority": partial(label.correct, multi="priority"),
-    **{f"{name}_{view}": _in_view(of, view) for name, (of, views) in _IN_VIEWS.items() for view in views},
-}
-"""Per-answer scores kept in answers.jsonl: name -> one value per question."""
-
-DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -65,25 +33,36 @@ class Scored:
 
 @dataclass(frozen=True)
 class _Conditions:
-    """What every signature of one scoring shares, and what floors and ceilings are computed on."""
+    """What every score of one scoring shares, and what baselines and human ceilings are computed on."""
 
     task: Task
     split: str
     limit: int | None
+    only: frozenset[Pair] | None
     seed: int
     replicates: int
-    missing: int
-    samples: int
-    only: frozenset[Pair] | None
     asked: Mapping[str, Any]
 
-    def signature(self, metric: Metric) -> str:
-        return str(
-            Signature(
-                metric, f"{self.task.name}@{self.task.version}", self.missing, __version__,
-                self.seed, self.replicates, self.split, self.limit, self.samples, _name_of(self.only), **self.asked,
-            )
-        )  # fmt: skip
+    @property
+    def version(self) -> str:
+        return f"{self.task.name}@{self.task.version}"
+
+    def signature(self, metric: Metric, missing: int, samples: int) -> str:
+        """What is printed with every number."""
+        signature = Signature(
+            metric,
+            self.version,
+            missing,
+            __version__,
+            self.seed,
+            self.replicates,
+            self.split,
+            self.limit,
+            samples,
+            _name_of(self.only),
+            **self.asked,
+        )
+        return str(signature)
 
 
 def score_task(
@@ -103,26 +82,39 @@ def score_task(
 ) -> Scored:
     """Score all answers of one system to one task.
 
-    Every sample index is a full set of answers; scores are means over the indexes. A question without
-    a row counts as missing. Rows of other questions, or doubled ones, are a DataError; those of items beyond
-    `limit` and of questions not in `only` are left aside.
-    only: score these questions alone, for people's side as well; the signature says so (unless they are all).
-    per_answer: False leaves out the rows of answers.jsonl and their cost.
-    asked: how the system was asked (`settings.asked_by`), for the signatures.
+    Every sample index is a full set of answers; scores are means over the indexes. A question without a row counts as
+    missing. Rows of items beyond `limit` and of questions not in `only` are left aside.
+
+    Args:
+        task: The task that was answered.
+        generations: Raw text, one row per question and sample index.
+        embedder: Sentence encoder of the metrics that need one.
+        system: Name of the system.
+        split: The split that was asked about.
+        limit: Only its first items.
+        only: Score these questions alone, for the humans as well; signatures say so (unless they are all).
+        seed: Of the item resampling.
+        replicates: How many times items are resampled.
+        metrics: What to compute; None: the scorecard of the task, and the tables of a report.
+        per_answer: False leaves out the rows of answers.jsonl and their cost.
+        asked: How the system was asked (`settings.asked_by`), for the signatures.
+
+    Raises:
+        DataError: Rows answer no question of the task, or one twice; all of them at once.
+        UsageError: Scoring needs more memory than there is.
     """
     import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be limited)
     from threadpoolctl import threadpool_limits
 
     chosen = _chosen(task, split, limit, only)
+    conditions = _Conditions(task, split, limit, chosen, seed, replicates, asked or {})
     parsed = _parse_all(task, generations, split, limit, chosen)
     about = memory_needed(task, split, limit, replicates, len({sample for _, sample in parsed}))
     _require_memory(task, about, _free_memory())
     try:
         # thousands of small products: a second thread costs more than it gives, and sums would depend on it
         with threadpool_limits(limits=1, user_api="blas"):
-            return _score(
-                task, parsed, embedder, system, split, limit, chosen, seed, replicates, metrics, per_answer, asked or {}
-            )
+            return _score(conditions, parsed, embedder, system, metrics, per_answer)
     except MemoryError:
         _require_memory(task, about, 0)
         raise
@@ -155,48 +147,56 @@ def _require_memory(task: Task, needed: int, free: int) -> None:
 
 
 def _score(
-    task: Task, parsed: Mapping[tuple[Pair, int], Parsed], embedder: Embedder, system: str, split: str,
-    limit: int | None, only: frozenset[Pair] | None, seed: int, replicates: int, metrics: Sequence[Metric] | None,
-    per_answer: bool, asked: Mapping[str, Any],
-) -> Scored:  # fmt: skip
-    panels = [_panel(task, split, limit, only, embedder, parsed, s) for s in sorted({k[1] for k in parsed} or {0})]
-    first = panels[0]
-    missing = sum(p.missing for p in panels)
-    conditions = _Conditions(task, split, limit, seed, replicates, missing, len(panels), only, asked)
-    # one object for all systems of a task: what people's side of a metric gives on the draws is computed once
+    conditions: _Conditions,
+    parsed: Mapping[tuple[Pair, int], Parsed],
+    embedder: Embedder,
+    system: str,
+    metrics: Sequence[Metric] | None,
+    per_answer: bool,
+) -> Scored:
+    task, split, only = conditions.task, conditions.split, conditions.only
+    samples = [
+        Answers(task, split, _given(parsed, sample), embedder, conditions.limit, only)
+        for sample in sorted({sample for _, sample in parsed} or {0})
+    ]
+    first, missing = samples[0], sum(answers.missing for answers in samples)
+    seeds = (conditions.seed, conditions.replicates)
+    # one object for all systems of a task: what the human side of a metric gives on the draws is computed once
     draws = once_per_task(
-        task, ("draws", split, limit, only, seed, replicates),
-        lambda: item_draws(first.items, f"{task.name}@{task.version}", split, seed, replicates),
-    )  # fmt: skip
+        task,
+        ("draws", split, conditions.limit, only, *seeds),
+        lambda: item_draws(first.items, conditions.version, split, *seeds),
+    )
     scores, kept = [], {}
     compared = {*index.factor_metrics(embedder.name, task=task).values(), index.index_metric(task, embedder.name)}
     for metric in metrics if metrics is not None else scorecard(task, embedder.name):
-        rows, replicated = _rows(metric, panels, draws, conditions)
+        signature = conditions.signature(metric, missing, len(samples))
+        rows, replicated = _rows(metric, samples, draws, signature)
         scores += rows
         if metric in compared and replicated is not None and rows[0].value is not None:
-            kept[metric.short] = KeptReplicates(signature=rows[0].signature, **encode(rows[0].value, replicated))
+            kept[metric.short] = KeptReplicates(signature=signature, **encode(rows[0].value, replicated))
     report = ScoreReport(
-        task=f"{task.name}@{task.version}",
+        task=conditions.version,
         split=split,
         system=system,
         questions=len(first.questions),
         clusters=len(draws.groups),
-        samples=len(panels),
+        samples=len(samples),
         missing=missing,
-        missing_reasons=_reasons(panels, parsed),
-        without_explanation=sum(not text for p in panels for text in p.texts("raw")) - missing,
+        missing_reasons=_reasons(samples, parsed),
+        without_explanation=sum(not text for answers in samples for text in answers.texts("raw")) - missing,
         thought=sum(found.thought for found in parsed.values()),
         skipped=dict(task.skipped),
         unscored_annotators=[a for a in task.annotators if a not in first.annotators],
         majority=_majority(first),
         scores=scores,
-        replicates=Replicates(count=min(replicates, KEPT), values=kept),
+        replicates=Replicates(count=min(conditions.replicates, KEPT), values=kept),
         licence=task.licence or None,
         label_only=len(first.questions) - len(first.explained.questions),
         details=details(first) if metrics is None else None,
     )
-    answers = enumerate(panels) if per_answer else ()
-    return Scored([row for s, panel in answers for row in _answer_rows(panel, parsed, s)], report)
+    written = enumerate(samples) if per_answer else ()
+    return Scored([row for s, answers in written for row in answer_rows(answers, parsed, s)], report)
 
 
 def _chosen(task: Task, split: str, limit: int | None, only: Collection[Pair] | None) -> frozenset[Pair] | None:
@@ -245,29 +245,14 @@ def answers_of(
 
     Rows of other questions, or doubled ones, are a DataError.
     """
-    found: dict[int, dict[Pair, Annotation]] = {}
-    chosen = _chosen(task, split, limit, None)
-    for (pair, sample), parsed in _parse_all(task, generations, split, limit, chosen).items():
-        annotation = to_annotation(*pair, parsed)
-        found.setdefault(sample, {}).update({pair: annotation} if annotation else {})
-    return [found[s] for s in sorted(found)] or [{}]
+    parsed = _parse_all(task, generations, split, limit, _chosen(task, split, limit, None))
+    return [_given(parsed, sample) for sample in sorted({sample for _, sample in parsed})] or [{}]
 
 
-def _panel(
-    task: Task,
-    split: str,
-    limit: int | None,
-    only: frozenset[Pair] | None,
-    embedder: Embedder,
-    parsed: Mapping[tuple[Pair, int], Parsed],
-    sample: int,
-) -> Answers:
-    given = {}
-    for (pair, drawn), found in parsed.items():
-        annotation = to_annotation(*pair, found) if drawn == sample else None
-        if annotation is not None:
-            given[pair] = annotation
-    return Answers(task, split, given, embedder, limit, only)
+def _given(parsed: Mapping[tuple[Pair, int], Parsed], sample: int) -> dict[Pair, Annotation]:
+    """The readable answers of one sample index."""
+    found = {pair: to_annotation(*pair, one) for (pair, drawn), one in parsed.items() if drawn == sample}
+    return {pair: annotation for pair, annotation in found.items() if annotation is not None}
 
 
 def _mean(estimates: Sequence[Estimate]) -> Estimate:
@@ -300,7 +285,7 @@ class _Line:
 
 
 def _rows(
-    metric: Metric, panels: Sequence[Answers], draws: Draws, conditions: _Conditions
+    metric: Metric, panels: Sequence[Answers], draws: Draws, signature: str
 ) -> tuple[list[Score], np.ndarray | None]:
     """The score of all annotators, then of each; and the replicates of the first, if it has any."""
     spec, once = metric.spec, every_item_once(len(panels[0].items))
@@ -316,7 +301,6 @@ def _rows(
     if draws.lack:
         intervals = None
     floor, ceiling = _bound(spec.floor, value, panels[0], metric), _bound(spec.ceiling, value, panels[0], metric)
-    signature = conditions.signature(metric)
     names = [None, *panels[0].annotators] if value.by_annotator is not None else [None]
     counts = [value.n, *(value.n_by_annotator or ())]
     notes = [value.note, *(value.notes or [""] * len(panels[0].annotators))]
@@ -329,11 +313,11 @@ def _rows(
                 metric=metric.short,
                 signature=signature,
                 annotator=annotator,
-                value=_number(line.at(c)),
-                low=_number(low),
-                high=_number(high),
-                floor=_number(floor.at(c)) if floor else None,
-                ceiling=_number(ceiling.at(c)) if ceiling else None,
+                value=rounded(line.at(c)),
+                low=rounded(low),
+                high=rounded(high),
+                floor=rounded(floor.at(c)) if floor else None,
+                ceiling=rounded(ceiling.at(c)) if ceiling else None,
                 n=counts[c],
                 note=note,
             )
@@ -349,11 +333,6 @@ def _bound(kind: str | None, value: Estimate, panel: Answers, metric: Metric) ->
         return None
     found = metric({"human": panel.human, "blind": panel.blind}[kind], every_item_once(len(panel.items)))
     return _Line.of(found.overall, found.by_annotator)
-
-
-def _number(value: float) -> float | None:
-    """Six decimals, so that a number does not depend on the order of a sum; None for NaN."""
-    return None if math.isnan(value) else round(value, DECIMALS) + 0.0  # never -0.0
 
 
 def _reasons(panels: Sequence[Answers], parsed: Mapping[tuple[Pair, int], Parsed]) -> dict[str, int]:
@@ -376,22 +355,5 @@ def _majority(panel: Answers) -> dict[str, float | None]:
     for pair in panel.questions:
         own = {r.label for r in panel.task.by_pair[pair]}
         hits.setdefault(pair[1], []).append(modes[pair[1]] in own)
-    rates = {a: _number(float(np.mean(h))) for a, h in hits.items()}
-    return {**rates, "mean": _number(float(np.mean([np.mean(h) for h in hits.values()]))) if hits else None}
-
-
-def _answer_rows(panel: Answers, parsed: Mapping[tuple[Pair, int], Parsed], sample: int) -> list[dict[str, Any]]:
-    """One row per question: the label, why it is missing, every per-answer score. No dataset text."""
-    columns = {name: function(panel) for name, function in PER_ANSWER.items()}
-    rows = []
-    for q, pair in enumerate(panel.questions):
-        found = parsed.get((pair, sample))
-        rows.append({
-            "item": pair[0],
-            "annotator": pair[1],
-            "sample": sample,
-            "label": found.label if found else None,
-            "missing": "" if pair in panel.given else (found.reason if found else "no answer"),
-            **{name: _number(float(values[q])) for name, values in columns.items()},
-        })  # fmt: skip
-    return rows
+    rates = {a: rounded(float(np.mean(h))) for a, h in hits.items()}
+    return {**rates, "mean": rounded(float(np.mean([np.mean(h) for h in hits.values()]))) if hits else None}

@@ -30,13 +30,15 @@ def swap_section(report: ScoreReport) -> Section:
         )  # fmt: skip
     given = [table for table in report.swaps() if table.system is not None]
     for position, table in enumerate(given):
-        drawn = _swap(report.annotators, table)
-        blocks += drawn if position == 0 else [Fold(f"{table.view} view, groups of {table.m}", drawn)]
+        reading, drawn = _swap(report.annotators, table)
+        title = f"{table.view} view, groups of {table.m}"
+        first = [Note([f"{title}: {reading}"], None), *drawn]
+        blocks += first if position == 0 else [Fold(title, [Note([reading], None), *drawn])]
     blocks += [Note([f"{table.view} view: {table.note}"]) for table in report.swaps() if table.system is None]
     return Section("Swap matrix", blocks)
 
 
-def _swap(annotators: Sequence[str], table: SwapTable) -> list[Block]:
+def _swap(annotators: Sequence[str], table: SwapTable) -> tuple[str, list[Block]]:
     """The reading of a swap matrix and the matrices of system and humans, without annotators that have no value."""
     full = table.system or []
     kept = [i for i, row in enumerate(full) if any(v is not None for v in row)]
@@ -57,7 +59,7 @@ def _swap(annotators: Sequence[str], table: SwapTable) -> list[Block]:
         for who, side in (("System", system), ("Humans", people))
     ]  # fmt: skip
     absent = [name for i, name in enumerate(annotators) if i not in kept]
-    return [Note([f"{title}: {swap_reading(system, people, absent)}"], None), Beside(figures)]
+    return swap_reading(system, people, absent), [Beside(figures)]
 
 
 def swap_reading(table: Matrix, people: Matrix, absent: Sequence[str] = ()) -> str:

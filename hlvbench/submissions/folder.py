@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..data.download import upstream_of
 from ..data.task import load_spec, task_names
 from ..errors import DataError, validation_problems
 from ..io import sha256_bytes
@@ -292,7 +291,7 @@ class _FolderReader:
         if facts.model.get("adapters", {}) != {a.annotator: a.sha256 for a in card.adapters if a.task == task}:
             error(CARD, f"adapters: the hashes of {task} are not those of {MANIFEST}")
         spec = load_spec(task) if task in task_names() else None
-        for file in upstream_of(spec).files if spec and "upstream" in spec.options else ():
+        for file in spec.upstream.files if spec and hasattr(spec, "upstream") else ():
             got, name = facts.data_sha256.get(Path(file.path).name), Path(file.path).name
             if got != file.sha256:
                 error(MANIFEST, f"{task}: made with another {name} ({got!r:.20}, pinned {file.sha256:.12})")

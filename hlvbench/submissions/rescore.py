@@ -108,9 +108,9 @@ def check_judges(
         for name in (n for n in submission.card.files if n.startswith(f"{task}/{FOLDER}/")):
             write_atomic(Path(scratch) / name, (submission.folder / name).read_bytes())
         system = str(submission.settings["model"])
-        subject = JudgedTask(loaded, Path(scratch), system, "test", None, answers_of(loaded, rows, "test", None))
-        results = _judged_again(subject, findings)
-        for path in subject.folder.glob(f"{STYLOMETRIC}*.jsonl"):
+        judged = JudgedTask(loaded, Path(scratch), system, "test", None, answers_of(loaded, rows, "test", None))
+        results = _judged_again(judged, findings)
+        for path in judged.folder.glob(f"{STYLOMETRIC}*.jsonl"):
             name = f"{task}/{FOLDER}/{path.name}"
             if name in submission.card.files and path.read_bytes() != (submission.folder / name).read_bytes():
                 findings.error(name, "is not what the stylometric judge replies")
@@ -132,16 +132,16 @@ def check_judges(
             findings.ok(name, "follows from its replies")
 
 
-def _judged_again(subject: JudgedTask, findings: Findings) -> dict[str, Mapping[str, Any]]:
+def _judged_again(judged: JudgedTask, findings: Findings) -> dict[str, Mapping[str, Any]]:
     """File name -> result, of every judge whose replies to all three sets of answers are there."""
     results: dict[str, Mapping[str, Any]] = {}
     try:
-        for settings in list(judges_of(subject.folder)):
-            results[f"{settings.stem()}.json"] = recomputed(subject, settings)
+        for settings in list(judges_of(judged.folder)):
+            results[f"{settings.stem()}.json"] = recomputed(judged, settings)
     except HlvbenchError as error:
-        findings.error(f"{subject.task.name}/{FOLDER}", str(error))
+        findings.error(f"{judged.task.name}/{FOLDER}", str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        findings.error(f"{subject.task.name}/{FOLDER}", f"a plan that no judge wrote: {type(error).__name__}")
+        findings.error(f"{judged.task.name}/{FOLDER}", f"a plan that no judge wrote: {type(error).__name__}")
     return results
 
 

@@ -20,8 +20,7 @@ from typing import Any
 from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
 from ..errors import RunError, UsageError, all_problems
-from ..io import dump_json, read_json, sha256_file, write_atomic
-from ..lock import locked
+from ..io import dump_json, locked, read_json, sha256_file, write_atomic
 from ..metrics.predictions import Embedder
 from ..models.adapters import CONFIG as ADAPTER_CONFIG
 from ..models.adapters import RECORD, WEIGHTS, AdapterPlan, local_folder

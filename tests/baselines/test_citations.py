@@ -6,7 +6,7 @@ import re
 from itertools import chain
 from pathlib import Path
 
-from hlvbench.cli import _choices, build_parser
+from hlvbench.cli import build_parser, subparsers
 
 ROOT = Path(__file__).resolve().parents[2]
 CITING = (
@@ -26,7 +26,7 @@ WRITTEN = {
 }
 """Files that a program writes at run time: the base name -> whose they are."""
 CITED = re.compile(r"(?<![\w*{}-])(?:[\w.-]+/)*[A-Za-z][\w.-]*\.md\b")
-SUBCOMMANDS = _choices(build_parser())
+SUBCOMMANDS = subparsers(build_parser())
 CLI = (ROOT / "docs" / "cli.md").read_text("utf-8")
 
 

@@ -120,13 +120,13 @@ def test_a_pair_of_one_kept_worker_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ("", "a list of annotators or a positive least_records"),
-        ('least_records = 1\nannotators = ["Ann1"]', "a list of annotators or a positive least_records"),
-        ("least_records = 0", "a list of annotators or a positive least_records"),
+        ("", "either annotators or least_records is needed"),
+        ('least_records = 1\nannotators = ["Ann1"]', "either annotators or least_records is needed"),
+        ("least_records = 0", "least_records: Input should be greater than 0, got 0"),
         ('least_records = 1\n[debates]\ntrain = ["cats"]', "dogs_pro must be in one split, is in 0"),
         ('least_records = 1\n[debates]\ntrain = [""]\ntest = ["dogs"]', "dogs_pro must be in one split, is in 2"),
-        ('least_records = 1\n[debates]\ntrian = ["cats"]', "debates: lists of starts of file names are needed"),
-        ("least_records = 1\n[debates]\ntrain = [1]", "debates: lists of starts of file names are needed"),
+        ('least_records = 1\n[debates]\ntrian = ["cats"]', "debates: trian: [key]: Input should be 'train'"),
+        ("least_records = 1\n[debates]\ntrain = [1]", "debates: train: 0: Input should be a valid string, got 1"),
     ],
 )
 def test_a_wrong_choice_of_workers_or_debates_is_told(tmp_path: Path, keys: str, told: str) -> None:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hlvbench.bootstrap import clusters, seeded
-from hlvbench.data import TaskSpec
 from hlvbench.data.synthetic import (
     FACTS,
     FIELDS,
@@ -20,6 +19,7 @@ from hlvbench.data.synthetic import (
     LEVELS,
     SCORES,
     Scene,
+    Spec,
     annotator_habits,
     decide,
     disagreement,
@@ -29,6 +29,7 @@ from hlvbench.data.synthetic import (
     load,
     synthetic_task,
 )
+from hlvbench.data.task_config import read_spec
 from hlvbench.errors import TaskError
 from hlvbench.text import norm
 from hlvbench.types import Annotation, Task
@@ -228,10 +229,11 @@ def test_more_items_than_there_are_texts_is_an_error():
         draw_scenes(7, seeded(0), Everything())
 
 
-def spec(**options: object) -> TaskSpec:
-    return TaskSpec(
-        "mine", "1", "synthetic", "nominal", LABELS, LABELS, "Decide.", FIELDS, Path("mine"), options=options
-    )
+def spec(**options: object) -> Spec:
+    return Spec(
+        folder=Path("mine"), source="synthetic", kind="nominal", labels=LABELS, name="mine", version="1",
+        instruction="Decide.", fields=FIELDS, **options,
+    )  # fmt: skip
 
 
 def test_load_gives_the_same_items_as_the_function_and_a_hash_that_follows_the_options():
@@ -243,8 +245,35 @@ def test_load_gives_the_same_items_as_the_function_and_a_hash_that_follows_the_o
     assert source.sha256 != load(spec(annotators=3, sizes=[14, 7, 7], seed=3), None).sha256
 
 
-def test_load_reports_all_wrong_options_at_once():
-    wrong = replace(spec(annotators="four", sizes=[1, "2"], style_distance=True), labels=("yes", "no"))
+def test_all_wrong_options_are_reported_at_once(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "task.toml").write_text("""
+name = "mine"
+version = "1"
+source = "synthetic"
+kind = "nominal"
+labels = ["yes", "no"]
+instruction = "Decide."
+annotators = "four"
+sizes = [1, "2"]
+style_distance = true
+thresholds = [[0.1, 0.2], [0.3]]
+fields = { context = "Context", statement = "Statement" }
+""")
     with pytest.raises(TaskError) as caught:
+        read_spec(folder)
+    for place in (
+        "8: annotators: ",
+        "9: sizes: 1: ",
+        "9: sizes: 2: ",
+        "10: style_distance: ",
+        "11: thresholds: 1: 1: ",
+    ):
+        assert f"task.toml:{place}" in str(caught.value)
+
+
+def test_labels_and_fields_are_those_of_the_source():
+    wrong = spec().model_copy(update={"labels": ("yes", "no"), "fields": {"text": "Text"}})
+    with pytest.raises(TaskError, match=r"(?s)labels: .*neutral, entailment, contradiction.*fields: .*got text"):
         load(wrong, None)
-    assert all(word in str(caught.value) for word in ("annotators", "sizes", "style_distance", "labels"))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hlvbench.data.splits import make_splits
-from hlvbench.data.table import load
+from hlvbench.data.table import read_table
 from hlvbench.data.task import load_task
 from hlvbench.data.task_config import read_spec
 from hlvbench.errors import HlvbenchError, TaskError
@@ -88,7 +88,7 @@ def problems(tmp_path: Path, *args: Any, **named: Any) -> list[str]:
     """The problems told, one per line, without the heading."""
     folder = write(tmp_path, *args, **named)
     with pytest.raises(TaskError) as caught:
-        load(read_spec(folder))
+        read_table(read_spec(folder))
     heading, *found = str(caught.value).split("\n")
     assert heading == f"{folder}: {len(found)} problems"
     return [line.removeprefix("  ") for line in found]
@@ -170,12 +170,10 @@ def test_every_problem_of_every_file_is_told_at_once_by_line(tmp_path: Path) -> 
         record("a", "W10", 1),
     ]
     splits = {"train": ["a", "b", "c", "f"], "dev": ["e", "nobody"], "test": ["f", "ö 7"], "tset": []}
-    found = problems(tmp_path, item_rows, record_rows, splits, extra="\n[upstraem]\n", lables="['x']")
+    found = problems(tmp_path, item_rows, record_rows, splits)
     n = len(ragged())
     file = "annotations.jsonl"
     expected = [
-        "task.toml:9: lables: unknown key (did you mean 'labels'?)",
-        "task.toml:15: upstraem: unknown key",
         "items.jsonl:6: text: field 'channel' is missing",
         "items.jsonl:6: text: unknown field 'chanel' (did you mean 'channel'?)",
         "items.jsonl:6: text: reply: empty text",
@@ -250,14 +248,14 @@ def test_a_min_records_that_leaves_nobody_to_score_is_refused_with_the_remedy(tm
     assert "set min_records = 2 or less" in found[0]
     rows = [record(i["id"], "w1") for i in items()] + [record(i, "w2") for i in "abcde"]
     (found,) = problems(tmp_path, record_rows=rows)
-    assert "the two largest have 2 and 0), so no metric could be given; put other items into test" in found
+    assert "the two largest have 2 and 0), so no metric could be computed; put other items into test" in found
 
 
 def test_missing_and_empty_files_are_told_together(tmp_path: Path) -> None:
     folder = write(tmp_path, item_rows=[], split_file=None)
     (folder / "annotations.jsonl").unlink()
     with pytest.raises(TaskError) as caught:
-        load(read_spec(folder))
+        read_table(read_spec(folder))
     for part in ("items.jsonl: holds no item", "annotations.jsonl: no such file", "splits.json: no such file"):
         assert part in str(caught.value)
 
@@ -272,13 +270,22 @@ def test_items_that_share_a_text_must_not_lie_in_two_splits(tmp_path: Path) -> N
     assert len(task(tmp_path, rows, allow_shared_text="true").items) == 7
 
 
-def test_wrong_keys_of_task_toml_are_all_told(tmp_path: Path) -> None:
-    found = problems(
-        tmp_path, name="'other'", version="1", kind="'interval'", min_records="0", instruction="''", splits="'../s'",
-        fields={"message": "Text", "reply": "Text"}, allow_shared_text="'yes'",
-    )  # fmt: skip
-    starts = [line.split(": ")[1] for line in found if line.startswith("task.toml")]
-    assert starts == ["kind", "name", "version", "instruction", "fields", "min_records", "splits", "allow_shared_text"]
+def test_wrong_keys_of_task_toml_are_all_told_by_line(tmp_path: Path) -> None:
+    wrong = {
+        "name": "'other'", "version": "1", "kind": "'interval'", "min_records": "0", "instruction": "''",
+        "splits": "'../s'", "allow_shared_text": "'yes'", "lables": "['x']",
+    }  # fmt: skip
+    found = problems(tmp_path, fields={"message": "Text", "reply": "Text"}, extra="\n[upstraem]\n", **wrong)
+    assert {line.split(": ")[1] for line in found} == {*wrong, "fields", "upstraem"}
+    assert "task.toml:10: lables: unknown key (did you mean 'labels'?)" in found
+    assert any(line.startswith("task.toml:15: upstraem: unknown key (known: ") for line in found)
+
+
+def test_options_that_name_no_field_are_told(tmp_path: Path) -> None:
+    assert problems(tmp_path, optional="['chanel']", clusters="'chanel'") == [
+        "task.toml: optional: chanel: no field of the task",
+        "task.toml: clusters: a field, group or id is needed, got 'chanel'",
+    ]
 
 
 FRACTIONS = "\n[splits]\ntrain = 0.6\ndev = 0.2\ntest = 0.2\n"

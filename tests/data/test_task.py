@@ -194,7 +194,7 @@ def test_describing_tasks_downloads_nothing_and_writes_nothing(tmp_path: Path, m
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a download")
 
-    monkeypatch.setattr(download, "download", refuse)
+    monkeypatch.setattr(download, "fetch_file", refuse)
     folder = write(tmp_path, split_file=None, splits="", extra="\n[splits]\ntrain = 0.6\ndev = 0.1\ntest = 0.3\n")
     before = sorted(folder.iterdir())
     rows = {row["name"]: row for row in describe_tasks(tasks_dir=tmp_path)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from hlvbench.api import Settings, from_dataset, load_task, register_method, run, score_texts, to_dataset
 from hlvbench.cli import main
@@ -257,5 +257,5 @@ def test_the_example_is_short_and_runs(tmp_path):
 
 def test_a_score_is_the_frozen_type_of_a_run(task):
     scores = score_texts(task, {}, replicates=5)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(ValidationError, match="frozen"):
         scores["label_accuracy"].value = 1.0

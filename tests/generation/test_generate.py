@@ -8,8 +8,7 @@ import pytest
 
 from hlvbench.errors import RunError
 from hlvbench.generation.generate import generate, plan_summary
-from hlvbench.io import read_generations, sha256_text
-from hlvbench.lock import locked
+from hlvbench.io import locked, read_generations, sha256_text
 from hlvbench.processes import ProcessRank
 from tests.fake_model import FakeModel
 from tests.toy import toy_task

@@ -91,7 +91,7 @@ def test_the_yaml_files_are_those_that_are_generated():
 @pytest.mark.parametrize("name", ["varierr", "r2", "convarg"])
 def test_the_yaml_names_every_number_every_annotator_and_the_version_of_the_task(name):
     spec = load_spec(name)
-    kind, annotators = spec.kind, spec.options["annotators"]
+    kind, annotators = spec.kind, spec.annotators
     tasks = {f"hlv_{name}": None, **{f"hlv_{name}_{a.lower()}": a for a in annotators}}
     for task, annotator in tasks.items():
         found = read(YAMLS / f"{task}.yaml")
@@ -134,7 +134,7 @@ def test_the_register_entry_names_tasks_that_are_there(data_dir):
     entry = yaml.safe_load((ROOT / "tasks" / "inspect" / "eval.yaml").read_text("utf-8"))
     assert [task["name"] for task in entry["tasks"]] == ["varierr", "r2", "convarg", "judges"]
     sizes = {name: len(doors.questions(name)) for name in ("varierr", "r2", "convarg")}
-    sizes["judges"] = len(attribution.people_questions("varierr", "test"))
+    sizes["judges"] = len(attribution.human_questions("varierr", "test"))
     for task in entry["tasks"]:
         assert f"@task\ndef {task['name']}(" in (ROOT / task["task_path"]).read_text("utf-8")
         assert task["dataset_samples"] == sizes[task["name"]]

@@ -29,7 +29,7 @@ from tests.integrations.test_harness import read
 def place(tasks_dir: Path) -> str:  # noqa: F811
     """The path of a table task of three annotators, six test items of each."""
     doors.task_of.cache_clear()
-    attribution.people_questions.cache_clear()
+    attribution.human_questions.cache_clear()
     attribution.attribution_numbers.cache_clear()
     return str(tasks_dir / "mine")
 
@@ -58,7 +58,7 @@ def test_the_likeliest_letter_is_the_reply_and_the_share_of_right_ones_the_numbe
 
 
 def test_an_unreadable_reply_is_wrong_for_a_judge_and_left_out_for_a_system(place):
-    pairs = list(attribution.people_questions(place, "test"))[:4]
+    pairs = list(attribution.human_questions(place, "test"))[:4]
     # right, wrong, no answer to judge, unreadable
     names = [pairs[0][1], next(a for a in ("w1", "w2", "w3") if a != pairs[1][1]), attribution.WRONG, None]
     named = tuple((*pair, 0, name) for pair, name in zip(pairs, names, strict=True))
@@ -145,7 +145,7 @@ def test_in_inspect_a_grader_tells_who_wrote_the_models_answers(place, tmp_path)
     log = scored(attribution_task(of=place), tmp_path, model=say(answer), model_roles={"grader": say(grade)})
     assert log.status == "success"
     metrics = {name: m.value for name, m in log.results.scores[0].metrics.items()}
-    asked = attribution.people_questions(place, "test").values()
+    asked = attribution.human_questions(place, "test").values()
     right = sum(q.right == "A" for q in asked if q.annotator != "w1")
     # six of eighteen have no answer, which is wrong; of the others those are right whose letter is A
     assert metrics["attribution"] == pytest.approx(right / 18, abs=1e-6)

@@ -10,10 +10,10 @@ import pytest
 
 from hlvbench.errors import ModelError, RunError
 from hlvbench.generation.run import generate
+from hlvbench.io import locked
 from hlvbench.judging.judge_run import judge, plan
 from hlvbench.judging.judge_settings import JudgeSettings
 from hlvbench.judging.prices import LEDGER
-from hlvbench.lock import locked
 from hlvbench.settings import Service, Settings
 from tests.chat_server import Reply, chat_server, said
 from tests.judging.test_judge_run import endpoint, hlvbench

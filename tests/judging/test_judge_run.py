@@ -339,7 +339,6 @@ def test_a_ragged_table_of_many_annotators_is_judged(tmp_path: Path) -> None:
         (["--show", "name"], "--show name: label, input, each once"),
         (["--show", "label"], "takes no --show"),
         (["--shots", "0"], "--shots 0"),
-        (["--limit", "3"], "make a run with that --limit"),
         (["--judge", "/no/such/place"], "/no/such/place"),
         (["--rescore"], "no judge has judged it yet"),
     ],

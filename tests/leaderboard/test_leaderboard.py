@@ -198,7 +198,6 @@ def test_another_version_of_task_or_scores_is_another_table(tmp_path):
 
 def test_the_overall_table_is_made_of_varierr_and_r2(tmp_path):
     # the two built-in tasks' names on toy scores; their data hashes are those that task.toml pins
-    from hlvbench.data.download import upstream_of
     from hlvbench.data.task import load_spec
     from hlvbench.io import dump_json
 
@@ -209,7 +208,7 @@ def test_the_overall_table_is_made_of_varierr_and_r2(tmp_path):
         text = json.dumps(document).replace("toy@1", f"{task}@1")
         digests[task] = "0" * 64
         files[f"{task}/scores.json"] = text
-        pinned = {Path(f.path).name: f.sha256 for f in upstream_of(load_spec(task)).files}
+        pinned = {Path(f.path).name: f.sha256 for f in load_spec(task).upstream.files}
         facts[task] = {"data_sha256": pinned, "generations_sha256": digests[task], "model": {}}
     files |= {"settings.json": dump_json(model), "manifest.json": dump_json({"settings": model, "tasks": facts})}
     submission(tmp_path, "both", files=files, method="reference", recipe=model["model"], seed=0, generations=digests)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from hlvbench.leaderboard import make_board, page, read_all
-from tests.results.test_report import chromium, visit  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.slow
 SUBMISSIONS = Path(__file__).resolve().parents[2] / "submissions"
@@ -37,7 +36,7 @@ def boxes(tab):
 
 
 @pytest.mark.parametrize("width", [1265, 1280, 1300, 1399, 1400, 1481, 1920])
-def test_all_columns_fit_a_wide_screen_whatever_the_names(visit, real, width):  # noqa: F811
+def test_all_columns_fit_a_wide_screen_whatever_the_names(visit, real, width):
     tab, trouble, _ = visit(real, width)
     found = boxes(tab)
     assert len(found) >= 3
@@ -47,14 +46,14 @@ def test_all_columns_fit_a_wide_screen_whatever_the_names(visit, real, width):  
     assert trouble == []
 
 
-def test_attacks_are_asked_for_where_there_is_script_and_seen_where_there_is_none(visit, real):  # noqa: F811
+def test_attacks_are_asked_for_where_there_is_script_and_seen_where_there_is_none(visit, real):
     for script in (True, False):
         tab, _, _ = visit(real, java_script_enabled=script)
         assert tab.is_visible("section.tab tr.attack") is not script
 
 
 @pytest.mark.parametrize("width", [320, 390, 820])
-def test_a_narrow_table_scrolls_by_itself_beside_the_names_and_says_so(visit, real, width):  # noqa: F811
+def test_a_narrow_table_scrolls_by_itself_beside_the_names_and_says_so(visit, real, width):
     tab, trouble, _ = visit(real, width)
     assert all(content > box + 100 for content, box in boxes(tab))
     assert tab.evaluate("document.documentElement.scrollWidth") == width
@@ -74,14 +73,14 @@ def test_a_narrow_table_scrolls_by_itself_beside_the_names_and_says_so(visit, re
     assert trouble == []
 
 
-def test_a_phone_compares_two_systems(visit, real):  # noqa: F811
+def test_a_phone_compares_two_systems(visit, real):
     tab, trouble, _ = visit(real, 390)
     tab.click("#compare")
     assert tab.is_visible("#compared td[data-metric=hlv_index]")
     assert trouble == []
 
 
-def test_on_paper_tables_stand_and_controls_do_not(visit, real):  # noqa: F811
+def test_on_paper_tables_stand_and_controls_do_not(visit, real):
     # A4 less the usual margins of 1 cm: 190 mm at 96 dots per inch
     tab, _, _ = visit(real, 718, color_scheme="dark")
     tab.emulate_media(media="print")
@@ -91,7 +90,7 @@ def test_on_paper_tables_stand_and_controls_do_not(visit, real):  # noqa: F811
     assert tab.is_visible("table.board td.beats")
 
 
-def test_on_paper_a_table_keeps_its_titles_and_shades_and_starts_a_page(visit, real):  # noqa: F811
+def test_on_paper_a_table_keeps_its_titles_and_shades_and_starts_a_page(visit, real):
     tab, _, _ = visit(real, 718)
     tab.emulate_media(media="print")
 
@@ -105,7 +104,7 @@ def test_on_paper_a_table_keeps_its_titles_and_shades_and_starts_a_page(visit, r
 
 
 @pytest.mark.parametrize("width", [320, 390, 1400])
-def test_the_panel_shows_the_mean_of_both_tasks_and_one_scale(visit, real, width):  # noqa: F811
+def test_the_panel_shows_the_mean_of_both_tasks_and_one_scale(visit, real, width):
     tab, trouble, _ = visit(real, width)
     tab.click("section.tab:not([hidden]) tr.system[data-id*=hlv-tiny] a.open")
     parts = tab.query_selector_all("dialog section[data-part]")
@@ -121,7 +120,7 @@ def test_the_panel_shows_the_mean_of_both_tasks_and_one_scale(visit, real, width
     assert trouble == []
 
 
-def test_the_panel_says_which_way_a_metric_is_better(visit, real):  # noqa: F811
+def test_the_panel_says_which_way_a_metric_is_better(visit, real):
     tab, _, _ = visit(real)
     tab.click("section.tab:not([hidden]) tr.system a.open")
     ways = {
@@ -133,7 +132,7 @@ def test_the_panel_says_which_way_a_metric_is_better(visit, real):  # noqa: F811
     assert ways["copy_rate"] == "nearest to humans is best"
 
 
-def test_long_facts_span_their_row_and_a_heat_map_is_named_once(visit, real):  # noqa: F811
+def test_long_facts_span_their_row_and_a_heat_map_is_named_once(visit, real):
     tab, _, _ = visit(real, 1400)
     tab.click("section.tab:not([hidden]) tr.system a.open")
     box, long = (tab.query_selector(f"dialog {s}").bounding_box() for s in (".facts", ".facts .long"))

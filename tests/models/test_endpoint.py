@@ -341,7 +341,7 @@ def test_no_more_calls_than_allowed_are_begun_in_a_minute() -> None:
         (["--model", "endpoint:m", "--base-url", "http://localhost/v1", "--think", "--dtype", "float16"],
          "--dtype, --think: a server decides that itself"),
         (["--model", "endpoint:m", "--base-url", "http://localhost/v1", "--concurrency", "0", "--timeout", "-1"],
-         "--timeout -1.0: more than 0 seconds"),
+         "--timeout -1.0: Input should be greater than 0"),
         (["--model", "reference:human", "--base-url", "http://localhost/v1"], "goes with --model endpoint:NAME"),
     ],
 )  # fmt: skip

@@ -10,8 +10,9 @@ from hlvbench.errors import DataError
 from hlvbench.metrics import bind, parse_signature
 from hlvbench.models import Query
 from hlvbench.prompting.prompt import render_answer
+from hlvbench.results.answer_rows import PER_ANSWER
 from hlvbench.results.score_report import ScoreReport
-from hlvbench.results.scorecard import PER_ANSWER, score_task
+from hlvbench.results.scorecard import score_task
 from hlvbench.types import Annotation, Generation, Item, Task
 
 from ..toy import ToyEmbedder, toy_task
