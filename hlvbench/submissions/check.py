@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..data.task import describe_tasks, load_spec, load_task
@@ -185,11 +186,7 @@ class _Check:
         if problems:
             return []
         findings.ok(where, f"{len(rows)} answers, each question once")
-        declared = self.card.overlap.get(name, {})
-        counts = check_copies(rows, where, task, self.context, findings)
-        if counts and declared != counts and (declared or counts["train_copies"] or counts["dataset_text"]):
-            stated = f"says {declared}" if declared else "says nothing"
-            findings.error(where, f"overlap: {CARD} {stated}, counted {counts}")
+        check_copies(rows, where, task, self.context, findings, dict(self.card.overlap.get(name, {})))
         return rows
 
     def _check_texts(self) -> None:
@@ -267,12 +264,24 @@ class _Check:
 
 
 def check_copies(
-    rows: Sequence[Generation], where: str, task: Task, context: CheckContext, findings: Findings
+    rows: Sequence[Generation],
+    where: str,
+    task: Task,
+    context: CheckContext,
+    findings: Findings,
+    declared: Mapping[Any, int] | None = None,
 ) -> dict[str, int]:
-    """Refuse copies of test annotations and a republished dataset; the counts of memorised text."""
+    """Refuse copies of test annotations and a republished dataset; the counts of memorised text.
+
+    declared: the counts on the card, which must be these; None while the card is being made.
+    """
     if context.synthetic(task):
         findings.ok(where, "not compared with the annotations: they are synthetic")
         return {}
     overlap = context.originals(task).overlap(rows)
     overlap.judge(where, findings)
+    memorised = overlap.train_copies or overlap.dataset_text
+    if declared is not None and declared != overlap.counts and (declared or memorised):
+        stated = f"says {declared}" if declared else "says nothing"
+        findings.error(where, f"overlap: {CARD} {stated}, counted {overlap.counts}")
     return overlap.counts
