@@ -132,7 +132,7 @@ def test_only_a_maintainer_brings_a_verified_row(pull_request):
     commit(repository)
     ran, trouble = perform(repository, "submission.yml", BASE=base, WHO="CONTRIBUTOR")
     assert ran[-1] == "Check what changed, scoring it again"
-    assert "[verified] is what a maintainer writes" in trouble
+    assert "[verified] is written by a maintainer's check --write" in trouble
     shutil.rmtree(repository.parent / "base")
     git(repository, "worktree", "prune")
     assert perform(repository, "submission.yml", BASE=base, WHO="MEMBER")[1] == ""

@@ -268,7 +268,7 @@ def test_clusters_that_the_task_names_wrongly_are_told(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"items\.jsonl:2: group: a string is needed, got 1"):
         load_task("debates", tasks_dir=tasks)
     # what belongs together lies in one split
-    with pytest.raises(TaskError, match="lie in several splits"):
+    with pytest.raises(TaskError, match=r"share an input text are in several splits"):
         load_task("debates", tasks_dir=debates(tmp_path / "c", clusters='"topic"', allow_shared_text=""))
 
 

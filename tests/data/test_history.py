@@ -13,6 +13,8 @@ from hlvbench.cli import main
 from hlvbench.data.task import cut_history
 from hlvbench.errors import RunError
 from hlvbench.metrics.registry import parse_signature
+from hlvbench.models import Query
+from hlvbench.prompting.prompt import render_answer
 
 from ..toy import ToyEmbedder, toy_task
 
@@ -45,7 +47,8 @@ def test_a_system_of_one_record_says_that_record():
     model = open_baseline("reference:nearest", short, "test", ToyEmbedder())
     for pair in TASK.questions("test"):
         (own,) = short.records_of("train", pair[1])
-        assert model.decide(pair) == (own.label, own.explanation)
+        (said,) = model.answer([Query(*pair, 0, "")])
+        assert said.text == render_answer(short, own.label, own.explanation)
 
 
 @pytest.fixture(scope="module")

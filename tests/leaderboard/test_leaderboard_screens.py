@@ -106,7 +106,7 @@ def test_on_paper_a_table_keeps_its_titles_and_shades_and_starts_a_page(visit, r
 @pytest.mark.parametrize("width", [320, 390, 1400])
 def test_the_panel_shows_the_mean_of_both_tasks_and_one_scale(visit, real, width):
     tab, trouble, _ = visit(real, width)
-    tab.click("section.tab:not([hidden]) tr.system[data-id*=hlv-tiny] a.open")
+    tab.click("section.tab:not([hidden]) tr.system[data-id*=smollm2] a.open")
     parts = tab.query_selector_all("dialog section[data-part]")
     assert [part.get_attribute("data-part") for part in parts] == ["overall", "varierr-1", "r2-1"]
     assert "nearest: " in parts[0].inner_text()

@@ -316,7 +316,7 @@ def test_a_run_is_submitted_checked_and_ranked_by_three_commands(demo_run, tmp_p
     assert "OK    submission.toml: verified" in out
     assert main(["leaderboard"]) == 0
     assert main(["leaderboard", "--check"]) == 0
-    edit(tmp_path / "leaderboard" / "leaderboard.json", lambda board: board.update(format=2))
+    edit(tmp_path / "leaderboard" / "leaderboard.json", lambda board: board.update(format=1))
     assert main(["leaderboard", "--check"]) == 1
     # a number changed by hand, with the hash that fits it, is found by scoring again
     scores = folder / "demo" / "scores.json"

@@ -58,7 +58,7 @@ def test_sft_adapters_of_another_base_or_task_are_refused(
     moved = tmp_path / "moved"
     shutil.copytree(sft, moved)
     edit_json(moved / "toy" / "Ann2" / "hlvbench.json", task="elsewhere")
-    with pytest.raises(AdapterError, match="records task elsewhere, but it is asked to speak for toy"):
+    with pytest.raises(AdapterError, match="records task elsewhere, but it is asked to answer for toy"):
         train(config(base, "capo", start=str(moved)), tmp_path / "out", tasks_dir=tasks_dir, quiet=True)
     with pytest.raises(AdapterError, match="no such folder"):
         train(config(base, "capo", start=str(tmp_path / "absent")), tmp_path / "out", tasks_dir=tasks_dir, quiet=True)
@@ -173,12 +173,12 @@ def test_an_adapter_of_one_person_or_another_task_does_not_speak_for_everybody(
     base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
 ) -> None:
     shared = config(base, "capo", start=str(sft / "toy" / "Ann1"), shared=True, select="last")
-    with pytest.raises(AdapterError, match="records annotator Ann1, but it is asked to speak for everybody"):
+    with pytest.raises(AdapterError, match="records annotator Ann1, but it is asked to answer for everybody"):
         train(shared, tmp_path / "out", tasks_dir=tasks_dir, quiet=True)
     moved = tmp_path / "moved"
     shutil.copytree(sft / "toy" / "Ann1", moved)
     edit_json(moved / "hlvbench.json", task="elsewhere", annotator=None)
-    with pytest.raises(AdapterError, match="records task elsewhere, but it is asked to speak for toy"):
+    with pytest.raises(AdapterError, match="records task elsewhere, but it is asked to answer for toy"):
         train(dataclasses.replace(shared, start=str(moved)), tmp_path / "out", tasks_dir=tasks_dir, quiet=True)
 
 
