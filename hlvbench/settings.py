@@ -17,7 +17,6 @@ from .io import sha256_text
 Prompt = Literal["base", "icl", "vp", "vp-icl"]
 PROMPTS = get_args(Prompt)
 Answers = Literal["free", "constrained"]
-ANSWERS = get_args(Answers)
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 SHOTS = 10
 PROMPT_VERSION: Literal[2] = 2

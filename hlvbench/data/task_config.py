@@ -10,8 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from pydantic import field_validator as check
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ..errors import TaskError, all_problems
 from ..io import read_text
@@ -88,7 +87,7 @@ class TaskSpec(BaseModel):
     index_without: list[Literal["decision", "grounding", "imitation", "distinctness"]] = []
     splits: Any = "splits.json"
 
-    @check("range")
+    @field_validator("range")
     @classmethod
     def _range(cls, bounds: list[int] | None, info: ValidationInfo) -> list[int] | None:
         kind = info.data.get("kind")
@@ -100,7 +99,7 @@ class TaskSpec(BaseModel):
             raise ValueError(f"from low to high, 2 to {MOST_SCORES} scores are needed")
         return bounds
 
-    @check("labels")
+    @field_validator("labels")
     @classmethod
     def _labels(cls, labels: tuple[Label, ...], info: ValidationInfo) -> tuple[Label, ...]:
         if info.data.get("kind") == "ordinal":
@@ -115,7 +114,7 @@ class TaskSpec(BaseModel):
             raise ValueError("two are equal when case is ignored, as it is when answers are read")
         return labels
 
-    @check("priority")
+    @field_validator("priority")
     @classmethod
     def _priority(cls, priority: tuple[Label, ...], info: ValidationInfo) -> tuple[Label, ...]:
         labels = info.data.get("labels", ())
@@ -123,7 +122,7 @@ class TaskSpec(BaseModel):
             raise ValueError(f"every label must stand once ({', '.join(map(str, labels))})")
         return priority or labels
 
-    @check("name")
+    @field_validator("name")
     @classmethod
     def _name(cls, name: str, info: ValidationInfo) -> str:
         if name != info.data["folder"].name:
@@ -132,14 +131,14 @@ class TaskSpec(BaseModel):
             raise ValueError("1 to 64 letters, digits, '-' and '_' are allowed, a letter or digit first")
         return name
 
-    @check("fields")
+    @field_validator("fields")
     @classmethod
     def _fields(cls, fields: dict[str, str]) -> dict[str, str]:
         if len(set(fields.values())) < len(fields):
             raise ValueError("two fields have the same shown name")
         return fields
 
-    @check("meanings")
+    @field_validator("meanings")
     @classmethod
     def _meanings(cls, meanings: dict[str, str], info: ValidationInfo) -> dict[Label, str]:
         labels = {str(label): label for label in info.data.get("labels", ())}
@@ -150,14 +149,14 @@ class TaskSpec(BaseModel):
             raise ValueError(f"say what every label means, or none; {', '.join(absent)} missing")
         return {labels[name]: clause for name, clause in meanings.items() if name in labels}
 
-    @check("index_without")
+    @field_validator("index_without")
     @classmethod
     def _index_without(cls, factors: list[str]) -> list[str]:
         if len(set(factors)) < len(factors) or len(factors) == len(INDEX_FACTORS):
             raise ValueError("each factor at most once, and not all of them")
         return factors
 
-    @check("splits")
+    @field_validator("splits")
     @classmethod
     def _splits(cls, splits: Any, info: ValidationInfo) -> Any:
         if isinstance(splits, dict) and info.data["source"] == "table":

@@ -2,8 +2,7 @@
 
 # in the order of docs/metrics.md, which is the order of a scorecard
 # isort: off
-from . import decisions as label
-from . import soft_labels as lewidi
+from . import decisions, soft_labels
 from . import similarity
 from .grounding import grounding, grounding_skill
 from . import group, own_match
@@ -41,18 +40,18 @@ __all__ = [
     "blind_answers",
     "c2st",
     "coherence",
+    "decisions",
     "grounding",
     "grounding_skill",
     "group",
     "headline_names",
     "index",
-    "label",
-    "lewidi",
     "metric",
     "own_match",
     "parse_metric",
     "parse_signature",
     "scorecard",
     "similarity",
+    "soft_labels",
     "style",
 ]  # fmt: skip

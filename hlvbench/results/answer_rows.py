@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import Answers, similarity
-from ..metrics import decisions as label
+from ..metrics import Answers, decisions, similarity
 from ..metrics.grounding import reciprocal_ranks
 from ..prompting.parse import Parsed
 from ..text import VIEWS
@@ -37,8 +36,8 @@ def _in_view(values: Callable[[Answers, str], np.ndarray], view: str) -> Callabl
 
 
 PER_ANSWER: Mapping[str, Callable[[Answers], np.ndarray]] = {
-    "correct": partial(label.correct, multi="any"),
-    "correct_priority": partial(label.correct, multi="priority"),
+    "correct": partial(decisions.correct, multi="any"),
+    "correct_priority": partial(decisions.correct, multi="priority"),
     **{f"{name}_{view}": _in_view(of, view) for name, (of, views) in _IN_VIEWS.items() for view in views},
 }
 """Per-answer scores kept in answers.jsonl: name -> one value per question."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from hlvbench.analysis import annotators as analysis
+from hlvbench.analysis import annotators
 from hlvbench.analysis.annotators import (
     SIZES,
     agreement,
@@ -256,7 +256,7 @@ def test_json_and_figures_are_written(tmp_path, toy, two):
 def test_many_annotators_and_no_detectability_still_make_figures(tmp_path, monkeypatch, toy):
     # the probes of so many take half a minute; their curves would look like any others
     lacking = [row | {"accuracy": None, "confidence": None, "chance": None} for row in toy["detectability"]]
-    monkeypatch.setattr(analysis, "detectability", lambda *_: lacking)
+    monkeypatch.setattr(annotators, "detectability", lambda *_: lacking)
     check_files(analysis_of(toy_task(annotators=20, items=(10, 6, 6))), tmp_path)
 
 

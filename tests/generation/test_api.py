@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hlvbench.api import Settings, from_dataset, load_task, register_method, run, score_texts, to_dataset
 from hlvbench.cli import main
 from hlvbench.errors import DataError, HlvbenchError, MetricError, ModelError, TaskError, UsageError
-from hlvbench.generation import open_model as opening
+from hlvbench.generation import open_model
 from hlvbench.io import read_generations
 from hlvbench.metrics import REGISTRY, bind, registry, scorecard
 from tests.generation.test_run import tasks_dir  # noqa: F401
@@ -29,7 +29,7 @@ def task(tasks_dir):  # noqa: F811
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setattr(opening, "_REGISTERED", {})
+    monkeypatch.setattr(open_model, "_REGISTERED", {})
 
 
 def test_a_list_of_texts_is_scored_in_question_order(task):

