@@ -91,14 +91,15 @@ def test_tasks_say_whether_the_model_is_at_hand(cache: Path, capsys: pytest.Capt
 
 
 @pytest.mark.slow
-def test_the_fetched_model_is_an_ordinary_folder_known_by_its_name(smollm2: Path) -> None:
+def test_the_fetched_model_is_an_ordinary_folder_known_by_its_name(request: pytest.FixtureRequest) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    assert local_folder("smollm2") == smollm2
-    assert smollm2.source_of(smollm2) == PINNED
-    model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    folder: Path = request.getfixturevalue("smollm2")
+    assert local_folder("smollm2") == folder
+    assert smollm2.source_of(folder) == PINNED
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     # 134.5 million weights, as its authors state
     assert sum(p.numel() for p in model.parameters()) == 134_515_008
     assert tokenizer.eos_token == "<|im_end|>"
