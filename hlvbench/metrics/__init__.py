@@ -5,7 +5,7 @@
 from . import decisions, soft_labels
 from . import similarity
 from .grounding import grounding, grounding_skill
-from . import group, own_match
+from . import group, own_match, own_gain
 from . import style, c2st, coherence
 from . import index
 from . import attribution
@@ -47,6 +47,7 @@ __all__ = [
     "headline_names",
     "index",
     "metric",
+    "own_gain",
     "own_match",
     "parse_metric",
     "parse_signature",

@@ -54,7 +54,7 @@ def feature_names(fields: int, view: str) -> tuple[str, ...]:
 
 
 def _share(words: list[str], found: frozenset[str]) -> float:
-    return sum(word in found for word in words) / len(words) if words else 0.0
+    return sum(map(found.__contains__, words)) / len(words) if words else 0.0
 
 
 def _negations(words: list[str]) -> float:

@@ -81,7 +81,7 @@ def _reciprocal_ranks(answers: Answers, view: str, most: int) -> np.ndarray:
     for part in np.array_split(np.arange(len(own)), len(own) * count // _CELLS + 1):
         vectors = embedded[part].astype(float)
         found = vectors @ candidates
-        similarities = found[:, columns]
+        similarities = found if len(distinct) == len(columns) else found[:, columns]
         # an input that was not drawn takes the last one's place
         if len(rows := np.flatnonzero(own[part] < 0)):
             asked = [in_view(answers.task.items[answers.questions[q][0]].joined, view) for q in part[rows]]

@@ -52,11 +52,8 @@ class _GroupStats:
 def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int, fit: str, among: int) -> _GroupStats:
     """Group statistics on every list; replicates are kept, so the metrics of one probe share them."""
     scored = probe_scores(answers, view, reduce, m, fit, among)
-    if len(draws) == 1:
-        return _on_lists(answers, scored, draws, m)
-    # the draws are kept beside the result: their id must not be given to others
-    key = ("groups", view, reduce, m, fit, among, id(draws))
-    return answers.once(key, lambda: (draws, _on_lists(answers, scored, draws, m)))[1]
+    key = ("groups", view, reduce, m, fit, among)
+    return answers.once_on(draws, key, lambda: _on_lists(answers, scored, draws, m))
 
 
 def _on_lists(answers: Answers, scored: ProbeScores, draws: Draws, m: int) -> _GroupStats:
@@ -165,9 +162,7 @@ def own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
 
     Equal for all systems with these questions, so those of `human` are kept.
     """
-    if len(draws) == 1:
-        return _own_lists(answers, draws)
-    return answers.human.once(("own lists", id(draws)), lambda: (draws, _own_lists(answers, draws)))[1]
+    return answers.human.once_on(draws, "own lists", lambda: _own_lists(answers, draws))
 
 
 def _own_lists(answers: Answers, draws: Draws) -> list[_Lists]:

@@ -9,7 +9,7 @@ import numpy as np
 from ..bootstrap import Draws
 from ..errors import MetricError
 from ..types import Task
-from .own_match import Within
+from .own_gain import Within
 from .predictions import Answers
 from .projections import EMBED
 from .registry import REGISTRY, Estimate, Metric, Value, bind, bind_for, metric

@@ -1,12 +1,7 @@
 """Imitation of one answer, the content held fixed (docs/metrics.md section 6b). "Ours."
 
 An answer is compared with the records of all annotators of the *same item*, so what everybody says about it
-decides nothing. Moving an annotator's answers to the annotator's other items gives the part that style, the label
-and the records' popularity earn without reading the item.
-
-Cosine similarity is linear in the answer: the sum over an annotator's answers is a product with the sum of their
-vectors. So the cost grows with the number of answers, and no table of items × items is built. Only at items where
-somebody has two records, whose larger similarity counts, is every answer of the annotator compared by itself.
+decides nothing.
 """
 
 from __future__ import annotations
@@ -24,26 +19,24 @@ from .projections import EMBED, View, check_embedder, encoded, human_annotations
 from .registry import Estimate, Value, metric
 
 Sim = Literal["embed", "chargram"]
-Within = Literal["label", "all"]
-LEAST_GAIN = 0.01
-"""The least G(human) that an own_gain is divided by."""
-MOST_MOVED = 200
+MOST_MOVED = 100
 """The shuffle floor moves at most so many answers of an annotator (evenly spaced) to each of the other items."""
 _TIE = 1e-7
-_CELLS = 1 << 22
+CELLS = 1 << 20
 """Numbers in one temporary table."""
 MOST_IN_GRAMS = 10_000
 """Answers to a split beyond which a scorecard leaves out sim=chargram, whose vectors have as many numbers as a text
 has n-grams."""
 
 
-def _each(task: Task) -> tuple[Mapping[str, Value], ...]:
+def variants(task: Task) -> tuple[Mapping[str, Value], ...]:
+    """Both views with each similarity that a task of this size can have."""
     few = max(len(task.questions(s)) for s in ("dev", "test") if s in task.splits) <= MOST_IN_GRAMS
     return tuple({"view": view, "sim": sim} for sim in ("embed", "chargram")[: 1 + few] for view in ("raw", "norm"))
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """The Q questions on items with two annotators or more and the P records of these items, in question order.
 
     rows, columns, labels: (Q) item, annotator and code of the answered label (-1: missing). first, size: (Q) the first
@@ -62,8 +55,10 @@ class _Layout:
     records: Any
 
 
-def _layout(answers: Answers, view: str, sim: str) -> _Layout:
-    def make() -> _Layout:
+def layout_of(answers: Answers, view: str, sim: str) -> Layout:
+    """The layout of a system's answers in a view, laid out once."""
+
+    def make() -> Layout:
         rows, columns = answers.cells
         kept = np.flatnonzero(usable(answers, "item"))
         references = answers.references(view)
@@ -71,7 +66,7 @@ def _layout(answers: Answers, view: str, sim: str) -> _Layout:
         flat = [text for q in kept for text in references[q]]
         vectors, records = _vectors(answers, view, sim, flat)
         _, first, size = np.unique(rows[kept], return_index=True, return_counts=True)
-        return _Layout(
+        return Layout(
             rows[kept], columns[kept], answers.predicted[kept], np.repeat(first, size), np.repeat(size, size),
             np.cumsum(count) - count, count, vectors if len(kept) == len(rows) else vectors[kept], records,
         )  # fmt: skip
@@ -109,7 +104,7 @@ def _chargrams(answers: Answers, view: str) -> Any:
     return once_per_task(answers.task, ("chargrams", view), fit)
 
 
-def _against(layout: _Layout, at: np.ndarray, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _against(layout: Layout, at: np.ndarray, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Hits and gains, (n, m) each, of the answers `among` at the items of the questions `at`.
 
     hit: is the answer closest to the target's own record of the item (ties share)? gain: its D there.
@@ -117,14 +112,14 @@ def _against(layout: _Layout, at: np.ndarray, among: np.ndarray | None = None) -
     """
     size = layout.size[at]
     peers, begin = ranges(layout.first[at], size), np.cumsum(size) - size
-    best = _similarity(layout, peers, np.repeat(at, size) if among is None else among, paired=among is None)
+    best = similarity_to(layout, peers, np.repeat(at, size) if among is None else among, paired=among is None)
     tied = best >= np.repeat(np.maximum.reduceat(best, begin), size, axis=0) - _TIE
     own = begin + at - layout.first[at]
     hits = tied[own] / np.add.reduceat(tied, begin, dtype=float)
     return hits, best[own] - (np.add.reduceat(best, begin) - best[own]) / (size - 1)[:, None]
 
 
-def _similarity(layout: _Layout, to: np.ndarray, of: np.ndarray, paired: bool = False) -> np.ndarray:
+def similarity_to(layout: Layout, to: np.ndarray, of: np.ndarray, paired: bool = False) -> np.ndarray:
     """(n, m): similarity of the answers `of` to the own records of the questions `to`, the larger where there are two.
 
     paired: of each answer to its counterpart in `to` alone, (n, 1).
@@ -142,18 +137,18 @@ def _similarity(layout: _Layout, to: np.ndarray, of: np.ndarray, paired: bool = 
     return np.asarray(np.maximum.reduceat(similar, np.cumsum(count) - count))
 
 
-def _blocks(layout: _Layout, at: np.ndarray, width: int) -> Iterator[np.ndarray]:
-    """`at` in parts: the records of a part's items, times `width`, are about _CELLS numbers."""
+def _blocks(layout: Layout, at: np.ndarray, width: int) -> Iterator[np.ndarray]:
+    """`at` in parts: the records of a part's items, times `width`, are about CELLS numbers."""
     if len(at):
         cells = width * float((layout.size[at] * layout.count[at]).sum())
-        yield from np.array_split(at, min(len(at), int(cells / _CELLS) + 1))
+        yield from np.array_split(at, min(len(at), int(cells / CELLS) + 1))
 
 
-def _in_place(answers: Answers, view: str, sim: str) -> tuple[np.ndarray, np.ndarray]:
+def in_place(answers: Answers, view: str, sim: str) -> tuple[np.ndarray, np.ndarray]:
     """(Q) hits and gains of the answers where they belong; a missing answer has no hit."""
 
     def make() -> tuple[np.ndarray, np.ndarray]:
-        layout = _layout(answers, view, sim)
+        layout = layout_of(answers, view, sim)
         hits, gains = np.zeros(len(layout.rows)), np.zeros(len(layout.rows))
         for block in _blocks(layout, np.arange(len(hits)), layout.records.shape[1]):
             found = _against(layout, block)
@@ -167,99 +162,27 @@ def _moved_hits(answers: Answers, view: str, sim: str) -> np.ndarray:
     """(Q): the mean hit of the annotator's other answers, moved to the question's item; NaN where there is none."""
 
     def make() -> np.ndarray:
-        layout = _layout(answers, view, sim)
+        layout = layout_of(answers, view, sim)
         out = np.full(len(layout.rows), np.nan)
-        for own in _by_annotator(layout):
+        for own in by_annotator(layout):
             among = own[np.linspace(0, len(own) - 1, min(len(own), MOST_MOVED)).astype(int)]
             given = layout.labels[among] >= 0
             for block in _blocks(layout, own, len(among)):
                 others = among[None] != block[:, None]
                 hits = _against(layout, block, among)[0] * (others & given)
-                out[block] = _divide(hits.sum(axis=1), others.sum(axis=1))
+                out[block] = divide(hits.sum(axis=1), others.sum(axis=1))
         return out
 
     return answers.once(("own moved hits", view, sim), make)
 
 
-def _by_annotator(layout: _Layout) -> list[np.ndarray]:
+def by_annotator(layout: Layout) -> list[np.ndarray]:
     """The questions of each annotator that has any."""
     order = np.argsort(layout.columns, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(layout.columns[order])) + 1) if len(order) else []
 
 
-def _moved_gains(
-    layout: _Layout, shares: np.ndarray, at: np.ndarray, weights: np.ndarray, among: np.ndarray
-) -> np.ndarray:
-    """(R): the sum over the questions i of `at` and j of `among` of shares[r, i] · D_i(answer j) · weights[r, j]."""
-    from scipy.sparse import csr_array
-
-    # D_i is the similarity to one annotator's records less the mean of those to the others'
-    size = layout.size[at]
-    question, peer = np.repeat(np.arange(len(at)), size), ranges(layout.first[at], size)
-    part = np.where(peer == at[question], 1.0, -1.0 / (size[question] - 1))
-    single = layout.count[peer] == 1
-    used = layout.record[peer[single]]
-    linear = csr_array((part[single], (question[single], np.arange(len(used)))), shape=(len(at), len(used)))
-    out = _bilinear(shares, linear @ layout.records[used].astype(float), layout.answers[among].astype(float), weights)
-    left = np.flatnonzero(~single)
-    for block in np.array_split(left, len(left) * len(among) // _CELLS + 1) if len(left) else ():
-        similar = weights @ _similarity(layout, peer[block], among).T
-        out += (similar * (shares[:, question[block]] * part[block])).sum(axis=1)
-    return out
-
-
-def _bilinear(shares: np.ndarray, left: Any, right: Any, weights: np.ndarray) -> np.ndarray:
-    """(R): shares[r] @ left @ right.T @ weights[r]."""
-    if isinstance(left, np.ndarray):
-        return np.einsum("rd,rd->r", shares @ left, weights @ right)
-    if left.shape[0] * right.shape[0] <= _CELLS:
-        return ((shares @ (left @ right.T).toarray()) * weights).sum(axis=1)
-    out = np.zeros(len(shares))
-    left, right = left.T.tocsr(), right.T.tocsr()
-    for lists in np.array_split(np.arange(len(shares)), len(shares) * left.shape[0] // _CELLS + 1):
-        sums = (m @ np.ascontiguousarray(w[lists].T) for m, w in ((left, shares), (right, weights)))
-        out[lists] = np.einsum("dr,dr->r", *sums)
-    return out
-
-
-def _annotator_gains(
-    layout: _Layout, gains: np.ndarray, own: np.ndarray, weights: np.ndarray, within: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """One annotator's questions `own` with their weights (R, n) on R lists -> (R) sum of D in place less the mean D of
-    the other answers, and (R) how many questions there are to sum. Copies of a question are not among its others."""
-    total = weights.sum(axis=1, keepdims=True)
-    labels = layout.labels[own] if within == "label" else np.zeros(len(own))
-    _, group = np.unique(labels, return_inverse=True)
-    alike = (weights @ np.eye(group.max() + 1)[group])[:, group] - weights
-    paired = np.where(total - weights > 0, weights, 0.0)  # without another question there is nothing to compare
-    shares = np.divide(paired, alike, out=np.zeros_like(weights), where=alike > 0)
-    lonely = (paired > 0) & (alike <= 0)
-    fallback = np.divide(paired, total - weights, out=np.zeros_like(weights), where=lonely)
-    moved = -((shares + fallback) * weights) @ gains[own]
-    for label in range(group.max() + 1):
-        of = group == label
-        moved += _moved_gains(layout, shares[:, of], own[of], weights[:, of], own[of])
-    if (some := lonely.any(axis=0)).any():
-        moved += _moved_gains(layout, fallback[:, some], own[some], weights, own)
-    return paired @ gains[own] - moved, paired.sum(axis=1)
-
-
-def _gain_sums(answers: Answers, draws: Draws, view: str, sim: str, within: str) -> tuple[np.ndarray, np.ndarray]:
-    """(R, K) sums of the gains over each annotator's questions on each list, and (R, K) the number of these."""
-
-    def make() -> tuple[Draws, tuple[np.ndarray, np.ndarray]]:
-        layout, (_, gains) = _layout(answers, view, sim), _in_place(answers, view, sim)
-        found = np.zeros((2, len(draws), len(answers.annotators)))
-        for own in _by_annotator(layout):
-            weights = draws.of(layout.rows[own])
-            found[:, :, layout.columns[own[0]]] = _annotator_gains(layout, gains, own, weights, within)
-        return draws, (found[0], found[1])
-
-    # the draws are kept beside the result: their id must not be given to others
-    return answers.once(("own gains", view, sim, within, id(draws)), make)[1] if len(draws) > 1 else make()[1]
-
-
-def _per_annotator(layout: _Layout, values: np.ndarray, draws: Draws, count: int) -> np.ndarray:
+def _per_annotator(layout: Layout, values: np.ndarray, draws: Draws, count: int) -> np.ndarray:
     """(Q) values -> (R, K) their sums over each annotator's questions on each list."""
     from scipy.sparse import csr_array
 
@@ -267,11 +190,13 @@ def _per_annotator(layout: _Layout, values: np.ndarray, draws: Draws, count: int
     return np.asarray(draws.weights @ csr_array((values, (layout.rows, layout.columns)), shape=shape))
 
 
-def _divide(top: np.ndarray, bottom: np.ndarray, least: float = 0.0) -> np.ndarray:
+def divide(top: np.ndarray, bottom: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """NaN where the divisor is `least` or less."""
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > least)
 
 
-def _left_out(answers: Answers) -> str:
+def left_out(answers: Answers) -> str:
+    """What a note says of the items that are left out, or ""."""
     rows, _ = answers.cells
     dropped = len(set(rows[~usable(answers, "item")]))
     if dropped == len(answers.items):
@@ -279,13 +204,14 @@ def _left_out(answers: Answers) -> str:
     return f"{dropped} items with one annotator left out" if dropped else ""
 
 
-def _counts(answers: Answers, layout: _Layout) -> tuple[int, ...]:
+def counts_of(answers: Answers, layout: Layout) -> tuple[int, ...]:
+    """Questions of each annotator, (K)."""
     return tuple(int(n) for n in np.bincount(layout.columns, minlength=len(answers.annotators)))
 
 
 def _matches(answers: Answers, draws: Draws, view: str, sim: str, skill: bool) -> Estimate:
     """The share of hits, or what it is above chance, with the shuffle floor of the items as they are."""
-    layout = _layout(answers, view, sim)
+    layout = layout_of(answers, view, sim)
     chance = 1 / layout.size if skill else np.zeros(len(layout.size))
 
     def ratios(hits: np.ndarray, lists: Draws) -> tuple[np.ndarray, np.ndarray]:
@@ -294,19 +220,19 @@ def _matches(answers: Answers, draws: Draws, view: str, sim: str, skill: bool) -
             _per_annotator(layout, np.where(known, values, 0.0), lists, len(answers.annotators))
             for values in (hits - chance, 1 - chance)
         )
-        return _divide(top, bottom), _divide(top.sum(axis=1), bottom.sum(axis=1))
+        return divide(top, bottom), divide(top.sum(axis=1), bottom.sum(axis=1))
 
-    by, overall = ratios(_in_place(answers, view, sim)[0], draws)
+    by, overall = ratios(in_place(answers, view, sim)[0], draws)
     low, low_all = ratios(_moved_hits(answers, view, sim), every_item_once(len(answers.items)))
     lacking = tuple("no item with a second annotator" if np.isnan(column).any() else "" for column in by.T)
-    counts = _counts(answers, layout)
+    counts = counts_of(answers, layout)
     return Estimate(
-        overall, sum(counts), by, counts, _left_out(answers), lacking,
+        overall, sum(counts), by, counts, left_out(answers), lacking,
         floor=np.broadcast_to(low_all, overall.shape), floor_by_annotator=np.broadcast_to(low, by.shape),
     )  # fmt: skip
 
 
-@metric(better="higher", floor="chance", variants=_each)
+@metric(better="higher", floor="chance", variants=variants)
 def own_match(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", embed: str = EMBED
 ) -> Estimate:
@@ -314,7 +240,7 @@ def own_match(
 
     Of two annotations by one annotator the closer one counts; ties share the hit; a missing prediction has none. The
     baseline is the same share with the system's explanations moved to the annotator's other items, each to every
-    other (at most 200 evenly spaced ones per annotator); it has no interval.
+    other (at most 100 evenly spaced ones per annotator); it has no interval.
 
     Args:
         view: View of the texts.
@@ -325,7 +251,7 @@ def own_match(
     return _matches(answers, draws, view, sim, skill=False)
 
 
-@metric(better="higher", bounds=(-np.inf, 1.0), floor="chance", variants=_each)
+@metric(better="higher", bounds=(-np.inf, 1.0), floor="chance", variants=variants)
 def own_match_skill(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", embed: str = EMBED
 ) -> Estimate:
@@ -335,49 +261,3 @@ def own_match_skill(
     """
     check_embedder(answers, embed)
     return _matches(answers, draws, view, sim, skill=True)
-
-
-@metric(
-    better="higher",
-    bounds=(-np.inf, np.inf),
-    variants=_each,
-    headline={"view": "norm", "sim": "embed"},
-    all_annotators=True,
-)
-def own_gain(
-    answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", within: Within = "label",
-    embed: str = EMBED,
-) -> Estimate:  # fmt: skip
-    """What an explanation says of this annotator on this item: G(system) / G(human).
-
-    0 is nothing, 1 is the annotator's own words. G is the mean over questions of D_ia(x_ia) minus the mean of
-    D_ia(x_ja) over the annotator's other questions j that the system answered with the same label, where D_ia(x) =
-    s(x, own annotation) - mean of s(x, annotations of the item by others). The first difference removes the item, the
-    second the annotator's style and what the label alone says. A missing prediction is the empty text with a label of
-    its own. NaN with a note where G(human) < .01; an annotator needs two items.
-
-    Args:
-        view: View of the texts.
-        sim: As in `own_match`.
-        within: "label" compares with predictions of the same label, where there is one; "all" with all others.
-        embed: Name of the encoder.
-    """
-    check_embedder(answers, embed)
-    (gains, number), (best_gains, best_number) = (
-        _gain_sums(who, draws, view, sim, within) for who in (answers, answers.human)
-    )
-    mean, best = _divide(gains, number), _divide(best_gains, best_number)
-    by = _divide(mean, best, LEAST_GAIN)
-    total = _divide(gains.sum(axis=1), number.sum(axis=1))
-    span = _divide(best_gains.sum(axis=1), best_number.sum(axis=1))
-    overall = _divide(total, span, LEAST_GAIN)
-    notes = tuple(_why(best[:, k]) if np.isnan(by[:, k]).any() else "" for k in range(by.shape[1]))
-    note = "; ".join(filter(None, [_left_out(answers), _why(span) if np.isnan(overall).any() else ""]))
-    counts = _counts(answers, _layout(answers, view, sim))
-    return Estimate(overall, sum(counts), by, counts, note, notes)
-
-
-def _why(span: np.ndarray) -> str:
-    if np.isnan(span).any():
-        return "needs two items with two annotators"
-    return "not enough: the annotators' own records hardly differ (G(human) < .01)"

@@ -132,6 +132,10 @@ class Answers:
             self.memo[key] = make()
         return self.memo[key]
 
+    def once_on(self, draws: Draws, key: Hashable, make: Callable[[], T]) -> T:
+        """As `once`, a result for each draws: these are kept beside it, so that their id is not given to others."""
+        return self.once((key, id(draws)), lambda: (draws, make()))[1]
+
     @cached_property
     def missing(self) -> int:
         """Questions without a parsed answer."""
@@ -170,7 +174,12 @@ class Answers:
 
     def references(self, view: str) -> list[list[str]]:
         """(Q) lists: the explanations of the annotator's own records of the question, priority first."""
-        return [[in_view(r.explanation, view) for r in self.task.by_pair[p] if r.explanation] for p in self.questions]
+
+        def make() -> list[list[str]]:
+            records = map(self.task.by_pair.__getitem__, self.questions)
+            return [[in_view(r.explanation, view) for r in own if r.explanation] for own in records]
+
+        return once_per_task(self.task, ("references", self.split, self.limit, self.only, self.texts_only, view), make)
 
     @cached_property
     def human(self) -> Answers:

@@ -90,10 +90,15 @@ def _own_mean(answers: Answers, view: str) -> np.ndarray:
 
 def _human_mean(answers: Answers, view: str) -> np.ndarray:
     rows, _ = answers.cells
-    references = answers.references(view)
-    vectors = answers.embedder.encode([text for texts in references for text in texts]).astype(float)
-    owners = np.repeat(rows, [len(texts) for texts in references])
-    return _mean_per_item(vectors, owners, len(answers.items))[rows]
+
+    def per_item() -> np.ndarray:
+        references = answers.references(view)
+        vectors = answers.embedder.encode([text for texts in references for text in texts]).astype(float)
+        owners = np.repeat(rows, [len(texts) for texts in references])
+        return _mean_per_item(vectors, owners, len(answers.items))
+
+    means: np.ndarray = answers.human.once(("item means", view), per_item)
+    return means[rows]
 
 
 def _predicted(answers: Answers, view: str) -> np.ndarray:

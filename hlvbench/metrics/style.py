@@ -21,6 +21,8 @@ from .registry import Estimate, Value, metric, over_annotators
 View = Literal["raw", "norm"]
 _MEANS = ({"view": "raw", "feature": "mean"}, {"view": "norm", "feature": "mean"})
 _FEW_POINTS = 200
+_CELLS = 1 << 19
+"""Numbers in one temporary table, which fits the processor's cache."""
 _NO_ANSWERS = "no answers"
 _NO_TRAIN = "no train records to take the bins from"
 
@@ -58,39 +60,48 @@ def swapped_terms(shared: np.ndarray, free: np.ndarray) -> np.ndarray:
     return out[where].reshape(shared.shape)
 
 
-def _bins(answers: Answers, view: str, wanted: list[int]) -> np.ndarray:
-    """(Q, F): the bin of each answer in each of these features."""
-    values, cuts = answer_features(answers, view), train_cuts(answers.task, view)
-    return np.stack([np.searchsorted(cuts[f], values[:, f], side="right") for f in wanted], axis=1)
+def _bins(answers: Answers, view: str, cuts: list[np.ndarray]) -> np.ndarray:
+    """(Q, F): the bin of each answer in each feature."""
+    values = answer_features(answers, view).T
+    return np.stack([np.searchsorted(c, v, side="right") for c, v in zip(cuts, values, strict=True)], axis=1)
 
 
-def _divergence(answers: Answers, draws: Draws, view: str, feature: str, excess: bool) -> Estimate:
-    """KL per annotator, mean over the features; with `excess`, minus its mean over all swaps.
+def _divergences(answers: Answers, draws: Draws, view: str, excess: bool) -> np.ndarray:
+    """(R, K, F): KL of every annotator and feature on every list; with `excess`, minus its mean over all swaps.
 
     A swap of a position's two texts keeps the bins' totals and the number of positions, so that mean is a sum
     over bins of binomial expectations: exact, where drawn relabellings would add noise.
     """
+
+    def make() -> np.ndarray:
+        cuts = train_cuts(answers.task, view)
+        sizes = np.array([len(c) + 1 for c in cuts])
+        starts = np.cumsum(sizes) - sizes
+        every = np.concatenate([np.arange(size) for size in sizes])
+        bins = [np.repeat(_bins(a, view, cuts).astype(np.int8), sizes, axis=1) for a in (answers.human, answers)]
+        out = np.full((len(draws), len(answers.annotators), len(cuts)), np.nan)
+        for annotator, own in enumerate(answers.own):
+            weights = draws.of(answers.cells[0][own])
+            people, system = ((b[own] == every).astype(float) for b in bins)
+            p, q = weights @ people, weights @ system
+            terms = divergence_terms(p, q)
+            if excess:
+                shared = weights @ (people * system)
+                terms -= swapped_terms(shared, p + q - 2 * shared)
+            total = weights.sum(axis=1, keepdims=True)
+            found = np.add.reduceat(terms, starts, axis=1) / (total + sizes / 2)
+            out[:, annotator] = np.where(total > 0, found, np.nan)
+        return out
+
+    return answers.once_on(draws, ("divergences", view, excess), make)
+
+
+def _mean_divergence(answers: Answers, draws: Draws, view: str, feature: str, excess: bool) -> Estimate:
     wanted = columns(feature, len(answers.task.fields), view)
-    out = np.full((len(draws), len(answers.annotators)), np.nan)
-    cuts = train_cuts(answers.task, view)
-    if not cuts or not answers.questions:
-        return over_annotators(out, answers.counts, _NO_ANSWERS if cuts else _NO_TRAIN)
-    sizes = np.array([len(cuts[f]) + 1 for f in wanted])
-    starts = np.cumsum(sizes) - sizes
-    every = np.concatenate([np.arange(size) for size in sizes])
-    bins = [np.repeat(_bins(a, view, wanted).astype(np.int8), sizes, axis=1) for a in (answers.human, answers)]
-    for annotator, own in enumerate(answers.own):
-        weights = draws.of(answers.cells[0][own])
-        people, system = ((b[own] == every).astype(float) for b in bins)
-        p, q = weights @ people, weights @ system
-        terms = divergence_terms(p, q)
-        if excess:
-            shared = weights @ (people * system)
-            terms -= swapped_terms(shared, p + q - 2 * shared)
-        total = weights.sum(axis=1, keepdims=True)
-        found = (np.add.reduceat(terms, starts, axis=1) / (total + sizes / 2)).mean(axis=1)
-        out[:, annotator] = np.where(total[:, 0] > 0, found, np.nan)
-    return over_annotators(out, answers.counts)
+    if not (some := train_cuts(answers.task, view)) or not answers.questions:
+        nothing = np.full((len(draws), len(answers.annotators)), np.nan)
+        return over_annotators(nothing, answers.counts, _NO_ANSWERS if some else _NO_TRAIN)
+    return over_annotators(_divergences(answers, draws, view, excess)[:, :, wanted].mean(axis=2), answers.counts)
 
 
 @metric(better="lower", bounds=(0.0, np.inf), variants=lambda task: (*_MEANS, *_per_feature(task)))
@@ -101,7 +112,7 @@ def feature_kl(answers: Answers, draws: Draws, *, view: View = "norm", feature: 
     themselves and grows as answers get fewer: the same person against himself has .3 at 10 answers, .06 at 95, so
     it means nothing without `feature_kl_excess`.
     """
-    return _divergence(answers, draws, view, feature, excess=False)
+    return _mean_divergence(answers, draws, view, feature, excess=False)
 
 
 @metric(better="lower", bounds=(-np.inf, np.inf), variants=_MEANS)
@@ -111,7 +122,7 @@ def feature_kl_excess(answers: Answers, draws: Draws, *, view: View = "norm", fe
     0 is what a system has that writes as people do; negative is closer than chance. The expectation is exact
     (`swapped_terms`); a list's repeated items are swapped one by one.
     """
-    return _divergence(answers, draws, view, feature, excess=True)
+    return _mean_divergence(answers, draws, view, feature, excess=True)
 
 
 @metric(better="lower", bounds=(0.0, np.inf), variants=_per_feature)
@@ -123,23 +134,34 @@ def feature_wasserstein(answers: Answers, draws: Draws, *, view: View = "norm", 
     records of the split first and leaves out the features in which people are constant.
     """
     wanted = columns(feature, len(answers.task.fields), view)
-    shape = (len(draws), len(answers.annotators))
     if not answers.questions:
-        return over_annotators(np.full(shape, np.nan), answers.counts, _NO_ANSWERS)
-    people, system = (answer_features(a, view)[:, wanted] for a in (answers.human, answers))
+        return over_annotators(np.full((len(draws), len(answers.annotators)), np.nan), answers.counts, _NO_ANSWERS)
+    people = answer_features(answers.human, view)[:, wanted]
     scale = people.std(axis=0) if feature == "mean" else np.ones(1)
     varied = scale > 1e-12
-    note = "" if varied.any() else "people's features are all constant"
-    people, system = people[:, varied] / scale[varied], system[:, varied] / scale[varied]
-    out = np.full(shape, np.nan)
-    for annotator, own in enumerate(answers.own):
-        weights = draws.of(answers.cells[0][own])
-        total = weights.sum(axis=1)
-        distance = np.zeros(len(draws))
-        for h, s in zip(people[own].T, system[own].T, strict=True):
-            distance += wasserstein(weights, h, s)
-        np.divide(distance, total * varied.sum(), out=out[:, annotator], where=total * varied.sum() > 0)
-    return over_annotators(out, answers.counts, note)
+    if not varied.any():
+        return over_annotators(
+            np.full((len(draws), len(answers.annotators)), np.nan), answers.counts, "people's features are all constant"
+        )
+    distances = _distances(answers, draws, view)[:, :, wanted]
+    return over_annotators((distances[:, :, varied] / scale[varied]).mean(axis=2), answers.counts)
+
+
+def _distances(answers: Answers, draws: Draws, view: str) -> np.ndarray:
+    """(R, K, F): the Wasserstein-1 distance of every annotator and feature on every list."""
+
+    def make() -> np.ndarray:
+        people, system = answer_features(answers.human, view), answer_features(answers, view)
+        out = np.full((len(draws), len(answers.annotators), people.shape[1]), np.nan)
+        for annotator, own in enumerate(answers.own):
+            weights = draws.of(answers.cells[0][own])
+            total = weights.sum(axis=1, keepdims=True)
+            pairs = zip(people[own].T, system[own].T, strict=True)
+            sums = np.stack([wasserstein(weights, h, s) for h, s in pairs], axis=1)
+            np.divide(sums, total, out=out[:, annotator], where=total > 0)
+        return out
+
+    return answers.once_on(draws, ("wasserstein", view), make)
 
 
 def wasserstein(weights: np.ndarray, people: np.ndarray, system: np.ndarray) -> np.ndarray:
@@ -153,5 +175,6 @@ def wasserstein(weights: np.ndarray, people: np.ndarray, system: np.ndarray) -> 
     # a table of values × points would grow with their product
     values = np.concatenate([people, system])
     order = np.argsort(values, kind="stable")
-    ahead = np.concatenate([weights, -weights], axis=1)[:, order].cumsum(axis=1)[:, :-1]
-    return np.abs(ahead) @ np.diff(values[order])
+    owner, sign, steps = order % len(people), np.where(order < len(people), 1.0, -1.0), np.diff(values[order])
+    parts = np.array_split(weights, weights.size // _CELLS + 1)
+    return np.concatenate([np.abs((part[:, owner] * sign).cumsum(axis=1)[:, :-1]) @ steps for part in parts])

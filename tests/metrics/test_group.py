@@ -15,7 +15,7 @@ from hlvbench.data.task import load_task
 from hlvbench.embeddings import load_embedder
 from hlvbench.metrics import bind, parse_metric
 from hlvbench.metrics.group import group_accuracy, group_confidence, imitation_score, swap_matrix
-from hlvbench.metrics.own_match import own_gain
+from hlvbench.metrics.own_gain import own_gain
 from hlvbench.metrics.predictions import Answers, Embedder
 from hlvbench.metrics.probe import groups_of, probe_scores
 from hlvbench.metrics.projections import human_annotations, residuals

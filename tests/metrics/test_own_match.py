@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hlvbench.bootstrap import Draws, every_item_once, item_draws, seeded
 from hlvbench.errors import MetricError
 from hlvbench.metrics import bind, parse_metric
-from hlvbench.metrics.own_match import own_gain, own_match, own_match_skill
+from hlvbench.metrics.own_gain import own_gain
+from hlvbench.metrics.own_match import own_match, own_match_skill
 from hlvbench.metrics.predictions import Answers
 from hlvbench.types import Annotation, Item, Pair, Task
 
@@ -321,7 +322,8 @@ def test_long_tables_are_cut_and_give_the_same(monkeypatch: pytest.MonkeyPatch) 
     task = toy_task(absent=0.2, doubles=0.2, items=(20, 0, 30))
     found = []
     for cells in (1 << 22, 50):
-        monkeypatch.setattr("hlvbench.metrics.own_match._CELLS", cells)
+        for module in ("own_match", "own_gain"):
+            monkeypatch.setattr(f"hlvbench.metrics.{module}.CELLS", cells)
         answers = system(task, scrambled(task, 0.5))
         draws = item_draws(answers.items, "toy@1", "test", replicates=5)
         values = [f(answers, draws, sim=s, embed="toy") for f in (own_gain, own_match) for s in ("embed", "chargram")]
