@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 DEMO := .venv/.installed-demo
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo model test test-fast check rows figures format docs bench experiment extensions clean
+.PHONY: help install demo model test test-fast check rows examples figures format docs bench experiment extensions clean
 SEEDS ?= 1
 
 help:
@@ -46,6 +46,9 @@ check: install  ## lint, format, types, architecture, leaderboard
 
 rows: install  ## the leaderboard's first rows: run, submit, verify what is missing; needs HLVBENCH_DATA
 	$(BIN)/python benchmarks/rows.py $(ARGS)
+
+examples: install  ## tasks/convarg/examples.json, what the leaderboard shows of humans; needs HLVBENCH_DATA
+	$(BIN)/python -c "from hlvbench.leaderboard.task_card import write_examples; write_examples()"
 
 figures:  ## the picture of the leaderboard in the README; needs chromium
 	chromium --headless --no-sandbox --hide-scrollbars --window-size=1280,860 --screenshot=docs/leaderboard.png file://$(CURDIR)/leaderboard/index.html

@@ -18,6 +18,8 @@ Prompt = Literal["base", "icl", "vp", "vp-icl"]
 PROMPTS = get_args(Prompt)
 Answers = Literal["free", "constrained"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+DEFAULT_TASKS = ("varierr", "r2")
+"""The default set: what a run answers unless told otherwise, and whose mean is the overall value."""
 SHOTS = 10
 PROMPT_VERSION: Literal[2] = 2
 """Of the prompts' wording (`prompt.instruction`): part of what a run and a training are."""
@@ -60,7 +62,7 @@ class Settings:
     """
 
     model: str
-    task: tuple[str, ...] = ("varierr", "r2")
+    task: tuple[str, ...] = DEFAULT_TASKS
     adapter_dir: str | None = None
     model_map: Mapping[str, str] = field(default_factory=dict)
     base_matches: bool | None = None

@@ -9,11 +9,14 @@ import json
 import tomllib
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 
 import tomli_w
 
 from hlvbench.baselines.baseline_registry import open_baseline
+from hlvbench.data.task import load_spec
 from hlvbench.io import dump_json, dump_line
+from hlvbench.leaderboard.task_card import task_card
 from hlvbench.metrics.projections import EMBED
 from hlvbench.models import Query
 from hlvbench.results.scorecard import score_task
@@ -107,6 +110,27 @@ def reference(root, name, **card):
     }
     about = {"method": "reference", "recipe": model, "seed": 0, "generations": {"toy": digest}}
     return submission(root, card.pop("folder", name), name, files=files, **{**about, **card})
+
+
+def builtin(root, name, tasks, answers=None, **card):
+    """A submission with the toy scores under the names of built-in tasks; returns its folder.
+
+    answers: the text of a system's raw answers to all but the last example question of convarg; None makes a recipe.
+    """
+    model = "org/base" if answers else "reference:label-guess"
+    settings = {"model": model, "task": list(tasks), "prompt": "base"}
+    files, digests, facts = {"toy/generations.jsonl": None, "toy/scores.json": None}, {}, {}
+    asked = [(e["item"], h["annotator"]) for e in task_card("convarg@1")["examples"] for h in e["humans"]]
+    rows = "".join(dump_line(asdict(Generation(*pair, 0, answers, "stop", 1, ""))) for pair in asked[:-1])
+    for task in tasks:
+        files[f"{task}/scores.json"] = json.dumps(scored("label-guess")).replace("toy@1", f"{task}@1")
+        files[f"{task}/generations.jsonl"] = rows if answers else None
+        digests[task] = sha(rows)
+        pinned = {Path(f.path).name: f.sha256 for f in load_spec(task).upstream.files}
+        facts[task] = {"data_sha256": pinned, "generations_sha256": digests[task], "model": {}}
+    files |= {"settings.json": dump_json(settings), "manifest.json": dump_json({"settings": settings, "tasks": facts})}
+    about = {} if answers else {"method": "reference", "recipe": model, "seed": 0}
+    return submission(root, name, files=files, generations=digests, **about, **card)
 
 
 class ToyContext(CheckContext):

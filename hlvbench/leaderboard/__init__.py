@@ -1,4 +1,4 @@
-"""The static page and tables from submissions/: a pure function of that folder."""
+"""The static page and tables from submissions/ and tasks/: a pure function of these folders."""
 
 from __future__ import annotations
 

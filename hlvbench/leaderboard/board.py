@@ -9,26 +9,34 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
-from ..errors import RunError, all_problems
+from ..errors import DataError, RunError, all_problems
 from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
 from ..results.compare import LEVEL, OVERALL, Part, compare_values, mean_values, part_of
 from ..results.score_report import INDEX, ScoreReport
 from ..results.score_report import Score as ReportScore
 from ..submissions import Findings, Submission, read_submission
+from ..submissions.answers import to_generations
 from ..submissions.card import role
-from .board_types import Against, Board, Interval, Overall, Row, Score, Step, System, Table, TaskRow
+from ..submissions.safe_reading import GENERATIONS
+from ..text import legible
+from .board_types import Against, Board, Example, Interval, Overall, Row, Score, Step, System, Table, TaskRow
+from .task_card import task_card
 
 _HERE = Path(__file__).parent
-TITLES = {"varierr": "VariErr NLI", "r2": "R2 paraphrase"}
+TITLES = {"varierr": "VariErr NLI", "r2": "R2 paraphrase", "convarg": "UKPConvArg1 arguments"}
 INDEX_1 = json.loads((_HERE / "index_1.json").read_text("utf-8"))
 """Task -> submission -> the index that the releases 0.1 gave it; shown until release 0.3."""
 REPORTED = json.loads((_HERE / "reported.json").read_text("utf-8"))
-"""What the paper reports and nobody could check here (arXiv 2605.28802): shown apart, never ranked."""
+"""What the paper reports and nobody could check here (arXiv 2605.28802): shown apart, never ranked.
+
+name: the task; ours_by: the metric of ours under each column, null where there is none alike."""
 MOST_ANNOTATORS = 5_000
 """The leaderboard reads without data; `check`, which knows the tasks, has applied the limits of their annotators."""
 BASELINES = ("nearest", "label-guess")
 """The reference systems that every system is compared with."""
+MOST_BESIDE, LONGEST_ANSWER = 12, 400
+"""Rows beside the figures of the paper; characters of an example answer."""
 MOST_COMPARED = 60
 """Rows of a table, the best ones, that the page compares pairwise; `hlvbench compare` compares any."""
 BESIDE: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -81,25 +89,30 @@ def make_board(submissions: Sequence[Submission]) -> Board:
     for key in sorted(grouped, key=lambda k: (_place(k[0]), k not in newest, _natural(k[0]), _natural(k[1]))):
         task, version = key
         parts[key] = {name: part_of(s.reports[_name(task)]) for name, s in grouped[key].items()}
-        rows = {name: _task_row(s, _name(task)) for name, s in grouped[key].items()}
+        card = task_card(task)
+        rows = {name: _task_row(s, _name(task), card["examples"] if card else []) for name, s in grouped[key].items()}
         about = {
             "id": _id(task, version, key in newest),
             "title": TITLES.get(_name(task), _name(task)),
             "task": task,
             "current": key in newest,
+            "index_version": _index_version(version),
             "hlvbench": version,
             "metrics": {INDEX: _index_of(rows.values()), **{f: m.short for f, m in factor_metrics().items()}},
+            "card": card,
         }
         tables[key] = cast(Table, {**about, **_compared(rows, parts[key], systems)})
     chosen = [key for task in OVERALL for key in newest if _name(key[0]) == task]
-    overall = _overall([parts[key] for key in chosen], [tables[key]["id"] for key in chosen], systems)
+    overall = _overall([parts[key] for key in chosen], [tables[key] for key in chosen], systems)
+    beside = [key for key in newest if _name(key[0]) == REPORTED["name"]]
+    ours = [row for key in beside for row in _ours(tables[key], grouped[key], systems)]
     shown = [*([overall] if overall else []), *tables.values()]
     return {
         "format": 2,
         "systems": systems,
         "overall": overall,
         "tables": list(tables.values()),
-        "reported": REPORTED,
+        "reported": {**REPORTED, "ours": ours},
         "history": {table["id"]: _history(cast(Any, table["rows"]), systems) for table in shown},
     }
 
@@ -163,7 +176,40 @@ def _system(submission: Submission) -> System:
     }
 
 
-def _task_row(submission: Submission, task: str) -> TaskRow:
+def _index_version(version: str) -> int:
+    """Of the index that a release of hlvbench computes."""
+    return 1 if _natural(version) < _natural("0.2") else 2
+
+
+def _ours(table: Table, submissions: Mapping[str, Submission], systems: Systems) -> list[dict[str, Any]]:
+    """The nearest of our figures to the paper's, of the humans and of the best systems."""
+    shown = [name for row in table["rows"] if systems[name := row["submission"]]["role"] in ("system", "ceiling")]
+    rows = []
+    for name in shown[:MOST_BESIDE]:
+        scores = {score.short: score.value for score in submissions[name].reports[REPORTED["name"]].overall}
+        rows.append({"submission": name, "values": [scores.get(metric) for metric in REPORTED["ours_by"]]})
+    return rows
+
+
+def _answers(submission: Submission, task: str, examples: Sequence[Example]) -> list[list[str]]:
+    """The raw answers to the examples; none of a baseline, whose answers are not published."""
+    path = submission.folder / task / GENERATIONS
+    if not examples or not path.is_file():
+        return []
+    try:
+        rows = to_generations(submission.reader.rows(path))
+    except DataError as error:
+        raise RunError(f"{path}: {error}") from None
+    texts = {(row.item, row.annotator): row.text for row in rows if row.sample == 0}
+    return [[_cut(texts.get((e["item"], h["annotator"]), "")) for h in e["humans"]] for e in examples]
+
+
+def _cut(text: str) -> str:
+    text = legible(text.strip())
+    return text if len(text) <= LONGEST_ANSWER else f"{text[:LONGEST_ANSWER]}…"
+
+
+def _task_row(submission: Submission, task: str, examples: Sequence[Example]) -> TaskRow:
     """The numbers of one submission on one task; ranks and comparisons are added by the table."""
     report, name = submission.reports[task], submission.folder.name
     beside = [score for metric, chosen in BESIDE for score in report.find(metric, **chosen)]
@@ -188,6 +234,7 @@ def _task_row(submission: Submission, task: str) -> TaskRow:
         },
         "swap": swap.model_dump(exclude={"note"}) if swap else None,
         "judges": [result.model_dump(include=set(_JUDGED)) for result in submission.judges.get(task, ())],
+        "examples": _answers(submission, task, examples),
     }
 
 
@@ -271,9 +318,9 @@ def overall_parts(tables: Sequence[Parts]) -> dict[str, Part]:
     return out
 
 
-def _overall(tables: Sequence[Parts], ids: list[str], systems: Systems) -> Overall | None:
-    """The mean over both tasks of the systems that have both."""
-    parts = overall_parts(tables) if len(tables) == len(OVERALL) else {}
+def _overall(found: Sequence[Parts], tables: Sequence[Table], systems: Systems) -> Overall | None:
+    """The mean over the default set of the systems that have all of it."""
+    parts = overall_parts(found) if len(found) == len(OVERALL) else {}
     if not parts:
         return None
     short = {factor: metric.short for factor, metric in factor_metrics().items()}
@@ -294,7 +341,8 @@ def _overall(tables: Sequence[Parts], ids: list[str], systems: Systems) -> Overa
         "title": "Overall",
         "task": f"mean of {' and '.join(OVERALL)}",
         "current": True,
-        "of": ids,
+        "index_version": tables[0]["index_version"],
+        "of": [table["id"] for table in tables],
     }
     return cast(Overall, {**about, **_compared(rows, parts, systems)})
 
@@ -302,7 +350,7 @@ def _overall(tables: Sequence[Parts], ids: list[str], systems: Systems) -> Overa
 def _mean_interval(part: Part, name: str) -> Interval:
     value = part.values.get(name)
     if value is None:
-        return {"value": None, "low": None, "high": None, "note": "not on both tasks"}
+        return {"value": None, "low": None, "high": None, "note": "not on all of its tasks"}
     low, high = (round(end, 6) for end in value.interval) if value.interval else (None, None)
     return {"value": round(value.estimate, 6), "low": low, "high": high, "note": ""}
 

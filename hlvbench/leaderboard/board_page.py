@@ -21,7 +21,7 @@ from ..results.markup import tag
 from ..results.report_page import page_head
 from ..text import legible, number
 from .board import Systems
-from .board_types import Against, Board, Step, System
+from .board_types import Against, Board, Step, System, TaskCard
 
 _HERE = Path(__file__).parent
 SCRIPTS = ("draw.js", "detail.js", "table.js")
@@ -37,11 +37,10 @@ _SCORE = ("value", "low", "high", "floor", "ceiling", "n", "note", "by")
 
 def page(board: Board) -> str:
     """The leaderboard as an HTML page: one file, which asks for nothing outside."""
-    style = (_HERE.parent / "results" / "report.css").read_text("utf-8") + (_HERE / "leaderboard.css").read_text(
-        "utf-8"
-    )
+    report = _HERE.parent / "results"
+    style = "".join(path.read_text("utf-8") for path in (report / "report.css", _HERE / "leaderboard.css"))
     parts = "\n".join((_HERE / name).read_text("utf-8") for name in SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{parts}}})();\n'
+    script = f"{(report / 'report.js').read_text('utf-8')}(() => {{\n{parts}}})();\n"
     about = tag("meta", name="description", content="hlvbench: can a model learn how one annotator decides?")
     older = [table for table in board["tables"] if not table["current"]]
     tables = [*_current(board), *older]
@@ -80,11 +79,25 @@ def _environment(markdown: bool = False) -> Environment:
         "lead": lead,
         "tab": lambda t: t["title"] if t["current"] else f"{t['task']}, hlvbench {t['hlvbench']}",
         "column": lambda systems, key: sorted({s[key] for s in systems if s[key]}),
+        "card": lambda table: _card(table["card"], table["rows"][0]["questions"]).items(),
+        "source": lambda link: link.removeprefix("https://github.com/").partition("/tree/")[0],
         "of_overall": lambda tables, table: [t for t in tables if t["id"] in table.get("of", ())],
         "index_in": lambda t, name: next((r["index"]["value"] for r in t["rows"] if r["submission"] == name), None),
         "accuracy": lambda r: next((s["value"] for s in r["scores"] if s["metric"].startswith("label_accuracy")), None),
     }
     return environment
+
+
+def _card(card: TaskCard, questions: int) -> dict[str, Any]:
+    """What a task is, as its own files say it."""
+    items = ", ".join(f"{count:,} {split}" for split, count in card["items"].items())
+    return {
+        "Items": items,
+        "Annotators": card["annotators"],
+        "Test questions": f"{questions:,}",
+        "Data": f"{card['bytes'] / 1e6:.1f} MB",
+        "Licence": card["licence"] or "none stated; no text of it is shown or redistributed here",
+    }
 
 
 def _current(board: Board) -> list[Any]:
@@ -177,13 +190,14 @@ def _system(name: str, system: System) -> dict[str, Any]:
     facts = {
         "Method": system["method"] if ranked else f"{system['role']}, unranked{recipe}",
         "Base model": f"{system['base']}{revision}" if system["base"] else "",
-        "Answers": f"{system['answers']}, prompts of version {system['prompt_version']}" if system["answers"] else "",
+        "Answers": system["answers"],
+        "Prompt version": system["prompt_version"],
         "Authors": ", ".join(system["authors"]),
         "Submitted": system["date"],
         "Verified": "{date}, hlvbench {hlvbench}, largest difference {largest_difference}".format(**verified)
         if verified
         else "not yet",
-        "Trained on": (f"{splits}: {training['annotators']}" if splits else "none of these tasks") if ranked else "",
+        "Trained on": splits if ranked else "",
         "Training note": training["note"],
         "Answers that equal a train annotation": ", ".join(
             f"{counts['train_copies']} of {counts['answers']} ({task})" for task, counts in overlap.items()
@@ -195,7 +209,7 @@ def _system(name: str, system: System) -> dict[str, Any]:
         "system": system["system"],
         "description": system["description"],
         "links": system["links"],
-        "facts": {term: text for term, text in facts.items() if text},
+        "facts": {term: str(text) for term, text in facts.items() if text},
         "commands": "\n".join([*system["commands"], f"hlvbench check submissions/{name}"]),
         "bibtex": _bibtex(name, system),
     }
@@ -218,28 +232,29 @@ def _packed(table: Mapping[str, Any], systems: Systems) -> dict[str, Any]:
     """A table as its panels show it: scores as lists, metrics by number, which matters with hundreds of rows."""
     metrics = list(dict.fromkeys(s["metric"] for row in table["rows"] for s in row.get("scores", ())))
     at = {name: position for position, name in enumerate(metrics)}
-    kept = ("submission", "index", "factors", "annotators", "curves", "swap", "judges", "conditions")
+    kept = ("submission", "index", "factors", "annotators", "curves", "swap", "judges", "conditions", "examples")
     rows = []
     for row in table["rows"]:
         shown = {key: row[key] for key in kept if key in row}
         if "scores" in row:
             shown["scores"] = [[at[s["metric"]], *(s[key] for key in _SCORE)] for s in row["scores"]]
         line = _csv_line(_csv_row(row, systems[row["submission"]]))
-        rows.append({**shown, "note": _row_note(row), "csv": line})
-    about = {key: table[key] for key in ("id", "task", "title", "resolution", "compared", "pairs")}
+        rows.append({**shown, "note": _row_note(row, table), "csv": line})
+    about = {key: table.get(key) for key in ("id", "task", "title", "resolution", "compared", "pairs", "card")}
     ways = [parse_metric(name).spec.better for name in metrics]
     under = {factor: metric.short for factor, metric in factor_metrics().items()}
     return {**about, "head": _csv_line(_CSV), "names": metrics, "ways": ways, "under": under, "rows": rows}
 
 
-def _row_note(row: Mapping[str, Any]) -> str:
+def _row_note(row: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     """What a panel says above the numbers of one task."""
-    said = ["The mean of both tasks."]
+    said = [f"The {table['task']}."]
     if "questions" in row:
         said = [
             f"{row['questions']} questions, {row['missing']} missing or unreadable answers; "
             f"each annotator’s majority label is right for {number(row['majority'])}."
         ]
+    said.append(f"Index {table['index_version']}.")
     if row["index_1"] is not None:
         said.append(f"Index 1, that of the releases 0.1: {number(row['index_1'])}.")
     said += [f"It {_VERBS[verdict(a)[1]]} {name}: {_difference(a)}." for name, a in row["against"].items()]

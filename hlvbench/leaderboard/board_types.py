@@ -88,6 +88,25 @@ class Score(TypedDict):
     by: Annotated[list[Number] | None, _note("Of each annotator, in the order of annotators.")]
 
 
+class Example(TypedDict):
+    """A test item and what its annotators answered: texts of the data set, shown where its licence permits it."""
+
+    item: str
+    text: Annotated[dict[str, str], _note("Shown name of a field -> its text.")]
+    humans: Annotated[list[dict[str, str]], _note("annotator, label and explanation.")]
+
+
+class TaskCard(TypedDict):
+    """What tasks/ says about a task."""
+
+    items: Annotated[dict[str, int], _note("Split -> number of items.")]
+    annotators: int
+    licence: Annotated[str, _note("Empty where none is stated.")]
+    source: Annotated[str, _note("The repository of the data at the pinned revision.")]
+    bytes: Annotated[int, _note("Size of the data files.")]
+    examples: list[Example]
+
+
 class TaskRow(Row):
     """A row of a task's table."""
 
@@ -100,12 +119,14 @@ class TaskRow(Row):
     curves: Annotated[dict[str, dict[str, list[Number]]], _note("Metric -> size -> value, low, high, floor, human.")]
     swap: Annotated[dict[str, Any] | None, _note("K x K mean probabilities, of the system and of humans.")]
     judges: list[dict[str, Any]]
+    examples: Annotated[list[list[str]], _note("Raw answers to the card's examples, per item and human.")]
 
 
 class _Comparable(TypedDict):
     id: str
     task: Annotated[str, _note("Name and version.")]
     title: str
+    index_version: Annotated[int, _note("1 of the releases 0.1, 2 since 0.2.")]
     current: Annotated[bool, _note("False: the task or the scores have a newer version.")]
     resolution: Annotated[float, _note("The smallest p that counting replicates can give; smaller ones are normal.")]
     compared: Annotated[int, _note("How many rows, the first ones, pairs compares.")]
@@ -122,12 +143,13 @@ class Table(_Comparable):
 
     hlvbench: Annotated[str, _note("The version that computed the scores.")]
     metrics: Annotated[dict[str, str], _note("Factor -> metric.")]
+    card: Annotated[TaskCard | None, _note("Null for a task, or a version of it, that tasks/ does not hold.")]
     rows: list[TaskRow]
 
 
 @_forbid
 class Overall(_Comparable):
-    """The mean of varierr and r2, of the systems that have both."""
+    """The mean of the default set, varierr and r2, of the systems that have both."""
 
     of: Annotated[list[str], _note("Ids of the tables whose mean this is.")]
     rows: list[Row]
@@ -148,7 +170,7 @@ class Board(TypedDict):
     systems: Annotated[dict[str, System], _note("Folder of submissions/ -> its system.")]
     overall: Overall | None
     tables: list[Table]
-    reported: Annotated[dict[str, Any], _note("Figures of the source paper, neither verified nor comparable.")]
+    reported: Annotated[dict[str, Any], _note("Figures of the source paper, not verified, and ours.")]
     history: Annotated[dict[str, list[Step]], _note("Id of a table -> its ranked systems by date.")]
 
 

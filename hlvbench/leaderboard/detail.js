@@ -46,7 +46,19 @@ function showSystem(id) {
 function part(table, row) {
   const head = make("h3", {}, table.title, row.scores ? [" ", make("code", {}, table.task)] : null);
   return make("section", { "data-part": table.id }, head, make("p", { class: "note" }, row.note), factors(table, row),
-    row.scores ? [make("div", { class: "charts" }, curves(row)), swap(row), judges(row), people(table, row)] : null);
+    row.scores ? [make("div", { class: "charts" }, curves(row)), swap(row), judges(row), people(table, row), examples(table, row)] : null);
+}
+
+// The system's answers beside those of the annotators, for tasks whose licence lets the page show these.
+function examples(table, row) {
+  if (!row.examples.length) return null;
+  const texts = ({ text, humans }, at) => [
+    make("p", { class: "prose" }, Object.entries(text).map(([field, value]) => make("span", {}, make("b", {}, field), ` ${value}`))),
+    grid("Answers to this item", ["", "the annotator", "the system"], humans.map(({ annotator, label, explanation }, who) => [
+      annotator, make("td", {}, `Label: ${label}\nExplanation: ${explanation}`), make("td", {}, row.examples[at][who] || "–")])),
+  ];
+  return make("div", { class: "examples" }, make("h4", {}, "Examples"), table.card.examples.map(texts),
+    make("p", { class: "note" }, "Arguments and annotators’ answers, line breaks replaced by spaces: ", link(table.card.source, "source"), `, ${table.card.licence}.`));
 }
 
 function factors(table, row) {

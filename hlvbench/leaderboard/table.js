@@ -1,8 +1,9 @@
-// Tabs, sorting, filters, choices. Without script the page shows all tables, sorted by the index.
+// Tabs, filters, choices. Without script the page shows all tables, sorted by the index.
 const tools = document.querySelector(".tools");
 const tabs = [...document.querySelectorAll("[data-tab]")];
 const bodies = [...document.querySelectorAll("table.board tbody")];
 const control = (id) => document.getElementById(id);
+const choices = [...tools.querySelectorAll("select")];
 const picked = [];
 let shownTab = null;
 
@@ -18,14 +19,14 @@ function fits(row, wanted) {
   const { role, verified, id } = row.dataset;
   if (role === "attack" ? !wanted.attacks : role !== "system" && !wanted.floors) return false;
   // baselines have no base, method or mark of their own to filter by
-  const differs = ["method", "base", "answers"].some((key) => wanted[key] && row.dataset[key] !== wanted[key]);
+  const differs = choices.some(({ id: key, value }) => value && row.dataset[key] !== value);
   if (role === "system" && (differs || (wanted.verified && !verified))) return false;
   return !wanted.find || `${id} ${row.cells[2].textContent}`.toLowerCase().includes(wanted.find);
 }
 
 function filter() {
   const wanted = {
-    method: control("method").value, base: control("base").value, answers: control("answers").value, find: control("find").value.trim().toLowerCase(),
+    find: control("find").value.trim().toLowerCase(),
     verified: control("verified").checked, floors: control("floors").checked, attacks: control("attacks").checked,
   };
   for (const body of bodies) {
@@ -40,35 +41,6 @@ function filter() {
     none.textContent = count ? "No system fits these filters." : "No row fits these filters.";
     if (section.id === shownTab) control("said").textContent = `${count} of ${body.rows.length} rows shown${systems ? "" : ", no system"}`;
   }
-}
-
-// Numbers by value, text by letters; what has no value stays last in both directions.
-function sortBy(table, column, kind, down) {
-  const body = table.tBodies[0];
-  const keyed = [...body.rows].map((row) => [row.cells[column].dataset.v, row]);
-  keyed.sort(([a], [b]) => {
-    if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
-    return (down ? -1 : 1) * (kind === "text" ? a.localeCompare(b) : Number(a) - Number(b));
-  });
-  body.append(...keyed.map(([, row]) => row));
-}
-
-for (const table of document.querySelectorAll("table.board")) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => {
-    const kind = head.dataset.sort;
-    if (!kind) return;
-    const button = make("button", { type: "button" }, ...head.childNodes);
-    head.append(button);
-    button.addEventListener("click", () => {
-      const before = head.getAttribute("aria-sort");
-      const down = before ? before === "ascending" : kind === "down";
-      heads.forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      sortBy(table, column, kind, down);
-    });
-  });
-  heads.find((head) => head.textContent.startsWith("hlv_index"))?.setAttribute("aria-sort", "descending");
 }
 
 // The two that were picked; else the first systems that the filters leave, else the first rows.

@@ -19,11 +19,11 @@ from ..bootstrap import FEWEST_CLUSTERS, difference_p, holm, interval
 from ..errors import HlvbenchError, RunError, UsageError, all_problems
 from ..io import read_json
 from ..metrics import REGISTRY
+from ..settings import DEFAULT_TASKS
 from ..text import aligned
 from .score_report import INDEX, ScoreReport
 
-OVERALL = ("varierr", "r2")
-"""The tasks whose mean is the overall value."""
+OVERALL = DEFAULT_TASKS
 LEVEL = 0.05
 _CONDITIONS = ("split", "limit", "only", "seed", "boot", "hlvbench")
 

@@ -1,4 +1,4 @@
-"""The leaderboard's numbers: ranks, references, history, versions; a function of submissions/ alone."""
+"""The leaderboard's numbers: ranks, references, history, versions; a function of submissions/ and tasks/ alone."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ import pytest
 
 from hlvbench import __version__
 from hlvbench.baselines.baseline_registry import REFERENCES
+from hlvbench.data.task import load_task
 from hlvbench.errors import RunError
 from hlvbench.leaderboard import build, make_board, page, read_all, render, stale
 from hlvbench.leaderboard.board import _compared, overall_parts
 from hlvbench.leaderboard.board_page import lead, readme
+from hlvbench.leaderboard.task_card import examples_of, task_card
 from hlvbench.results.compare import Part, Value, compare
-from tests.boards import reference, scored, submission
+from tests.boards import builtin, reference, scored, submission
 from tests.results.test_report import EVIL, Outline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,26 +199,68 @@ def test_another_version_of_task_or_scores_is_another_table(tmp_path):
 
 
 def test_the_overall_table_is_made_of_varierr_and_r2(tmp_path):
-    # the two built-in tasks' names on toy scores; their data hashes are those that task.toml pins
-    from hlvbench.data.task import load_spec
-    from hlvbench.io import dump_json
-
-    document, files, digests = scored("label-guess"), {"toy/generations.jsonl": None, "toy/scores.json": None}, {}
-    model = {"model": "reference:label-guess", "task": ["varierr", "r2"], "prompt": "base"}
-    facts = {}
-    for task in model["task"]:
-        text = json.dumps(document).replace("toy@1", f"{task}@1")
-        digests[task] = "0" * 64
-        files[f"{task}/scores.json"] = text
-        pinned = {Path(f.path).name: f.sha256 for f in load_spec(task).upstream.files}
-        facts[task] = {"data_sha256": pinned, "generations_sha256": digests[task], "model": {}}
-    files |= {"settings.json": dump_json(model), "manifest.json": dump_json({"settings": model, "tasks": facts})}
-    submission(tmp_path, "both", files=files, method="reference", recipe=model["model"], seed=0, generations=digests)
+    builtin(tmp_path, "both", ["varierr", "r2"])
+    builtin(tmp_path, "all", ["varierr", "r2", "convarg"])
+    builtin(tmp_path, "third", ["convarg"])
     board = make_board(read_all(tmp_path))
-    assert [t["id"] for t in board["tables"]] == ["varierr-1", "r2-1"]
+    assert [t["id"] for t in board["tables"]] == ["varierr-1", "r2-1", "convarg-1"]
     assert board["overall"]["of"] == ["varierr-1", "r2-1"]
-    (row,) = board["overall"]["rows"]
-    assert row["index"]["value"] == pytest.approx(row_of(board["tables"][0], "both")["index"]["value"], abs=1e-6)
+    both, all_three = (row_of(board["overall"], name)["index"] for name in ("both", "all"))
+    assert len(board["overall"]["rows"]) == 2
+    assert both == all_three
+    assert both["value"] == pytest.approx(row_of(board["tables"][0], "both")["index"]["value"], abs=1e-6)
+
+
+def test_a_task_card_is_what_the_files_of_the_task_say(tmp_path):
+    builtin(tmp_path, "all", ["varierr", "r2", "convarg"])
+    board = make_board(read_all(tmp_path))
+    cards = {table["task"]: table["card"] for table in board["tables"]}
+    assert cards["varierr@1"]["items"] == {"train": 300, "dev": 100, "test": 100}
+    assert [card["annotators"] for card in cards.values()] == [4, 4, 12]
+    assert cards["varierr@1"]["licence"] == ""
+    assert cards["convarg@1"]["licence"].startswith("CC BY 4.0, Habernal")
+    assert [bool(card["examples"]) for card in cards.values()] == [False, False, True]
+    shown = page(board)
+    assert shown.count("none stated; no text of it is shown or redistributed here") == 2
+    assert f'href="{cards["r2@1"]["source"]}"' in shown
+    assert "42.2 MB" in shown
+
+
+def test_raw_answers_stand_beside_the_humans_whose_licence_permits_it(tmp_path):
+    builtin(tmp_path, "one", ["varierr", "convarg"], answers="Label: a1\nExplanation: \u202e" + "x" * 500)
+    builtin(tmp_path, "recipe", ["convarg"])
+    varierr, convarg = make_board(read_all(tmp_path))["tables"]
+    assert row_of(varierr, "one")["examples"] == row_of(convarg, "recipe")["examples"] == []
+    texts = row_of(convarg, "one")["examples"]
+    assert [len(item) for item in texts] == [len(example["humans"]) for example in convarg["card"]["examples"]]
+    # hidden characters are replaced, long answers are cut
+    assert texts[0][0] == f"Label: a1\nExplanation: \ufffd{'x' * 376}…"
+    # a question that was not answered
+    assert texts[-1][-1] == ""
+    broken = builtin(tmp_path, "two", ["convarg"], answers=3)
+    with pytest.raises(RunError, match=f"{broken.name}/convarg/generations.jsonl: 6 problems"):
+        make_board(read_all(tmp_path))
+
+
+def test_the_examples_are_the_texts_of_the_data(data_dir):
+    task = load_task("convarg", data_dir)
+    assert examples_of(task) == task_card("convarg@1")["examples"], "run: make examples"
+    assert task_card("convarg@0") is None
+    assert task_card("toy@1") is None
+
+
+def test_the_figures_of_the_paper_stand_beside_ours(tmp_path):
+    builtin(tmp_path, "one", ["varierr"], answers="x")
+    builtin(tmp_path, "floor", ["varierr"])
+    reported = make_board(read_all(tmp_path))["reported"]
+    (ours,) = reported["ours"]
+    there = {s["metric"]: s["value"] for s in scored("label-guess")["scores"] if s["annotator"] is None}
+    assert ours["submission"].endswith("_one")
+    assert ours["values"][0] == there["label_accuracy"]
+    assert len(ours["values"]) == len(reported["columns"]) == len(reported["ours_by"])
+    assert [text.partition(":")[0] for text in reported["not_comparable"][:4]] == [
+        "Model size", "Split", "Probe", "Formulas",
+    ]  # fmt: skip
 
 
 def test_a_broken_submission_stops_the_build_and_is_named(tmp_path):
@@ -262,9 +306,8 @@ def test_the_page_is_well_formed_and_asks_for_nothing_outside(board):
         for key in ("src", "srcset", "action", "data"):
             assert key not in attributes
         link = attributes.get("href", "")
-        assert link.startswith(("#", "../submissions/", "leaderboard.json", "schema.json", "https://arxiv.org/")) or (
-            not link or link == "data:,"
-        )
+        inside = ("#", "../submissions/", "leaderboard.json", "schema.json")
+        assert not link or link == "data:," or link.startswith((*inside, "https://arxiv.org/", "https://github.com/"))
         assert "style" not in attributes
         assert tag not in ("img", "iframe", "object", "base")
         assert not [key for key in attributes if key.startswith("on")]

@@ -13,7 +13,7 @@ import pytest
 
 from hlvbench.leaderboard import make_board, page, read_all
 from hlvbench.results.compare import compare
-from tests.boards import reference, scored, submission
+from tests.boards import builtin, reference, scored, submission
 
 pytestmark = pytest.mark.slow
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&</td></script><b>"
@@ -79,6 +79,50 @@ def test_it_loads_one_file_sorts_and_filters(visit, made):
     tab.check("#verified")
     assert names(tab) == []
     assert tab.inner_text("section.tab:not([hidden]) .none") == "No row fits these filters."
+    assert trouble == []
+
+
+def test_answers_prompt_and_index_version_are_filters(visit, made, tmp_path):
+    board = copy.deepcopy(make_board(read_all(made[0])))
+    alpha, beta = (board["systems"][name] for name in ("20260102_alpha", "20260304_beta"))
+    alpha.update(answers="constrained", prompt_version=2)
+    assert [beta["answers"], beta["prompt_version"]] == ["free", 1]
+    path = tmp_path / "index.html"
+    path.write_text(page(board), "utf-8")
+    tab, trouble, _ = visit(path)
+    tab.uncheck("#floors")
+    for key, value in (("answers", "constrained"), ("prompt", "2")):
+        tab.select_option(f"#{key}", value)
+        assert names(tab) == ["System alpha"]
+        tab.select_option(f"#{key}", "")
+    tab.select_option("#index", "2")
+    assert sorted(names(tab)) == ["System alpha", "System beta"]
+    tab.click("tr[data-id$=_alpha] a.open")
+    shown = tab.inner_text("dialog")
+    assert "Answers\nconstrained\nPrompt version\n2" in re.sub(r"\n+", "\n", shown)
+    assert "Index 2." in shown
+    assert trouble == []
+
+
+def test_the_panel_shows_answers_beside_those_of_the_annotators(visit, tmp_path):
+    builtin(tmp_path, "one", ["varierr", "convarg"], answers=f"Label: a1\nExplanation: {EVIL}")
+    path = tmp_path / "index.html"
+    board = make_board(read_all(tmp_path))
+    path.write_text(page(board), "utf-8")
+    tab, trouble, _ = visit(path, 390)
+    tab.click("tr[data-id$=_one] a.open")
+    (shown,) = tab.query_selector_all("dialog .examples")
+    card = next(table["card"] for table in board["tables"] if table["task"] == "convarg@1")
+    cells = [[c.inner_text() for c in r.query_selector_all("th, td")] for r in shown.query_selector_all("tbody tr")]
+    humans = [human for example in card["examples"] for human in example["humans"]]
+    assert [row[:2] for row in cells] == [
+        [h["annotator"], f"Label: {h['label']}\nExplanation: {h['explanation']}"] for h in humans
+    ]
+    assert cells[0][2] == f"Label: a1\nExplanation: {EVIL}"
+    assert cells[-1][2] == "–"
+    assert card["licence"] in shown.inner_text()
+    assert shown.query_selector("a").get_attribute("href") == card["source"]
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
     assert trouble == []
 
 
