@@ -5,12 +5,14 @@ same command continues. Needs HLVBENCH_DATA, and the adapters for sft and capo:
 
     hlvbench train sft --config smollm2-sft --out ADAPTERS/sft
     hlvbench train capo --config smollm2-capo --from ADAPTERS/sft --out ADAPTERS/capo
+    hlvbench train sft --config smollm2-sft --task convarg --shared --out ADAPTERS/sft-shared
     python benchmarks/rows.py --adapters ADAPTERS
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,11 @@ def reference(model: str, system: str, description: str) -> Row:
     return Row(name, system, ("--model", model), ("--description", description))
 
 
+def on_convarg(row: Row) -> Row:
+    """The same system on the task that is not in the default set, as a submission of its own."""
+    return dataclasses.replace(row, name=f"{row.name}-convarg", run=(*row.run, "--task", "convarg"))
+
+
 def smollm2(method: str, *options: str, answers: str = "constrained", adapters: str | None = None) -> Row:
     """SmolLM2-135M-Instruct, the embedded default model."""
     about = ["--authors", AUTHORS, "--description", f"SmolLM2-135M-Instruct, {answers} answers of one line or two."]
@@ -48,7 +55,7 @@ def smollm2(method: str, *options: str, answers: str = "constrained", adapters: 
     return Row(f"smollm2-{method}{free}", f"SmolLM2-135M, {method}", run, tuple(about), adapters)
 
 
-ROWS = (
+BASELINES = (
     reference("reference:human", "People", "The annotator's own test record: the ceiling."),
     reference("reference:majority", "Majority label", "The annotator's most frequent label and one fixed sentence."),
     reference("reference:blind", "One person for all", "One annotator's record of the item, given in every name."),
@@ -73,6 +80,8 @@ ROWS = (
     reference("attack:clustered", "Clustered explanations", "The nearest explanation of the likeliest own cluster."),
     reference("attack:nearest+gold", "Nearest, gold label", "The nearest own explanation of the true label."),
     reference("attack:splice+gold", "Splice, gold label", "The splice of an own explanation of the true label."),
+)  # fmt: skip
+MODELS = (
     smollm2("base", answers="free"),
     smollm2("base"),
     smollm2("icl", "--prompt", "icl"),
@@ -80,7 +89,15 @@ ROWS = (
     smollm2("vp-icl", "--prompt", "vp-icl"),
     smollm2("sft", adapters="sft"),
     smollm2("capo", adapters="capo"),
-)  # fmt: skip
+)
+# the prompts of convarg are three times as long: three examples, and one adapter for all annotators
+CONVARG_MODELS = (
+    smollm2("base"),
+    smollm2("icl", "--prompt", "icl", "--shots", "3"),
+    smollm2("vp", "--prompt", "vp"),
+    smollm2("sft", adapters="sft-shared"),
+)
+ROWS = (*BASELINES, *MODELS, *map(on_convarg, (*BASELINES, *CONVARG_MODELS)))
 
 
 def main() -> int:
