@@ -108,10 +108,13 @@ def _of_member(
         order = order[lengths[order] > 0]
         for part in np.array_split(order, len(order) * scored.groups * m // _CHUNK + 1):
             # lists of one length share their groups; a list shorter than m is one group
-            groups = [groups_of(int(n), m, k, scored.groups) for n in lengths[part]]
-            chosen = [(start + own).ravel() for start, own in zip(starts[part], groups, strict=True)]
-            values = _probabilities(_means(positions[np.concatenate(chosen)], groups, logits), writer, every)
-            each = np.array([len(own) for own in groups])
+            distinct, times = np.unique(lengths[part], return_counts=True)
+            groups = [groups_of(int(n), m, k, scored.groups) for n in distinct]
+            begins = np.split(starts[part], times.cumsum()[:-1])
+            chosen = [(begin[:, None, None] + own).ravel() for begin, own in zip(begins, groups, strict=True)]
+            each = np.repeat([len(own) for own in groups], times)
+            sizes = np.repeat(np.repeat([own.shape[1] for own in groups], times), each)
+            values = _probabilities(_means(positions[np.concatenate(chosen)], sizes, logits), writer, every)
             found[f][:, part] = np.add.reduceat(values, np.cumsum(each) - each, axis=1) / each
     mean = found.mean(axis=0)
     return mean[:-1], mean[-1]
@@ -126,11 +129,10 @@ def _cut(positions: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.nda
     return positions[kept], before[ends] - before[ends - lengths]
 
 
-def _means(chosen: np.ndarray, groups: list[np.ndarray], logits: np.ndarray) -> np.ndarray:
-    """The answers of each group, end to end, and (n, C) logits -> (C, G) their means."""
+def _means(chosen: np.ndarray, sizes: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """The answers of each group, end to end, (G) how many it has, and (n, C) logits -> (C, G) their means."""
     from scipy.sparse import csr_array
 
-    sizes = np.repeat([own.shape[1] for own in groups], [len(own) for own in groups])
     ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     member = csr_array((np.ones(len(chosen)), chosen, ends), shape=(len(sizes), len(logits)))
     return np.ascontiguousarray((member @ logits).T) / sizes
