@@ -313,14 +313,7 @@ def test_a_judges_forged_numbers_are_errors(judged, harm, said):
     ],
 )
 def test_dataset_text_hides_in_no_file(tmp_path, name, content):
-    task = toy_task()
-    record = max((r.explanation for r in task.records), key=len)
-    # a toy record is short: one of sixty characters and more
-    text = f"{record} {record} {record} {record}"
-    long = dataclasses.replace(
-        task,
-        records=tuple(dataclasses.replace(r, explanation=text) if r is task.records[0] else r for r in task.records),
-    )
+    text, long = _long_record()
     folder = _with_answers(tmp_path, _own_words())
     if content is None:
         rewritten(folder, lambda card: card.update(description=text))
@@ -330,6 +323,28 @@ def test_dataset_text_hides_in_no_file(tmp_path, name, content):
         rehashed(folder)
     said = [str(f) for f in check(folder, context=ToyContext(long), rescore=False).errors()]
     assert said == [f"ERROR {name}: holds a stretch of 60 characters or more of dataset text; take it out"]
+
+
+def test_the_name_of_a_data_file_is_no_dataset_text(tmp_path):
+    text, long = _long_record()
+    folder = _with_answers(tmp_path, _own_words())
+    (folder / "train" / "toy").mkdir(parents=True)
+    (folder / "train" / "toy" / "Ann1.json").write_text(f'{{"data_sha256": {{"{text}": "00"}}}}')
+    rehashed(folder)
+    named = dataclasses.replace(long, data_sha256={text: "00"})
+    for task, problems in ((long, 1), (named, 0)):
+        assert len(check(folder, context=ToyContext(task), rescore=False).errors()) == problems
+
+
+def _long_record():
+    """A text of sixty characters and more, which a toy record has not, and the toy task with such a record."""
+    task = toy_task()
+    record = max((r.explanation for r in task.records), key=len)
+    text = f"{record} {record} {record} {record}"
+    return text, dataclasses.replace(
+        task,
+        records=tuple(dataclasses.replace(r, explanation=text) if r is task.records[0] else r for r in task.records),
+    )
 
 
 @pytest.mark.slow
