@@ -60,15 +60,6 @@ def interval_bar(score: Score, better: str, domain: tuple[float, float] | None =
     return _chart(width, height, label, parts, class_="bar")
 
 
-def value_of(score: Score) -> Part:
-    """The value and its interval as text, or why there is none."""
-    if score.value is None:
-        return tag("span", f"– {score.note}".strip(), class_="why")
-    if score.low is None:
-        return tag("b", number(score.value))
-    return [tag("b", number(score.value)), tag("span", f" [{number(score.low)}, {number(score.high)}]")]
-
-
 @dataclass(frozen=True)
 class Line:
     """One line of a chart. style: system, human or chance; points: x position -> (value, low, high)."""
