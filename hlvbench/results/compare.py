@@ -20,8 +20,8 @@ from ..errors import HlvbenchError, RunError, UsageError, all_problems
 from ..io import read_json
 from ..metrics import REGISTRY
 from ..settings import DEFAULT_TASKS
-from ..text import aligned
-from .score_report import INDEX, ScoreReport
+from ..text import aligned, number
+from .score_report import INDEX, ScoreReport, in_brackets
 
 OVERALL = DEFAULT_TASKS
 LEVEL = 0.05
@@ -275,9 +275,9 @@ def compare_values(systems: Mapping[str, Mapping[str, Value]], items: int) -> di
 def _table(values: Mapping[str, Value], name: str, systems: Iterable[str], items: int) -> dict[str, Any]:
     given = {s: v for s, v in values.items() if not math.isnan(v.estimate)}
     pairs = [_pair(a, b, given[a], given[b], items) for a, b in combinations(given, 2)]
-    adjusted = holm({str(number): pair["p"] for number, pair in enumerate(pairs) if pair["p"] is not None})
-    for number, pair in enumerate(pairs):
-        pair["p_holm"] = adjusted.get(str(number))
+    adjusted = holm({str(k): pair["p"] for k, pair in enumerate(pairs) if pair["p"] is not None})
+    for k, pair in enumerate(pairs):
+        pair["p_holm"] = adjusted.get(str(k))
     spec = REGISTRY[name.partition("@")[0]]
     beaten_by = Counter(
         _loser(pair, spec.better == "lower") for pair in pairs if pair["p_holm"] is not None and pair["p_holm"] < LEVEL
@@ -344,8 +344,7 @@ def _part_text(found: Mapping[str, Any]) -> str:
 def _shown(row: Mapping[str, Any], key: str) -> str:
     if row[key] is None:
         return f"– ({row['note']})" if row.get("note") else "–"
-    span = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{row[key]:.3f}{span}"
+    return number(row[key]) + in_brackets(row["low"], row["high"])
 
 
 def _small(p: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ..text import legible
 
@@ -50,17 +50,6 @@ def tag(element: str, /, *children: Part, **attributes: object) -> Html:
 def name_of(value: object) -> Html:
     """A name from outside, kept from turning the direction of the text around it."""
     return tag("bdi", str(value))
-
-
-def table(head: Sequence[Part], rows: Iterable[Sequence[Part]], *, caption: str, class_: str | None = None) -> Html:
-    """A table in a box that scrolls sideways, reachable by keyboard.
-
-    The first cell of a row becomes its header; the others are <td> elements.
-    """
-    columns = tag("tr", [tag("th", cell, scope="col") for cell in head])
-    body = [tag("tr", tag("th", row[0], scope="row"), *row[1:]) for row in rows]
-    inner = tag("table", tag("caption", caption), tag("thead", columns), tag("tbody", body), class_=class_)
-    return tag("div", inner, class_="scroll", role="group", aria_label=caption, tabindex="0")
 
 
 def code(name: str) -> Html:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..text import number
-from .markup import Html, Part, code, join, name_of, table, tag
+from .markup import Html, Part, code, join, name_of, tag
 from .report_model import Beside, Block, Bullets, Cell, Code, Facts, Fold, Note, Shaded, Table
 from .report_sections import TaskResult, sections
-from .score_report import Score
+from .score_report import Score, in_brackets
 
 _HERE = Path(__file__).parent
 LEVELS = 10
@@ -23,15 +23,12 @@ def page(results: Sequence[TaskResult], settings: Mapping[str, Any] | None = Non
     """The report as an HTML page."""
     system = (results[0].report.system if results else "") or "unnamed system"
     style, script = (_HERE.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
-    rows = [
-        [
-            tag("a", name_of(r.report.task), href=f"#task-{k}"),
-            *(_cell(cell) for cell in (index and index.value, r.report.questions, r.report.missing)),
-        ]
-        for k, r in enumerate(results, start=1)
-        for index in [r.report.index()]
-    ]
-    overview = table(["task", "hlv_index", "questions", "missing"], rows, caption="Tasks of this run")
+    rows = []
+    for k, result in enumerate(results, start=1):
+        report, index = result.report, result.report.index()
+        link = tag("a", name_of(report.task), href=f"#task-{k}")
+        rows.append([link, index.value if index else None, report.questions, report.missing])
+    overview = _table(Table("Tasks of this run", ["task", "hlv_index", "questions", "missing"], rows))
     asked = [tag("li", f"{what} ", tag("b", name_of(how))) for what, how in asked_for(settings or {})]
     body = tag(
         "body",
@@ -133,7 +130,7 @@ def _value(score: Score) -> Part:
     """The value and its interval, or why there is none."""
     if score.value is None:
         return tag("span", f"– {score.note}".strip(), class_="why")
-    span = "" if score.low is None else f" [{number(score.low)}, {number(score.high)}]"
+    span = in_brackets(score.low, score.high)
     return [tag("b", number(score.value)), tag("span", span) if span else None]
 
 
@@ -146,20 +143,32 @@ def _table(block: Table) -> Html:
     wide = [head in block.wide for head in block.head]
     head = [tag("span", h, class_="wide") if w else name_of(h) for h, w in zip(block.head, wide, strict=True)]
     rows = [
-        [_first(row[0]), *(_cell(c, block.digits, w) for c, w in zip(row[1:], wide[1:], strict=True))]
+        tag(
+            "tr",
+            tag("th", _first(row[0]), scope="row"),
+            [_cell(c, block.digits, w) for c, w in zip(row[1:], wide[1:], strict=True)],
+        )
         for row in block.rows
     ]
-    return table(head, rows, caption=block.caption, class_=block.style or None)
+    columns = tag("tr", [tag("th", cell, scope="col") for cell in head])
+    inner = tag(
+        "table", tag("caption", block.caption), tag("thead", columns), tag("tbody", rows), class_=block.style or None
+    )
+    # the box scrolls sideways, and is reachable by keyboard
+    return tag("div", inner, class_="scroll", role="group", aria_label=block.caption, tabindex="0")
 
 
 def _first(cell: Cell) -> Part:
-    if isinstance(cell, Code):
-        meaning = tag("small", cell.meaning, class_="wide") if cell.meaning else None
-        return tag("span", code(cell.text), meaning, title=cell.title or None)
+    match cell:
+        case Code(text, meaning, title):
+            more = tag("small", meaning, class_="wide") if meaning else None
+            return tag("span", code(text), more, title=title or None)
+        case Html():
+            return cell
     return name_of(cell)
 
 
-def _cell(cell: Cell, digits: int = 3, wide: bool = False) -> Html:
+def _cell(cell: Cell, digits: int, wide: bool) -> Html:
     style, inner = "", name_of(cell)
     match cell:
         case Html():

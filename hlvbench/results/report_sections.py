@@ -27,8 +27,8 @@ from .report_model import (
     Table,
     heat_table,
 )
-from .score_report import INDEX, Details, FeatureHistogram, Score, ScoreReport
-from .svg import Line, histogram, interval_bar, key, line_chart
+from .score_report import INDEX, Details, FeatureHistogram, ScoreReport, in_brackets
+from .svg import histogram, interval_bar, key, line_chart
 from .swap_section import swap_section
 
 MOST_LISTED, ENDS = 40, 10
@@ -103,7 +103,7 @@ def _index(report: ScoreReport) -> Section:
     if left and index.value is not None:
         note += f" Here {index.note}."
     rows: list[Sequence[Cell]] = [
-        [name + (" (left out)" if name in left else ""), Code(s.short), s, interval_bar(s, "higher", (0.0, 1.0))]
+        [name + (" (left out)" if name in left else ""), Code(s.short), s, interval_bar(s, (0.0, 1.0))]
         for name, s in {INDEX: index, **found}.items()
     ]
     head = ["factor", "metric", "value [95 % interval]", "0 to 1"]
@@ -128,7 +128,7 @@ def headline_table(report: ScoreReport) -> Table:
         [
             Code(s.short, s.meaning, f"{s.signature} ({_ARROWS[s.better]})"),
             s,
-            interval_bar(s, s.better),
+            interval_bar(s),
             s.floor,
             s.ceiling,
             s.n,
@@ -155,7 +155,7 @@ def _groups(report: ScoreReport) -> Section:
         for title, curve in (("Confidence", confidence), ("Imitation score", imitation)):
             given = {m: score for m, score in curve.items() if score.value is not None}
             if given:
-                figures[f"{title}, {view} view"] = [_curve(f"{title}, {view} view", given)]
+                figures[f"{title}, {view} view"] = [line_chart(f"{title}, {view} view", given)]
         if confidence:
             rows = [[str(m), s, s.ceiling, s.floor, imitation.get(m, "–")] for m, s in confidence.items()]
             head = ["m", "group_confidence", "humans", "chance", "imitation_score"]
@@ -175,16 +175,6 @@ def _groups(report: ScoreReport) -> Section:
     ]
     drawn: list[Block] = [Note(legend), Beside(figures, "charts")] if figures else []
     return Section("Imitation by group size", [Note([how]), *drawn, *tables])
-
-
-def _curve(title: str, rows: Mapping[int, Score]) -> Html:
-    points = dict(enumerate(rows.values()))
-    lines = [
-        Line("chance", "chance", {p: (s.floor, None, None) for p, s in points.items()}),
-        Line("humans", "human", {p: (s.ceiling, None, None) for p, s in points.items()}),
-        Line("system", "system", {p: (s.value, s.low, s.high) for p, s in points.items()}),
-    ]
-    return line_chart(title, [f"@{m}" for m in rows], lines, "answers per group (m)")
 
 
 def _confusion(details: Details | None) -> Section:
@@ -263,10 +253,7 @@ def _judges(judges: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def _accuracy(judged: Mapping[str, Any]) -> str:
-    if judged["accuracy"] is None:
-        return "–"
-    span = "" if judged["low"] is None else f" [{number(judged['low'])}, {number(judged['high'])}]"
-    return number(judged["accuracy"]) + span
+    return number(judged["accuracy"]) + in_brackets(judged["low"], judged["high"])
 
 
 def _items(items: Sequence[ItemScore]) -> Section:
