@@ -47,7 +47,7 @@ def submit_options(parser: argparse.ArgumentParser) -> None:
     add("--hardware", help="(default: the run's device)")
     add("--hours", type=float, help="of work of that hardware (default: the run's wall time)")
     add("--usd", type=float, help="what it cost")
-    add("--date", type=_day, metavar="YYYY-MM-DD", help="(default: today)")
+    add("--date", type=datetime.date.fromisoformat, metavar="YYYY-MM-DD", help="(default: today)")
     add_common(parser, "data-dir tasks-dir out json quiet", "submissions")
 
 
@@ -75,13 +75,6 @@ def _each(places: Sequence[Path]) -> list[Path]:
         inside = sorted(p.parent for p in place.glob("*/submission.toml"))
         found += inside if inside and not (place / "submission.toml").exists() else [place]
     return found
-
-
-def _day(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"a date like 2026-05-27 was expected, got {text!r}") from None
 
 
 def check_command(arguments: argparse.Namespace) -> int:
