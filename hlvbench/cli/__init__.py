@@ -33,7 +33,7 @@ SUBCOMMANDS = {
     "import": ("integration_commands", "logs of lm-eval or inspect -> generations.jsonl"),
     "card": ("integration_commands", "model-card metadata (model-index) of a scored run"),
 }
-"""Name -> the module whose function NAME_options adds its options, and what it does."""
+"""Name -> the module with NAME_options, which adds its options, and NAME_command, which runs it; and what it does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parse(argv)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        code: int | None = arguments.function(arguments, argv)
+        code: int | None = arguments.function(arguments)
         return code or 0
     except HlvbenchError as error:
         message = str(error)
@@ -83,6 +83,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         subparsers(parser)[name].error(f"unrecognized arguments: {' '.join(unknown)}")
+    arguments.command = ["hlvbench", *argv]
     return arguments
 
 
@@ -100,7 +101,9 @@ def build_parser(complete: Sequence[str] = tuple(SUBCOMMANDS)) -> argparse.Argum
         # options are not abbreviated: the parser would take what the early search for --config misses
         own = group.add_parser(name, help=text, description=text, allow_abbrev=False)
         if name in complete:
-            getattr(import_module(f".{module}", __name__), f"{name.replace('-', '_')}_options")(own)
+            commands, prefix = import_module(f".{module}", __name__), name.replace("-", "_")
+            getattr(commands, f"{prefix}_options")(own)
+            own.set_defaults(function=getattr(commands, f"{prefix}_command"))
     return parser
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, get_args
 
 from ..judging.judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
 from ..settings import Dtype, Service
-from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of
+from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of, show
 
 
 def judge_options(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +28,9 @@ def judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prices", type=Path, metavar="FILE.toml", help="US dollars per million tokens, by model")
     add_model_job(parser, "replies")
     add_common(parser, "data-dir tasks-dir seed json quiet")
-    parser.set_defaults(function=_judge)
 
 
-def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+def judge_command(arguments: argparse.Namespace) -> None:
     from ..judging.judge_run import judge, judged_tasks, plan, rescore, write_agreement
     from ..judging.judge_table import json_rows, judged_text
     from ..results import refresh_report
@@ -42,7 +40,7 @@ def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     if arguments.estimate:
         found = [{"judge": s.judge, **row} for s in judges
                  for row in plan(arguments.run, s, **places, service=service, prices=arguments.prices)]  # fmt: skip
-        print(json.dumps(found) if arguments.json else _estimated(found))
+        show(arguments, found, _estimated(found))
         return
     if arguments.rescore:
         documents = rescore(arguments.run, judged_tasks(arguments.run, **places))
@@ -58,7 +56,7 @@ def _judge(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         ]  # fmt: skip
     agreements = write_agreement(judged_tasks(arguments.run, **places))
     refresh_report(arguments.run)
-    print(json.dumps(json_rows(documents)) if arguments.json else judged_text(documents, agreements))
+    show(arguments, json_rows(documents), judged_text(documents, agreements))
 
 
 def _judges(arguments: argparse.Namespace) -> list[JudgeSettings]:
@@ -82,16 +80,13 @@ def _judges(arguments: argparse.Namespace) -> list[JudgeSettings]:
 def _estimated(rows: Sequence[Mapping[str, Any]]) -> str:
     from ..text import aligned
 
-    table = [("judge", "task", "answers", "questions", "prompt tokens", "new tokens at most", "USD")]
-    table += [
-        (r["judge"], r["task"], r["answers"], str(r["questions"]), str(r["prompt_tokens"]),
-         str(r["new_tokens_at_most"]), _usd(r["usd"]))
-        for r in rows
-    ]  # fmt: skip
-    prices = [r["usd"] for r in rows]
-    total = None if None in prices else sum(prices)
-    table.append(("total", "", "", str(sum(r["questions"] for r in rows)), str(sum(r["prompt_tokens"] for r in rows)),
-                  str(sum(r["new_tokens_at_most"] for r in rows)), _usd(total)))  # fmt: skip
+    counts = ("questions", "prompt_tokens", "new_tokens_at_most")
+    prices = [row["usd"] for row in rows]
+    total = {key: sum(row[key] for row in rows) for key in counts}
+    total |= {"judge": "total", "task": "", "answers": "", "usd": None if None in prices else sum(prices)}
+    table = [["judge", "task", "answers", "questions", "prompt tokens", "new tokens at most", "USD"]]
+    for row in (*rows, total):
+        table.append([row["judge"], row["task"], row["answers"], *(str(row[key]) for key in counts), _usd(row["usd"])])
     return aligned(table)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import tomllib
 import types
@@ -21,11 +22,20 @@ from ..io import read_text
 from ..settings import Service, Settings
 
 
-def add_common(parser: argparse.ArgumentParser, names: str, **helps: str) -> None:
-    """Add options of `COMMON`, and those that every subcommand has; `helps` replaces their help texts."""
+def add_common(parser: argparse.ArgumentParser, names: str, folder: str = "", **helps: str) -> None:
+    """Add options of `COMMON`, and those that every subcommand has.
+
+    Args:
+        parser: The parser of a subcommand.
+        names: The options, separated by spaces.
+        folder: The default of --out.
+        helps: Option to another help text.
+    """
     group = parser.add_argument_group("common options")
     for name in names.split():
         option = COMMON[name] | ({"help": helps[name]} if name in helps else {})
+        if name == "out" and folder:
+            option |= {"default": Path(folder), "help": f"{helps.get(name, '')} (default: {folder})".strip()}
         group.add_argument(*(["-q"] if name == "quiet" else []), f"--{name}", **option)
     group.add_argument("--config", type=Path, metavar="FILE.toml", help="any of these options, from a file")
     group.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -226,6 +236,11 @@ def _from_toml(parser: argparse.ArgumentParser, action: argparse.Action, value: 
 def from_options(settings: type, arguments: argparse.Namespace) -> Any:
     """A settings object from the parsed options; fields without an option have their default."""
     return settings(**{f.name: getattr(arguments, f.name) for f in fields(settings) if f.name in vars(arguments)})
+
+
+def show(arguments: argparse.Namespace, result: Any, text: object) -> None:
+    """Print a result, as JSON where --json asks for it."""
+    print(json.dumps(result, ensure_ascii=False) if arguments.json else text)
 
 
 def places_of(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..processes import process_rank
 from ..settings import Service, Settings
-from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of
+from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of, show
 
 
 def tasks_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lm-eval-path", action="store_true", help="only the folder for lm-eval's --include_path")
     add_common(parser, "data-dir tasks-dir json")
-    parser.set_defaults(function=_tasks)
 
 
 def fetch_options(parser: argparse.ArgumentParser) -> None:
     text = "tasks, and smollm2, the embedded model (default: every task that has a source to download)"
     parser.add_argument("names", nargs="*", metavar="TASK|smollm2", help=text)
     add_common(parser, "tasks-dir json quiet")
-    parser.set_defaults(function=_fetch)
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:
     _generation_options(parser)
-    parser.set_defaults(function=_run)
 
 
 def generate_options(parser: argparse.ArgumentParser) -> None:
     text = "questions, an example prompt, token counts, a time estimate; keeps no answer"
     parser.add_argument("--dry-run", action="store_true", help=text)
     _generation_options(parser)
-    parser.set_defaults(function=_generate)
 
 
 def _generation_options(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +47,8 @@ def _generation_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_model_job(parser, "answers")
     add_settings(parser, Settings, "task limit seed", "what is asked")
-    add_common(parser, "data-dir tasks-dir out json quiet", out=_OUT)
-
-
-_OUT = "the run folder (default: runs/NAME, a function of the settings)"
+    text = "the run folder (default: runs/NAME, a function of the settings)"
+    add_common(parser, "data-dir tasks-dir out json quiet", out=text)
 
 
 def score_options(parser: argparse.ArgumentParser) -> None:
@@ -66,10 +59,9 @@ def score_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-answered", action="store_true", help=text)
     parser.add_argument("--seed", type=int, metavar="N", help="of resampling, for a bare file (default: 0)")
     add_common(parser, "limit data-dir tasks-dir out json quiet", out="folder of the scores (default: beside the text)")
-    parser.set_defaults(function=_score)
 
 
-def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+def tasks_command(arguments: argparse.Namespace) -> None:
     from ..data.task import builtin_tasks_dir, describe_tasks
     from ..models import smollm2
 
@@ -77,14 +69,10 @@ def _tasks(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         print(builtin_tasks_dir() / "lm_eval")
         return
     rows = describe_tasks(arguments.data_dir, arguments.tasks_dir)
-    if arguments.json:
-        print(json.dumps(rows, ensure_ascii=False, indent=1))
-        return
-    for row in rows:
-        print(_task_line(row))
     source, folder = smollm2.SOURCE, smollm2.embedded_folder()
     where = f"here: {folder}" if folder.is_dir() else f"not here (hlvbench fetch {smollm2.NAME})"
-    print(f"\nmodel {smollm2.NAME}  {source['name']} ({source['licence']})  {where}")
+    model = f"\nmodel {smollm2.NAME}  {source['name']} ({source['licence']})  {where}"
+    show(arguments, rows, "\n".join([*map(_task_line, rows), model]))
 
 
 def _task_line(row: Mapping[str, Any]) -> str:
@@ -102,7 +90,7 @@ def _task_line(row: Mapping[str, Any]) -> str:
     return f"{row['name']}@{row['version']}  {row['kind']}  {much}  data {row['data']}{licence}"
 
 
-def _fetch(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+def fetch_command(arguments: argparse.Namespace) -> None:
     from ..data.task import fetch
     from ..models.smollm2 import NAME, fetch_embedded
 
@@ -114,18 +102,14 @@ def _fetch(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     found = fetch(names or None, tasks_dir=arguments.tasks_dir, say=say) if names or not arguments.names else {}
     if NAME in arguments.names:
         found[NAME] = (fetch_embedded(say),)
-    if arguments.json:
-        print(json.dumps({task: [str(path) for path in paths] for task, paths in found.items()}))
-        return
-    for task, paths in found.items():
-        for path in paths:
-            print(f"{task}: {path}")
+    lines = [f"{task}: {path}" for task, paths in found.items() for path in paths]
+    show(arguments, {task: [str(path) for path in paths] for task, paths in found.items()}, "\n".join(lines))
 
 
-def _job(arguments: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
+def _job(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         **places_of(arguments), "out": arguments.out, "batch_size": arguments.batch_size,
-        "resume": not arguments.no_resume, "quiet": arguments.quiet, "command": ["hlvbench", *argv],
+        "resume": not arguments.no_resume, "quiet": arguments.quiet, "command": arguments.command,
         "service": from_options(Service, arguments),
     }  # fmt: skip
 
@@ -138,7 +122,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     return settings
 
 
-def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+def run_command(arguments: argparse.Namespace) -> None:
     from ..generation.run import run_process
     from ..judging.rank import rank_judge, ranks_judges
 
@@ -146,9 +130,9 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     if ranks_judges(arguments.task):
         if not process.alone:
             raise UsageError("tasks that rank judges (NAME/attribution) are asked by one process")
-        _show_ranking(rank_judge(_settings(arguments), **_job(arguments, argv)), arguments)
+        _show_ranking(rank_judge(_settings(arguments), **_job(arguments)), arguments)
         return
-    folder = run_process(_settings(arguments), process, **_job(arguments, argv))
+    folder = run_process(_settings(arguments), process, **_job(arguments))
     if folder is not None:
         _show(folder, arguments)
     elif not arguments.quiet:
@@ -156,7 +140,7 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         print(text, file=sys.stderr)
 
 
-def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+def generate_command(arguments: argparse.Namespace) -> None:
     from ..generation.run import dry_run, generate
 
     if arguments.dry_run:
@@ -164,15 +148,15 @@ def _generate(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
             _settings(arguments), **places_of(arguments), batch_size=arguments.batch_size,
             service=from_options(Service, arguments),
         )  # fmt: skip
-        print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
+        show(arguments, found, _plain(found))
     else:
         process = process_rank()
-        folder = generate(_settings(arguments), **_job(arguments, argv), process=process)
+        folder = generate(_settings(arguments), **_job(arguments), process=process)
         if process.rank == 0:
-            print(json.dumps({"run": str(folder)}) if arguments.json else folder)
+            show(arguments, {"run": str(folder)}, folder)
 
 
-def _score(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+def score_command(arguments: argparse.Namespace) -> None:
     from ..generation.run import score
     from ..judging.rank import is_ranking, score_ranking
 
@@ -193,7 +177,7 @@ def _show_ranking(folder: Path, arguments: argparse.Namespace) -> None:
     from ..judging.rank import read_rankings
 
     documents = read_rankings(folder)
-    print(json.dumps(documents, ensure_ascii=False) if arguments.json else ranked_text(documents))
+    show(arguments, documents, ranked_text(documents))
 
 
 def _show(folder: Path, arguments: argparse.Namespace) -> None:
@@ -201,10 +185,8 @@ def _show(folder: Path, arguments: argparse.Namespace) -> None:
     from ..results import summary
 
     reports = read_scores(folder)
-    found = [report.to_dict() for report in reports]
-    print(json.dumps(found, ensure_ascii=False) if arguments.json else summary(reports))
-    if not arguments.json:
-        print(f"\nreport: {folder / 'report.html'}")
+    text = f"{summary(reports)}\n\nreport: {folder / 'report.html'}"
+    show(arguments, [report.to_dict() for report in reports], text)
 
 
 def _plain(found: Mapping[str, Any]) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from .options import add_common, places_of, words
+from .options import add_common, places_of, show, words
 
 
 def human_study_options(parser: argparse.ArgumentParser) -> None:
@@ -24,29 +22,21 @@ def human_study_options(parser: argparse.ArgumentParser) -> None:
     ):
         group.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: {default})")
     group.add_argument("--task", type=words, metavar="NAME,...", help="(default: all tasks that every run has)")
-    add_common(parser, "data-dir tasks-dir seed out json", out="of export (default: human-study)")
-    parser.set_defaults(function=_human_study)
+    add_common(parser, "data-dir tasks-dir seed out json", "human-study", out="of export")
 
 
-def _human_study(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    _export(arguments) if arguments.step == "export" else _score_study(arguments)
+def human_study_command(arguments: argparse.Namespace) -> None:
+    from ..human_study import export_study, export_text, score_study, study_text
 
-
-def _export(arguments: argparse.Namespace) -> None:
-    from ..human_study import export_study, export_text
-
-    found = export_study(
-        arguments.places, arguments.out or Path("human-study"), samples=arguments.samples, raters=arguments.raters,
-        repeats=arguments.repeats, shots=arguments.shots, seed=arguments.seed,
-        tasks=arguments.task, **places_of(arguments),
-    )  # fmt: skip
-    print(json.dumps(found, ensure_ascii=False) if arguments.json else export_text(found))
-
-
-def _score_study(arguments: argparse.Namespace) -> None:
-    from ..human_study import score_study, study_text
-
+    if arguments.step == "export":
+        found = export_study(
+            arguments.places, arguments.out, samples=arguments.samples, raters=arguments.raters,
+            repeats=arguments.repeats, shots=arguments.shots, seed=arguments.seed,
+            tasks=arguments.task, **places_of(arguments),
+        )  # fmt: skip
+        show(arguments, found, export_text(found))
+        return
     if len(arguments.places) > 1:
         raise UsageError("human-study score takes one exported folder: hlvbench human-study score DIR")
     found = score_study(arguments.places[0])
-    print(json.dumps(found, ensure_ascii=False) if arguments.json else study_text(found))
+    show(arguments, found, study_text(found))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from .options import Merge, add_common, pairs, words
+from .options import Merge, add_common, pairs, show, words
 
 
 def check_options(parser: argparse.ArgumentParser) -> None:
@@ -19,15 +19,13 @@ def check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--new", action="store_true", help="the submission is a submitter's: a [verified] is an error")
     parser.add_argument("--no-rescore", action="store_true", help="do not score again, which takes a while")
     add_common(parser, "data-dir tasks-dir json quiet")
-    parser.set_defaults(function=_check)
 
 
 def leaderboard_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if leaderboard/ is not up to date")
     text = "(default: %(default)s)"
     parser.add_argument("--submissions", type=Path, default=Path("submissions"), metavar="DIR", help=text)
-    add_common(parser, "out json", out="(default: leaderboard)")
-    parser.set_defaults(function=_leaderboard)
+    add_common(parser, "out json", "leaderboard")
 
 
 def submit_options(parser: argparse.ArgumentParser) -> None:
@@ -38,15 +36,8 @@ def submit_options(parser: argparse.ArgumentParser) -> None:
     add("--system", help="its name on the page (default: from the run)")
     add("--method", help="base, icl, vp, vp-icl, sft, capo, adapter or other (default: from the run)")
     add("--description", default="", help="of the system, in a sentence or two")
-    add(
-        "--link",
-        dest="links",
-        type=pairs,
-        default={},
-        action=Merge,
-        metavar="KIND=URL",
-        help="paper, code, model or homepage",
-    )
+    text = "paper, code, model or homepage"
+    add("--link", dest="links", type=pairs, default={}, action=Merge, metavar="KIND=URL", help=text)
     add("--trained-on", type=words, metavar="SPLIT,...", help="splits that training read: train, dev, test, or none")
     add("--annotators", help="whose annotations training read (default: each adapter its annotator's own)")
     add("--lewidi", action="store_true", help="training read LeWiDi data")
@@ -56,12 +47,11 @@ def submit_options(parser: argparse.ArgumentParser) -> None:
     add("--hardware", help="(default: the run's device)")
     add("--hours", type=float, help="of work of that hardware (default: the run's wall time)")
     add("--usd", type=float, help="what it cost")
-    add("--date", type=_day, metavar="YYYY-MM-DD", help="(default: today)")
-    add_common(parser, "data-dir tasks-dir out json quiet", out="(default: submissions)")
-    parser.set_defaults(function=_submit)
+    add("--date", type=datetime.date.fromisoformat, metavar="YYYY-MM-DD", help="(default: today)")
+    add_common(parser, "data-dir tasks-dir out json quiet", "submissions")
 
 
-def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+def submit_command(arguments: argparse.Namespace) -> None:
     from ..submissions import About, CheckContext, submit
 
     about = About(**{field.name: getattr(arguments, field.name) for field in fields(About)})
@@ -69,13 +59,13 @@ def _submit(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         arguments.run,
         name=arguments.name,
         about=about,
-        root=arguments.out or Path("submissions"),
+        root=arguments.out,
         context=CheckContext(arguments.data_dir, arguments.tasks_dir),
     )
     for finding in findings:
         if finding.level != "OK" and not arguments.quiet:
             print(finding, file=sys.stderr)
-    print(json.dumps({"submission": str(folder)}) if arguments.json else folder)
+    show(arguments, {"submission": str(folder)}, folder)
 
 
 def _each(places: Sequence[Path]) -> list[Path]:
@@ -87,14 +77,7 @@ def _each(places: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _day(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"a date like 2026-05-27 was expected, got {text!r}") from None
-
-
-def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+def check_command(arguments: argparse.Namespace) -> int:
     from ..submissions import CheckContext, check
 
     context, failed, results = CheckContext(arguments.data_dir, arguments.tasks_dir), False, []
@@ -114,10 +97,10 @@ def _check(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _leaderboard(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+def leaderboard_command(arguments: argparse.Namespace) -> int:
     from ..leaderboard import build, stale
 
-    out = arguments.out or Path("leaderboard")
+    out = arguments.out
     if arguments.check:
         differing = stale(arguments.submissions, out)
         for name, remedy in differing.items():
@@ -126,5 +109,5 @@ def _leaderboard(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
             print(json.dumps({"stale": list(differing)}))
         return 1 if differing else 0
     files = build(arguments.submissions, out)
-    print(json.dumps([str(f) for f in files]) if arguments.json else "\n".join(map(str, files)))
+    show(arguments, [str(f) for f in files], "\n".join(map(str, files)))
     return 0

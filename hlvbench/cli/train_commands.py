@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..processes import process_rank
 from ..training.training_config import METHODS, Config, check_method, named_config
-from .options import add_common, add_settings, from_options, places_of
+from .options import add_common, add_settings, from_options, places_of, show
 
 
 def train_options(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +31,9 @@ def train_options(parser: argparse.ArgumentParser) -> None:
             names.append("base_matches")
         add_settings(parser, Config, " ".join(names), f"{method} only" if method else "")
     add_common(parser, "task data-dir tasks-dir seed json quiet")
-    parser.set_defaults(function=_train)
 
 
-def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
+def train_command(arguments: argparse.Namespace) -> None:
     from ..training.train_adapters import dry_run, train
 
     if arguments.config is not None:
@@ -43,17 +41,17 @@ def _train(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     config: Config = from_options(Config, arguments)
     if arguments.dry_run:
         found = dry_run(config, **places_of(arguments), skip_missing=arguments.skip_missing)
-        print(json.dumps(found, ensure_ascii=False, indent=1) if arguments.json else _plain(found))
+        show(arguments, found, _plain(found))
         return
     if arguments.out is None:
         raise UsageError("--out DIR: where do the adapters go?")
     out = train(
         config, arguments.out, **places_of(arguments), device=arguments.device, micro=arguments.micro_batch,
         report_to=arguments.report_to, skip_missing=arguments.skip_missing, quiet=arguments.quiet,
-        command=["hlvbench", *argv],
+        command=arguments.command,
     )  # fmt: skip
     if process_rank().rank == 0:
-        print(json.dumps({"adapters": str(out)}) if arguments.json else out)
+        show(arguments, {"adapters": str(out)}, out)
 
 
 def _plain(found: Mapping[str, Any]) -> str:

@@ -93,7 +93,6 @@ def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) ->
     """The prompts of a run; profiles are saved in the run and read back by a resumed one."""
     profiles = _profiles(task, model, settings, folder) if "vp" in settings.prompt else None
     nearest = "icl" in settings.prompt and settings.shot_pick == "nearest"
-    room = None if model.context is None else model.context - settings.max_new_tokens
     return Prompter(
         task,
         settings.prompt,
@@ -102,8 +101,13 @@ def make_prompter(task: Task, model: Model, settings: Settings, folder: Path) ->
         seed=settings.seed,
         profiles=profiles,
         embedder=load_embedder() if nearest else None,
-        fits=lambda content: room is None or model.count_tokens(content) <= room,
+        fits=lambda content: _fits(model, content, settings),
     )
+
+
+def _fits(model: Model, content: str, settings: Settings) -> bool:
+    """Whether a message has room in the model's context, beside its answer."""
+    return model.context is None or model.count_tokens(content) <= model.context - settings.max_new_tokens
 
 
 def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dict[str, str]:
@@ -113,20 +117,19 @@ def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dic
     with locked(folder / ".lock.profiles", wait=True):
         if path.exists():
             return dict(read_json(path))
-        if settings.profile == "counted":
-            found = {a: counted_profile(task, a) for a in task.asked(settings.annotator)}
-        else:
-            found = {a: _written_profile(task, a, model, settings) for a in task.asked(settings.annotator)}
+        found = {
+            a: counted_profile(task, a) if settings.profile == "counted" else _written_profile(task, a, model, settings)
+            for a in task.asked(settings.annotator)
+        }
         write_atomic(path, dump_json(found))
         return found
 
 
 def _written_profile(task: Task, annotator: str, model: Model, settings: Settings) -> str:
     """Ask the model; as many records as fit its context stand in the request."""
-    room = None if model.context is None else model.context - settings.max_new_tokens
     for records in range(settings.shots, 0, -1):
         request = profile_request(task, annotator, settings.seed, records)
-        if room is None or model.count_tokens(request) <= room:
+        if _fits(model, request, settings):
             text = model.answer([Query("profile", annotator, 0, request)])[0].text.strip()
             if not text:
                 raise RunError(f"{task.name}: the model wrote an empty profile for {annotator}; use --profile counted")

@@ -21,7 +21,7 @@ from ..processes import ALONE, ProcessRank
 from ..provenance import provenance
 from ..results import write_report
 from ..results.score_report import ScoreReport
-from ..results.scorecard import Scored, score_task
+from ..results.scorecard import score_task
 from ..settings import Service, Settings, asked_by
 from ..types import Task
 from .generate import finished_facts, plan_summary
@@ -206,51 +206,54 @@ def score(
         if not (place / SETTINGS).exists():
             raise RunError(f"{place} is no run folder: it has no {SETTINGS}; a bare file needs --task")
         recorded = read_json(place / SETTINGS)
-        names = [task] if task else list(recorded["task"])
-        asked = (split or recorded["split"], limit or recorded["limit"])
-        if out is None and (only_answered or asked != (recorded["split"], recorded["limit"])):
-            others = f"split {asked[0]}, limit {asked[1]}{', only answered questions' if only_answered else ''}"
+        held = {"split": recorded["split"], "limit": recorded["limit"]}
+        asked: dict[str, Any] = {"split": split or held["split"], "limit": limit or held["limit"]}
+        if out is None and (only_answered or asked != held):
+            others = f"split {asked['split']}, limit {asked['limit']}{', only answered questions' * only_answered}"
             raise RunError(
-                f"{place} holds scores of split {recorded['split']}, limit {recorded['limit']}, which others would "
+                f"{place} holds scores of split {held['split']}, limit {held['limit']}, which others would "
                 f"overwrite ({others}); give --out DIR"
             )
-        (split, limit), seed = asked, recorded["seed"]
-        target, system, asked_so = out or place, recorded["model"], asked_by(recorded)
-        files = {name: place / name / "generations.jsonl" for name in names}
+        files = {name: place / name / "generations.jsonl" for name in ([task] if task else recorded["task"])}
         unfinished = [name for name, path in files.items() if not path.exists()]
         if unfinished:
             raise RunError(f"{place}: {', '.join(unfinished)} has no generations.jsonl; finish it by the same command")
     else:
         if task is None or "," in task:
             raise UsageError(f"{place}: a bare generations file needs the name of its one task: --task NAME")
-        target, system, asked_so, files = out or place.parent, place.stem, {}, {task: place}
-    embedder = load_embedder()
-    reports = []
-    named = recorded.get("annotator") if place.is_dir() else None
+        files, recorded = {task: place}, {"model": place.stem, "seed": seed}
+        asked = {"split": split or "test", "limit": limit}
+    target = out or (place if place.is_dir() else place.parent)
+    embedder, reports, named = load_embedder(), [], recorded.get("annotator")
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):
         if not quiet:
             # the first scoring of new texts embeds them, which takes a while
             print(f"scoring {name}", file=sys.stderr, flush=True)
         rows = read_generations(path)
+        only = None
         if named:
             one = one.asking(named)
-        only = set(one.questions(split or "test", limit, named)) if named else None
+            only = set(one.questions(**asked, annotators=named))
+        if only_answered:
+            only = {(row.item, row.annotator) for row in rows}
         scored = score_task(
-            one, rows, embedder, system=system, split=split or "test", limit=limit,
-            only={(r.item, r.annotator) for r in rows} if only_answered else only, seed=seed, replicates=replicates,
-            asked=asked_so,
-        )  # fmt: skip
-        _write_scores(target / name, scored)
+            one,
+            rows,
+            embedder,
+            **asked,
+            system=recorded["model"],
+            only=only,
+            seed=recorded["seed"],
+            replicates=replicates,
+            asked=asked_by(recorded),
+        )
+        write_atomic(target / name / "answers.jsonl", "".join(map(dump_line, scored.answers)))
+        scored.report.write(target / name / "scores.json")
         reports.append(scored.report)
     # of a run the report shows every task, one that was not scored this time, too
     write_report(target, read_scores(target) if target == place else reports)
     return target
-
-
-def _write_scores(folder: Path, scored: Scored) -> None:
-    write_atomic(folder / "answers.jsonl", "".join(map(dump_line, scored.answers)))
-    scored.report.write(folder / "scores.json")
 
 
 def run(

@@ -42,12 +42,10 @@ PER_ANSWER: Mapping[str, Callable[[Answers], np.ndarray]] = {
 }
 """Per-answer scores kept in answers.jsonl: name -> one value per question."""
 
-DECIMALS = 6
 
-
-def rounded(value: float) -> float | None:
-    """Six decimals, so that a number does not depend on the order of a sum; None for NaN."""
-    return None if math.isnan(value) else round(value, DECIMALS) + 0.0  # never -0.0
+def rounded(value: float, decimals: int = 6) -> float | None:
+    """Rounded, so that a number does not depend on the order of a sum; None for NaN."""
+    return None if math.isnan(value) else round(value, decimals) + 0.0  # never -0.0
 
 
 def answer_rows(answers: Answers, parsed: Mapping[tuple[Pair, int], Parsed], sample: int) -> list[dict[str, Any]]:

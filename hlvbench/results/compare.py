@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -20,8 +20,8 @@ from ..errors import HlvbenchError, RunError, UsageError, all_problems
 from ..io import read_json
 from ..metrics import REGISTRY
 from ..settings import DEFAULT_TASKS
-from ..text import aligned
-from .score_report import INDEX, ScoreReport
+from ..text import aligned, number
+from .score_report import INDEX, ScoreReport, in_brackets
 
 OVERALL = DEFAULT_TASKS
 LEVEL = 0.05
@@ -83,13 +83,7 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     notes = [f"{task}: only {next(iter(parts))} has it" for task, parts in tasks.items() if len(parts) == 1]
     if not shared:
         raise RunError(all_problems("these runs have no task in common:", notes))
-    notes += _unchecked(shared) + _without_index(shared)
-    counts = {task: min(part.items for part in parts.values()) for task, parts in shared.items()}
-    notes += [
-        f"{task}: {count} clusters of items; an interval and a p need {FEWEST_CLUSTERS}"
-        for task, count in counts.items()
-        if count < FEWEST_CLUSTERS
-    ]
+    notes += [note for task, parts in shared.items() for note in _notes(task, parts)]
     return {
         "systems": [{"name": n, "run": str(r.folder), "system": r.system} for n, r in systems.items()],
         "tasks": {task: _of_task(parts) for task, parts in shared.items()},
@@ -145,13 +139,11 @@ def _short(system: str) -> str:
 
 def part_of(report: ScoreReport, data: Mapping[str, str] | None = None) -> Part:
     """What comparisons need of a score report. data: the hashes of what it was scored on, None where unknown."""
-    own = {score.signature: score for score in report.overall}
+    intervals = {s.signature: (s.low, s.high) for s in report.overall if s.low is not None and s.high is not None}
     values = {}
     for name, kept in report.replicates.values.items():
-        score = own.get(kept.signature)
-        span = None if score is None or score.low is None or score.high is None else (score.low, score.high)
         estimate = math.nan if kept.estimate is None else kept.estimate
-        values[name] = Value(kept.signature.partition("|")[0], estimate, kept.values, span)
+        values[name] = Value(kept.signature.partition("|")[0], estimate, kept.values, intervals.get(kept.signature))
     annotators = {annotator for _, annotator in report.by_annotator}
     items = math.ceil(report.questions / max(1, len(annotators)))
     return Part(
@@ -197,15 +189,12 @@ def differences(systems: Mapping[str, Run]) -> list[str]:
     return problems
 
 
-def _facts(a: Part, b: Part) -> Iterable[tuple[str, object, object]]:
+def _facts(a: Part, b: Part) -> Iterator[tuple[str, object, object]]:
     """What must be equal: (what, in a, in b)."""
     yield "version", a.task, b.task
     for key in _CONDITIONS:
-        yield (
-            {"boot": "replicates (boot)", "hlvbench": "metric version (hlvbench)"}.get(key, key),
-            a.conditions[key],
-            (b.conditions[key]),
-        )
+        name = {"boot": "replicates (boot)", "hlvbench": "metric version (hlvbench)"}.get(key, key)
+        yield name, a.conditions[key], b.conditions[key]
     yield "questions", a.questions, b.questions
     if a.data is not None and b.data is not None:
         for key in sorted({*a.data, *b.data}):
@@ -215,21 +204,16 @@ def _facts(a: Part, b: Part) -> Iterable[tuple[str, object, object]]:
         yield f"kept replicates of {name}", len(a.values[name].replicates), len(b.values[name].replicates)
 
 
-def _unchecked(tasks: Mapping[str, Mapping[str, Part]]) -> list[str]:
-    bare = {task: [n for n, part in parts.items() if part.data is None] for task, parts in tasks.items()}
-    return [
-        f"{task}: no data hash in the manifest of {', '.join(names)}: only the task's version was checked"
-        for task, names in bare.items()
-        if names
-    ]
-
-
-def _without_index(tasks: Mapping[str, Mapping[str, Part]]) -> list[str]:
-    return [
-        f"{task}: no {INDEX}, so none is ranked ({next(iter(parts.values())).notes.get(INDEX) or 'not kept'})"
-        for task, parts in tasks.items()
-        if not any(INDEX in part.values for part in parts.values())
-    ]
+def _notes(task: str, parts: Mapping[str, Part]) -> Iterator[str]:
+    """What a reader of one task's comparison must know."""
+    if bare := [name for name, part in parts.items() if part.data is None]:
+        yield f"{task}: no data hash in the manifest of {', '.join(bare)}: only the task's version was checked"
+    if not any(INDEX in part.values for part in parts.values()):
+        why = next(iter(parts.values())).notes.get(INDEX) or "not kept"
+        yield f"{task}: no {INDEX}, so none is ranked ({why})"
+    count = min(part.items for part in parts.values())
+    if count < FEWEST_CLUSTERS:
+        yield f"{task}: {count} clusters of items; an interval and a p need {FEWEST_CLUSTERS}"
 
 
 def _of_task(parts: Mapping[str, Part]) -> dict[str, Any]:
@@ -291,43 +275,34 @@ def compare_values(systems: Mapping[str, Mapping[str, Value]], items: int) -> di
 def _table(values: Mapping[str, Value], name: str, systems: Iterable[str], items: int) -> dict[str, Any]:
     given = {s: v for s, v in values.items() if not math.isnan(v.estimate)}
     pairs = [_pair(a, b, given[a], given[b], items) for a, b in combinations(given, 2)]
-    adjusted = holm({str(number): pair["p"] for number, pair in enumerate(pairs) if pair["p"] is not None})
-    for number, pair in enumerate(pairs):
-        pair["p_holm"] = adjusted.get(str(number))
+    adjusted = holm({str(k): pair["p"] for k, pair in enumerate(pairs) if pair["p"] is not None})
+    for k, pair in enumerate(pairs):
+        pair["p_holm"] = adjusted.get(str(k))
     spec = REGISTRY[name.partition("@")[0]]
     beaten_by = Counter(
         _loser(pair, spec.better == "lower") for pair in pairs if pair["p_holm"] is not None and pair["p_holm"] < LEVEL
     )
-    rows = [
-        {
-            "system": s,
-            "value": given[s].estimate if s in given else None,
-            "low": _bound(given.get(s), 0),
-            "high": _bound(given.get(s), 1),
-            **({"rank": 1 + beaten_by[s] if s in given else None} if name == INDEX else {}),
-        }
-        for s in systems
-    ]
+    rows = []
+    for system in systems:
+        value = given.get(system)
+        low, high = value.interval if value and value.interval else (None, None)
+        row = {"system": system, "value": value.estimate if value else None, "low": low, "high": high}
+        rows.append(row | ({"rank": 1 + beaten_by[system] if value else None} if name == INDEX else {}))
     metric = next(iter(values.values())).metric
     return {"metric": metric, "better": spec.better, "systems": rows, "pairs": pairs}
 
 
-def _bound(value: Value | None, side: int) -> float | None:
-    return None if value is None or value.interval is None else value.interval[side]
-
-
 def _pair(a: str, b: str, first: Value, second: Value, items: int) -> dict[str, Any]:
     difference, replicates = first.estimate - second.estimate, first.replicates - second.replicates
+    pair = {"a": a, "b": b, "difference": difference, "low": None, "high": None, "p": None, "beyond_resolution": False}
     if items < FEWEST_CLUSTERS:
-        nothing = dict.fromkeys(("low", "high", "p"))
-        return {"a": a, "b": b, "difference": difference, **nothing, "beyond_resolution": False}
-    found = interval(difference, replicates)
-    p, beyond = difference_p(difference, replicates, items)
-    low, high = (found.low, found.high) if found else (None, None)
-    if found and p >= LEVEL:
+        return pair
+    pair["p"], pair["beyond_resolution"] = p, _ = difference_p(difference, replicates, items)
+    if found := interval(difference, replicates):
         # recentring moves replicates in which both are clipped at 0 off their place; the test counts them as ties
-        low, high = min(found.low, 0.0), max(found.high, 0.0)
-    return {"a": a, "b": b, "difference": difference, "low": low, "high": high, "p": p, "beyond_resolution": beyond}
+        zero = [0.0] if p >= LEVEL else []
+        pair["low"], pair["high"] = min([found.low, *zero]), max([found.high, *zero])
+    return pair
 
 
 def _loser(pair: Mapping[str, Any], lower_is_better: bool) -> str | None:
@@ -352,7 +327,9 @@ def _part_text(found: Mapping[str, Any]) -> str:
     for name, table in found["metrics"].items():
         rows = [("rank" if name == INDEX else "", "system", "value [95 % interval]")]
         ordered = sorted(table["systems"], key=lambda row: (row["value"] is None, -(row["value"] or 0.0)))
-        rows += [(_shown_rank(row), row["system"], _shown(row, "value")) for row in ordered]
+        rows += [
+            (str(row["rank"] or "–") if "rank" in row else "", row["system"], _shown(row, "value")) for row in ordered
+        ]
         lines += ["", table["metric"], aligned(rows, "  ")]
         pairs = [("", "difference", "[95 % interval]", "p", "Holm p")]
         pairs += [
@@ -364,15 +341,10 @@ def _part_text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _shown_rank(row: Mapping[str, Any]) -> str:
-    return "" if "rank" not in row else str(row["rank"] or "–")
-
-
 def _shown(row: Mapping[str, Any], key: str) -> str:
     if row[key] is None:
         return f"– ({row['note']})" if row.get("note") else "–"
-    span = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{row[key]:.3f}{span}"
+    return number(row[key]) + in_brackets(row["low"], row["high"])
 
 
 def _small(p: float | None) -> str:

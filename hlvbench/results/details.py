@@ -9,6 +9,7 @@ from ..metrics import Answers, bind_for
 from ..metrics.features import answer_features, feature_names, train_cuts
 from ..metrics.group import CANDIDATES, SIZES, swap_matrix
 from ..text import VIEWS
+from .answer_rows import rounded
 from .score_report import Confusion, Details, FeatureHistogram, Matrix, SwapTable
 
 LARGEST_SWAP = 10
@@ -95,4 +96,4 @@ def _binned(answers: Answers, values: np.ndarray, cuts: np.ndarray) -> dict[str,
 
 
 def _rounded(table: np.ndarray) -> Matrix:
-    return [[None if np.isnan(v) else round(v, DECIMALS) + 0.0 for v in row] for row in table.tolist()]
+    return [[rounded(v, DECIMALS) for v in row] for row in table.tolist()]

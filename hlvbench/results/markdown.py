@@ -8,11 +8,10 @@ from typing import Any
 
 from ..text import aligned, legible, number
 from .markup import Html
-from .report_model import Beside, Block, Bullets, Cell, Code, Facts, Fold, Heat, Note, Table
+from .report_model import MOST_COLUMNS, Beside, Block, Bullets, Cell, Code, Facts, Fold, Note, Shaded, Table
 from .report_page import asked_for
 from .report_sections import TaskResult, headline_table, sections, tally
 from .score_report import Score, ScoreReport
-from .swap_section import MOST_COLUMNS
 
 COLUMNS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "label accuracy": ("label_accuracy", {"multi": "any"}),
@@ -94,25 +93,20 @@ def _block(block: Block) -> list[str]:
         case Bullets(rows):
             return [*(f"- {plain(what)}: {', '.join(map(_code, metrics))}" for what, metrics in rows), ""]
         case Note(parts):
-            text = "".join(_inline(part) for part in parts if not isinstance(part, Html))
+            text = "".join(_cell(part) for part in parts if not isinstance(part, Html))
             return [text, ""] if text else []
         case Fold(title, blocks, in_markdown):
             lines = [line for inner in blocks for line in _block(inner)] if in_markdown else []
             return [f"{plain(title)}:", "", *lines] if lines else []
         case Beside(figures):
-            found = [(figure.title, [line for inner in figure.blocks for line in _block(inner)]) for figure in figures]
-            return [line for title, lines in found if lines for line in (f"{plain(title)}:", "", *lines)]
-        case Heat():
-            if len(block.columns) > MOST_COLUMNS:
-                return []
-            named = [[name, *texts] for name, texts in zip(block.rows, block.texts, strict=True)]
-            return _table([block.corner, *block.columns], named)
+            return [line for title, blocks in figures.items() for line in _block(Fold(title, blocks))]
         case Table():
             kept = _columns(block)
             if len(kept) > MOST_COLUMNS + 2 or not block.rows:
                 return []
-            cells = [[row[c] for c in kept] for row in block.rows]
-            return _table([block.head[c] for c in kept], cells, block.digits)
+            cells = [[plain(block.head[c]) for c in kept], ["---"] * len(kept)]
+            cells += [[_cell(row[c], block.digits) for c in kept] for row in block.rows]
+            return [*("| " + " | ".join(line) + " |" for line in cells), ""]
     return []
 
 
@@ -121,19 +115,13 @@ def _columns(table: Table) -> list[int]:
     return [c for c in range(len(table.head)) if not any(isinstance(row[c], Html) for row in table.rows)]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]], digits: int = 3) -> list[str]:
-    lines = [[plain(cell) for cell in head], ["---"] * len(head)]
-    lines += [[_code(c.text) if isinstance(c, Code) else plain(_text(c, digits)) for c in row] for row in rows]
-    return [*("| " + " | ".join(cells) + " |" for cells in lines), ""]
-
-
-def _inline(part: str | Score | Code) -> str:
-    return _code(part.text) if isinstance(part, Code) else plain(str(part))
+def _cell(cell: Cell, digits: int = 3) -> str:
+    return _code(cell.text) if isinstance(cell, Code) else plain(_text(cell, digits))
 
 
 def _text(cell: Cell, digits: int) -> str:
     match cell:
-        case Code(text):
+        case Code(text) | Shaded(text):
             return text
         case Score() | str() | int():
             return str(cell)

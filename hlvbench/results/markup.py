@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ..text import legible
 
@@ -50,37 +50,6 @@ def tag(element: str, /, *children: Part, **attributes: object) -> Html:
 def name_of(value: object) -> Html:
     """A name from outside, kept from turning the direction of the text around it."""
     return tag("bdi", str(value))
-
-
-def table(head: Sequence[Part], rows: Iterable[Sequence[Part]], *, caption: str, class_: str | None = None) -> Html:
-    """A table in a box that scrolls by itself; the first cell of a row is its header. Cells that are <td> markup
-    already are taken as they are."""
-    columns = tag("tr", [tag("th", cell, scope="col") for cell in head])
-    body = [tag("tr", tag("th", row[0], scope="row"), [_cell(cell) for cell in row[1:]]) for row in rows]
-    inner = tag("table", tag("caption", caption), tag("thead", columns), tag("tbody", body), class_=class_)
-    return scroll(inner, caption)
-
-
-def _cell(cell: Part) -> Html:
-    return cell if isinstance(cell, Html) and cell.startswith("<td") else tag("td", cell)
-
-
-def scroll(content: Html, label: str) -> Html:
-    """A box that scrolls sideways, reachable by keyboard."""
-    return tag("div", content, class_="scroll", role="group", aria_label=label, tabindex="0")
-
-
-def fold(title: Part, *content: Part) -> Html:
-    """Content that is closed until asked for."""
-    return tag("details", tag("summary", title), *content)
-
-
-def titled(title: str, *content: Part) -> Html:
-    return tag("section", tag("h3", title), *content)
-
-
-def note(*content: Part) -> Html:
-    return tag("p", *content, class_="note")
 
 
 def code(name: str) -> Html:

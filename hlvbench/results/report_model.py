@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .markup import Html
@@ -18,8 +18,16 @@ class Code:
     title: str = ""
 
 
-Cell = str | float | None | Score | Code | Html
-"""Text, a number, a score (with its interval), a metric, or a drawing, which only HTML shows."""
+@dataclass(frozen=True)
+class Shaded:
+    """The text of a cell that HTML shades by a share (0 to 1, None: not at all)."""
+
+    text: str
+    share: float | None
+
+
+Cell = str | float | None | Score | Code | Shaded | Html
+"""Text, a number, a score (with its interval), a metric, a shaded text, or a drawing, which only HTML shows."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +40,6 @@ class Table:
     style: str = ""
     wide: tuple[str, ...] = ()
     digits: int = 3
-
-
-@dataclass(frozen=True)
-class Heat:
-    """A table whose cells are shaded by `shares` (0 to 1, None: not at all) and carry `texts`."""
-
-    caption: str
-    corner: str
-    rows: Sequence[str]
-    columns: Sequence[str]
-    texts: Sequence[Sequence[str]]
-    shares: Sequence[Sequence[float | None]]
 
 
 @dataclass(frozen=True)
@@ -69,18 +65,10 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Blocks under a title, beside other figures."""
-
-    title: str
-    blocks: Sequence[Block]
-
-
-@dataclass(frozen=True)
 class Beside:
-    """Figures side by side. style: of the box, "pair" or "charts"."""
+    """Figures side by side: title -> blocks. style: of the box, "pair" or "charts"."""
 
-    figures: Sequence[Figure]
+    figures: Mapping[str, Sequence[Block]]
     style: str = "pair"
 
 
@@ -93,14 +81,8 @@ class Fold:
     in_markdown: bool = True
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A chart, which only HTML shows."""
-
-    html: Html
-
-
-Block = Table | Heat | Note | Bullets | Facts | Beside | Fold | Drawing
+Block = Table | Note | Bullets | Facts | Beside | Fold | Html
+"""Html is a chart, which only HTML shows."""
 
 
 @dataclass(frozen=True)
@@ -109,3 +91,13 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
+
+
+MOST_COLUMNS = 8
+"""Annotators that still fit beside each other; more are folded away."""
+
+
+def heat_table(caption: str, corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[Shaded]]) -> Table:
+    """A table of shaded cells. corner: what rows and columns are; rows: name -> one cell per column."""
+    dense = " dense" if len(columns) > MOST_COLUMNS else ""
+    return Table(caption, [corner, *columns], [[name, *cells] for name, cells in rows.items()], f"heatmap{dense}")

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..text import number
-from .markup import Html, Part, code, fold, join, name_of, table, tag, titled
-from .report_model import Beside, Block, Bullets, Cell, Code, Drawing, Facts, Fold, Heat, Note, Section, Table
+from .markup import Html, Part, code, join, name_of, tag
+from .report_model import Beside, Block, Bullets, Cell, Code, Facts, Fold, Note, Shaded, Table
 from .report_sections import TaskResult, sections
-from .score_report import Score
-from .svg import value_of
-from .swap_section import MOST_COLUMNS
+from .score_report import Score, in_brackets
 
 _HERE = Path(__file__).parent
 LEVELS = 10
@@ -25,16 +23,12 @@ def page(results: Sequence[TaskResult], settings: Mapping[str, Any] | None = Non
     """The report as an HTML page."""
     system = (results[0].report.system if results else "") or "unnamed system"
     style, script = (_HERE.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
-    rows = [
-        [
-            tag("a", name_of(r.report.task), href=f"#task-{k}"),
-            tag("td", number(index.value) if (index := r.report.index()) else "–", class_="num"),
-            tag("td", r.report.questions, class_="num"),
-            tag("td", r.report.missing, class_="num"),
-        ]
-        for k, r in enumerate(results, start=1)
-    ]
-    overview = table(["task", "hlv_index", "questions", "missing"], rows, caption="Tasks of this run")
+    rows = []
+    for k, result in enumerate(results, start=1):
+        report, index = result.report, result.report.index()
+        link = tag("a", name_of(report.task), href=f"#task-{k}")
+        rows.append([link, index.value if index else None, report.questions, report.missing])
+    overview = _table(Table("Tasks of this run", ["task", "hlv_index", "questions", "missing"], rows))
     asked = [tag("li", f"{what} ", tag("b", name_of(how))) for what, how in asked_for(settings or {})]
     body = tag(
         "body",
@@ -89,13 +83,11 @@ def policy(style: str, script: str) -> str:
 
 
 def _task(result: TaskResult, position: int) -> Html:
-    parts = [_section(section) for section in sections(result)]
+    parts = []
+    for section in sections(result):
+        content = join(map(_block, section.blocks))
+        parts.append(tag("section", tag("h3", section.title), content) if section.title else content)
     return tag("article", tag("h2", name_of(result.report.task)), parts, id=f"task-{position}")
-
-
-def _section(section: Section) -> Html:
-    content = [_block(block) for block in section.blocks]
-    return titled(section.title, *content) if section.title else join(content)
 
 
 def _block(block: Block) -> Html:
@@ -108,67 +100,86 @@ def _block(block: Block) -> Html:
         case Bullets(rows):
             return tag("ul", [tag("li", what, ": ", _metrics(metrics)) for what, metrics in rows])
         case Fold(title, blocks):
-            return fold(title, *map(_block, blocks))
+            return _fold(title, map(_block, blocks))
         case Beside(figures, style):
-            drawn = [tag("figure", tag("figcaption", name_of(f.title)), *map(_block, f.blocks)) for f in figures]
+            drawn = [
+                tag("figure", tag("figcaption", name_of(title)), map(_block, blocks))
+                for title, blocks in figures.items()
+            ]
             return tag("div", drawn, class_=style)
-        case Drawing(html):
-            return html
-        case Heat():
-            return _heat(block)
         case Table():
             return _table(block)
+    return block
+
+
+def _fold(title: str, content: Part) -> Html:
+    """Content that is closed until asked for."""
+    return tag("details", tag("summary", title), content)
 
 
 def _inline(part: str | Score | Code | Html) -> Part:
     match part:
         case Score():
-            return value_of(part)
+            return _value(part)
         case Code(text):
             return code(text)
     return part
 
 
+def _value(score: Score) -> Part:
+    """The value and its interval, or why there is none."""
+    if score.value is None:
+        return tag("span", f"– {score.note}".strip(), class_="why")
+    span = in_brackets(score.low, score.high)
+    return [tag("b", number(score.value)), tag("span", span) if span else None]
+
+
 def _metrics(metrics: Sequence[str]) -> Part:
     codes = join([[code(metric), " "] for metric in metrics])
-    return codes if len(metrics) <= 4 else fold(f"{len(metrics)} metrics", codes)
+    return codes if len(metrics) <= 4 else _fold(f"{len(metrics)} metrics", codes)
 
 
 def _table(block: Table) -> Html:
     wide = [head in block.wide for head in block.head]
     head = [tag("span", h, class_="wide") if w else name_of(h) for h, w in zip(block.head, wide, strict=True)]
     rows = [
-        [_first(row[0]), *(_cell(c, w, block.digits) for c, w in zip(row[1:], wide[1:], strict=True))]
+        tag(
+            "tr",
+            tag("th", _first(row[0]), scope="row"),
+            [_cell(c, block.digits, w) for c, w in zip(row[1:], wide[1:], strict=True)],
+        )
         for row in block.rows
     ]
-    return table(head, rows, caption=block.caption, class_=block.style or None)
+    columns = tag("tr", [tag("th", cell, scope="col") for cell in head])
+    inner = tag(
+        "table", tag("caption", block.caption), tag("thead", columns), tag("tbody", rows), class_=block.style or None
+    )
+    # the box scrolls sideways, and is reachable by keyboard
+    return tag("div", inner, class_="scroll", role="group", aria_label=block.caption, tabindex="0")
 
 
 def _first(cell: Cell) -> Part:
-    if isinstance(cell, Code):
-        meaning = tag("small", cell.meaning, class_="wide") if cell.meaning else None
-        return tag("span", code(cell.text), meaning, title=cell.title or None)
+    match cell:
+        case Code(text, meaning, title):
+            more = tag("small", meaning, class_="wide") if meaning else None
+            return tag("span", code(text), more, title=title or None)
+        case Html():
+            return cell
     return name_of(cell)
 
 
-def _cell(cell: Cell, wide: bool, digits: int) -> Html:
-    more = " wide" if wide else ""
-    if isinstance(cell, Score):
-        return tag("td", value_of(cell), class_="value" + more)
-    if isinstance(cell, Code | str):
-        inner = code(cell.text) if isinstance(cell, Code) else cell if isinstance(cell, Html) else name_of(cell)
-        return tag("td", inner, class_=more.strip() or None)
-    return tag("td", cell if isinstance(cell, int) else number(cell, digits), class_="num" + more)
-
-
-def _heat(block: Heat) -> Html:
-    rows: list[list[Part]] = []
-    for name, texts, shares in zip(block.rows, block.texts, block.shares, strict=True):
-        row: list[Part] = [name_of(name)]
-        for text, share in zip(texts, shares, strict=True):
+def _cell(cell: Cell, digits: int, wide: bool) -> Html:
+    style, inner = "", name_of(cell)
+    match cell:
+        case Html():
+            inner = cell
+        case Score():
+            style, inner = "value", join(_value(cell))
+        case Shaded(text, share):
             level = "" if share is None else f" h{max(0, min(LEVELS, round(LEVELS * share)))}"
-            row.append(tag("td", text, class_=f"heat{level}"))
-        rows.append(row)
-    head = [tag("span", block.corner, class_="corner"), *map(name_of, block.columns)]
-    dense = " dense" if len(block.columns) > MOST_COLUMNS else ""
-    return table(head, rows, caption=block.caption, class_=f"heatmap{dense}")
+            style, inner = f"heat{level}", join(text)
+        case Code(text):
+            inner = code(text)
+        case int() | float() | None:
+            style, inner = "num", join(cell if isinstance(cell, int) else number(cell, digits))
+    return tag("td", inner, class_=f"{style} wide".strip() if wide else style or None)

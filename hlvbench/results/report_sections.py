@@ -13,23 +13,23 @@ from ..text import VIEWS, number
 from .answer_items import ItemScore, extremes
 from .markup import Html, tag
 from .report_model import (
+    MOST_COLUMNS,
     Beside,
     Block,
     Bullets,
     Cell,
     Code,
-    Drawing,
     Facts,
-    Figure,
     Fold,
-    Heat,
     Note,
     Section,
+    Shaded,
     Table,
+    heat_table,
 )
-from .score_report import INDEX, Details, FeatureHistogram, Score, ScoreReport
-from .svg import Line, histogram, interval_bar, key, line_chart
-from .swap_section import MOST_COLUMNS, swap_section
+from .score_report import INDEX, Details, FeatureHistogram, ScoreReport, in_brackets
+from .svg import histogram, interval_bar, key, line_chart
+from .swap_section import swap_section
 
 MOST_LISTED, ENDS = 40, 10
 """Annotators beyond which a report lists the spread of a metric, its lowest and its highest alone; how many of each."""
@@ -103,7 +103,7 @@ def _index(report: ScoreReport) -> Section:
     if left and index.value is not None:
         note += f" Here {index.note}."
     rows: list[Sequence[Cell]] = [
-        [name + (" (left out)" if name in left else ""), Code(s.short), s, interval_bar(s, "higher", (0.0, 1.0))]
+        [name + (" (left out)" if name in left else ""), Code(s.short), s, interval_bar(s, (0.0, 1.0))]
         for name, s in {INDEX: index, **found}.items()
     ]
     head = ["factor", "metric", "value [95 % interval]", "0 to 1"]
@@ -128,7 +128,7 @@ def headline_table(report: ScoreReport) -> Table:
         [
             Code(s.short, s.meaning, f"{s.signature} ({_ARROWS[s.better]})"),
             s,
-            interval_bar(s, s.better),
+            interval_bar(s),
             s.floor,
             s.ceiling,
             s.n,
@@ -149,13 +149,13 @@ def _withheld(report: ScoreReport) -> Section:
 
 
 def _groups(report: ScoreReport) -> Section:
-    figures, tables = [], list[Block]()
+    figures, tables = dict[str, list[Block]](), list[Block]()
     for view in VIEWS:
         confidence, imitation = (report.curve(name, view) for name in ("group_confidence", "imitation_score"))
         for title, curve in (("Confidence", confidence), ("Imitation score", imitation)):
             given = {m: score for m, score in curve.items() if score.value is not None}
             if given:
-                figures.append(Figure(f"{title}, {view} view", [Drawing(_curve(f"{title}, {view} view", given))]))
+                figures[f"{title}, {view} view"] = [line_chart(f"{title}, {view} view", given)]
         if confidence:
             rows = [[str(m), s, s.ceiling, s.floor, imitation.get(m, "–")] for m, s in confidence.items()]
             head = ["m", "group_confidence", "humans", "chance", "imitation_score"]
@@ -177,16 +177,6 @@ def _groups(report: ScoreReport) -> Section:
     return Section("Imitation by group size", [Note([how]), *drawn, *tables])
 
 
-def _curve(title: str, rows: Mapping[int, Score]) -> Html:
-    points = dict(enumerate(rows.values()))
-    lines = [
-        Line("chance", "chance", {p: (s.floor, None, None) for p, s in points.items()}),
-        Line("humans", "human", {p: (s.ceiling, None, None) for p, s in points.items()}),
-        Line("system", "system", {p: (s.value, s.low, s.high) for p, s in points.items()}),
-    ]
-    return line_chart(title, [f"@{m}" for m in rows], lines, "answers per group (m)")
-
-
 def _confusion(details: Details | None) -> Section:
     if details is None:
         return Section("", [])
@@ -196,17 +186,17 @@ def _confusion(details: Details | None) -> Section:
     how = ("Row: the annotator's label (the priority one of several). Column: the predicted label. Numbers are "
            "answers, shades are shares of the row.")  # fmt: skip
     everyone = _confusion_heat("All annotators", labels, pooled(list(counts.values())))
-    each = [Figure(name, [_confusion_heat(name, labels, own)]) for name, own in counts.items()]
+    each = {name: [_confusion_heat(name, labels, own)] for name, own in counts.items()}
     return Section("Labels", [Note([how]), everyone, Fold("of each annotator", [Beside(each)], in_markdown=False)])
 
 
-def _confusion_heat(name: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Heat:
+def _confusion_heat(name: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
     columns = [*labels, "missing"]
     if not any(row[-1] for row in counts):
         columns, counts = list(labels), [row[:-1] for row in counts]
-    shares: list[list[float | None]] = [[n / max(1, sum(row)) for n in row] for row in counts]
-    texts = [[str(n) for n in row] for row in counts]
-    return Heat(f"Labels of {name}", "↓ annotator, predicted →", labels, columns, texts, shares)
+    cells = [[Shaded(str(n), n / max(1, sum(row))) for n in row] for row in counts]
+    rows = dict(zip(labels, cells, strict=True))
+    return heat_table(f"Labels of {name}", "↓ annotator, predicted →", columns, rows)
 
 
 def pooled(tables: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
@@ -263,10 +253,7 @@ def _judges(judges: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def _accuracy(judged: Mapping[str, Any]) -> str:
-    if judged["accuracy"] is None:
-        return "–"
-    span = "" if judged["low"] is None else f" [{number(judged['low'])}, {number(judged['high'])}]"
-    return number(judged["accuracy"]) + span
+    return number(judged["accuracy"]) + in_brackets(judged["low"], judged["high"])
 
 
 def _items(items: Sequence[ItemScore]) -> Section:
@@ -275,20 +262,10 @@ def _items(items: Sequence[ItemScore]) -> Section:
     how = ("Items by the share of right labels, then by how close the explanations are to the annotators' own. Ids "
            "only: the texts are in the task's data.")  # fmt: skip
     head = ["item", "labels right", "closeness", "own input found", "answered"]
-    figures = [
-        Figure(
-            title,
-            [
-                Table(
-                    title, head,
-                    [[s.item, s.right, s.closeness, s.grounding, f"{s.answers - s.missing} of {s.answers}"]
-                     for s in own],
-                    "sortable", digits=2,
-                )
-            ],
-        )
-        for title, own in extremes(items).items()
-    ]  # fmt: skip
+    figures = {}
+    for title, own in extremes(items).items():
+        rows = [[s.item, s.right, s.closeness, s.grounding, f"{s.answers - s.missing} of {s.answers}"] for s in own]
+        figures[title] = [Table(title, head, rows, "sortable", digits=2)]
     return Section("Worst and best items", [Note([how]), Beside(figures)])
 
 

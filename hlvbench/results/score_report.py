@@ -91,7 +91,12 @@ class Score(Document):
         """Value and interval, or why there is no value."""
         if self.value is None:
             return f"– ({self.note})" if self.note else "–"
-        return number(self.value) + ("" if self.low is None else f" [{number(self.low)}, {number(self.high)}]")
+        return number(self.value) + in_brackets(self.low, self.high)
+
+
+def in_brackets(low: float | None, high: float | None) -> str:
+    """An interval as it follows its value; empty where there is none."""
+    return "" if low is None else f" [{number(low)}, {number(high)}]"
 
 
 @lru_cache(maxsize=50_000)

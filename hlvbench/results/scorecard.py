@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,40 +30,6 @@ class Scored:
 
     answers: list[dict[str, Any]]
     report: ScoreReport
-
-
-@dataclass(frozen=True)
-class _Conditions:
-    """What every score of one scoring shares, and what baselines and human ceilings are computed on."""
-
-    task: Task
-    split: str
-    limit: int | None
-    only: frozenset[Pair] | None
-    seed: int
-    replicates: int
-    asked: Mapping[str, Any]
-
-    @property
-    def version(self) -> str:
-        return f"{self.task.name}@{self.task.version}"
-
-    def signature(self, metric: Metric, missing: int, samples: int) -> str:
-        """What is printed with every number."""
-        signature = Signature(
-            metric,
-            self.version,
-            missing,
-            __version__,
-            self.seed,
-            self.replicates,
-            self.split,
-            self.limit,
-            samples,
-            _name_of(self.only),
-            **self.asked,
-        )
-        return str(signature)
 
 
 def score_task(
@@ -103,21 +70,81 @@ def score_task(
         DataError: Rows answer no question of the task, or one twice; all of them at once.
         UsageError: Scoring needs more memory than there is.
     """
+    chosen = _chosen(task, split, limit, only)
+    parsed = _parse_all(task, generations, split, limit, chosen)
+    indexes = sorted({sample for _, sample in parsed} or {0})
+    with _limited(task, memory_needed(task, split, limit, replicates, len(indexes))):
+        samples = [Answers(task, split, _given(parsed, k), embedder, limit, chosen) for k in indexes]
+        first, missing = samples[0], sum(answers.missing for answers in samples)
+        version = f"{task.name}@{task.version}"
+        signature = Signature(
+            index.index_metric(task, embedder.name),
+            version,
+            missing,
+            __version__,
+            seed,
+            replicates,
+            split,
+            limit,
+            len(samples),
+            None if chosen is None else f"{len(chosen)}-{sha256_text(repr(sorted(chosen)))[:8]}",
+            **asked or {},
+        )
+        # one object for all systems of a task: what the human side of a metric gives on the draws is computed once
+        draws = once_per_task(
+            task,
+            ("draws", split, limit, chosen, seed, replicates),
+            lambda: item_draws(first.items, version, split, seed, replicates),
+        )
+        compared = {*index.factor_metrics(embedder.name, task=task).values(), signature.metric}
+        scores, kept = [], {}
+        for metric in metrics if metrics is not None else scorecard(task, embedder.name):
+            signed = str(replace(signature, metric=metric))
+            rows, replicated = _rows(metric, samples, draws, signed)
+            scores += rows
+            if metric in compared and replicated is not None and rows[0].value is not None:
+                kept[metric.short] = KeptReplicates(signature=signed, **encode(rows[0].value, replicated))
+        report = ScoreReport(
+            task=version,
+            split=split,
+            system=system,
+            questions=len(first.questions),
+            clusters=len(draws.groups),
+            samples=len(samples),
+            missing=missing,
+            missing_reasons=_reasons(samples, parsed),
+            without_explanation=sum(not text for answers in samples for text in answers.texts("raw")) - missing,
+            thought=sum(found.thought for found in parsed.values()),
+            skipped=dict(task.skipped),
+            unscored_annotators=[a for a in task.annotators if a not in first.annotators],
+            majority=_majority(first),
+            scores=scores,
+            replicates=Replicates(count=min(replicates, KEPT), values=kept),
+            licence=task.licence or None,
+            label_only=len(first.questions) - len(first.explained.questions),
+            details=details(first) if metrics is None else None,
+        )
+        written = enumerate(samples) if per_answer else ()
+        return Scored([row for k, answers in written for row in answer_rows(answers, parsed, k)], report)
+
+
+@contextmanager
+def _limited(task: Task, needed: int) -> Iterator[None]:
+    """One thread for linear algebra; a UsageError where the memory does not suffice, before or while it is taken."""
     import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be limited)
     from threadpoolctl import threadpool_limits
 
-    chosen = _chosen(task, split, limit, only)
-    conditions = _Conditions(task, split, limit, chosen, seed, replicates, asked or {})
-    parsed = _parse_all(task, generations, split, limit, chosen)
-    about = memory_needed(task, split, limit, replicates, len({sample for _, sample in parsed}))
-    _require_memory(task, about, _free_memory())
+    said = f"{task.name}: scoring takes about {needed / 2**30:.1f} GiB of memory, more than can be had"
+    remedy = "score fewer items (--limit N) or use a larger machine"
+    free = _free_memory()
+    if needed > free:
+        raise UsageError(f"{said} ({free / 2**30:.1f} GiB are free); {remedy}")
     try:
         # thousands of small products: a second thread costs more than it gives, and sums would depend on it
         with threadpool_limits(limits=1, user_api="blas"):
-            return _score(conditions, parsed, embedder, system, metrics, per_answer)
+            yield
     except MemoryError:
-        _require_memory(task, about, 0)
-        raise
+        raise UsageError(f"{said}; {remedy}") from None
 
 
 def memory_needed(task: Task, split: str, limit: int | None, replicates: int, samples: int = 1) -> int:
@@ -137,68 +164,6 @@ def _free_memory() -> int:
         return 1 << 62
 
 
-def _require_memory(task: Task, needed: int, free: int) -> None:
-    if needed > free:
-        raise UsageError(
-            f"{task.name}: scoring takes about {needed / 2**30:.1f} GiB of memory, more than can be had"
-            f"{f' ({free / 2**30:.1f} GiB are free)' if free else ''}; score fewer items (--limit N) or use a larger "
-            "machine"
-        )
-
-
-def _score(
-    conditions: _Conditions,
-    parsed: Mapping[tuple[Pair, int], Parsed],
-    embedder: Embedder,
-    system: str,
-    metrics: Sequence[Metric] | None,
-    per_answer: bool,
-) -> Scored:
-    task, split, only = conditions.task, conditions.split, conditions.only
-    samples = [
-        Answers(task, split, _given(parsed, sample), embedder, conditions.limit, only)
-        for sample in sorted({sample for _, sample in parsed} or {0})
-    ]
-    first, missing = samples[0], sum(answers.missing for answers in samples)
-    seeds = (conditions.seed, conditions.replicates)
-    # one object for all systems of a task: what the human side of a metric gives on the draws is computed once
-    draws = once_per_task(
-        task,
-        ("draws", split, conditions.limit, only, *seeds),
-        lambda: item_draws(first.items, conditions.version, split, *seeds),
-    )
-    scores, kept = [], {}
-    compared = {*index.factor_metrics(embedder.name, task=task).values(), index.index_metric(task, embedder.name)}
-    for metric in metrics if metrics is not None else scorecard(task, embedder.name):
-        signature = conditions.signature(metric, missing, len(samples))
-        rows, replicated = _rows(metric, samples, draws, signature)
-        scores += rows
-        if metric in compared and replicated is not None and rows[0].value is not None:
-            kept[metric.short] = KeptReplicates(signature=signature, **encode(rows[0].value, replicated))
-    report = ScoreReport(
-        task=conditions.version,
-        split=split,
-        system=system,
-        questions=len(first.questions),
-        clusters=len(draws.groups),
-        samples=len(samples),
-        missing=missing,
-        missing_reasons=_reasons(samples, parsed),
-        without_explanation=sum(not text for answers in samples for text in answers.texts("raw")) - missing,
-        thought=sum(found.thought for found in parsed.values()),
-        skipped=dict(task.skipped),
-        unscored_annotators=[a for a in task.annotators if a not in first.annotators],
-        majority=_majority(first),
-        scores=scores,
-        replicates=Replicates(count=min(conditions.replicates, KEPT), values=kept),
-        licence=task.licence or None,
-        label_only=len(first.questions) - len(first.explained.questions),
-        details=details(first) if metrics is None else None,
-    )
-    written = enumerate(samples) if per_answer else ()
-    return Scored([row for s, answers in written for row in answer_rows(answers, parsed, s)], report)
-
-
 def _chosen(task: Task, split: str, limit: int | None, only: Collection[Pair] | None) -> frozenset[Pair] | None:
     """The questions of `only` that are asked; None for all of them."""
     if split not in task.splits:
@@ -209,11 +174,6 @@ def _chosen(task: Task, split: str, limit: int | None, only: Collection[Pair] | 
     if not asked & frozenset(only):
         raise DataError(f"task {task.name}: none of the {len(only)} questions to score is one of {split}")
     return None if asked <= frozenset(only) else asked & frozenset(only)
-
-
-def _name_of(only: frozenset[Pair] | None) -> str | None:
-    """How a signature names a choice of questions: their number and the start of their hash."""
-    return None if only is None else f"{len(only)}-{sha256_text(repr(sorted(only)))[:8]}"
 
 
 def _parse_all(
@@ -269,19 +229,9 @@ def _mean(estimates: Sequence[Estimate]) -> Estimate:
     return replace(first, **arrays)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One estimate as numbers: position 0 is all annotators, then one per annotator where there are any."""
-
-    values: np.ndarray
-
-    @classmethod
-    def of(cls, overall: np.ndarray, by_annotator: np.ndarray | None) -> _Line:
-        columns = [overall[:, None]] + ([] if by_annotator is None else [by_annotator])
-        return cls(np.hstack(columns))
-
-    def at(self, position: int) -> float:
-        return float(self.values[0, position])
+def _columns(overall: np.ndarray, by_annotator: np.ndarray | None) -> np.ndarray:
+    """Column 0: all annotators; then one column per annotator where there are any."""
+    return np.hstack([overall[:, None]] + ([] if by_annotator is None else [by_annotator]))
 
 
 def _rows(
@@ -290,49 +240,47 @@ def _rows(
     """The score of all annotators, then of each; and the replicates of the first, if it has any."""
     spec, once = metric.spec, every_item_once(len(panels[0].items))
     value = _mean([metric(p, once) for p in panels])
-    line = _Line.of(value.overall, value.by_annotator)
+    values: list[float] = _columns(value.overall, value.by_annotator)[0].tolist()
     intervals, overall = value.intervals, None
     if spec.resamples:
         spread = _mean([metric(p, draws) for p in panels])
         overall = spread.overall
-        replicates = _Line.of(spread.overall, spread.by_annotator).values
-        found = [interval(line.at(c), replicates[:, c], spec.bounds) for c in range(replicates.shape[1])]
+        columns = _columns(spread.overall, spread.by_annotator).T
+        found = [interval(v, column, spec.bounds) for v, column in zip(values, columns, strict=True)]
         intervals = np.array([(i.low, i.high) if i else (np.nan, np.nan) for i in found])
-    if draws.lack:
-        intervals = None
-    floor, ceiling = _bound(spec.floor, value, panels[0], metric), _bound(spec.ceiling, value, panels[0], metric)
+    if draws.lack or intervals is None:
+        intervals = np.full((len(values), 2), np.nan)
+    floor, ceiling = (_reference(kind, value, panels[0], metric) for kind in (spec.floor, spec.ceiling))
     names = [None, *panels[0].annotators] if value.by_annotator is not None else [None]
     counts = [value.n, *(value.n_by_annotator or ())]
     notes = [value.note, *(value.notes or [""] * len(panels[0].annotators))]
-    rows = []
-    for c, annotator in enumerate(names):
-        low, high = intervals[c] if intervals is not None else (np.nan, np.nan)
-        note = notes[c] or ("not defined on these answers" if math.isnan(line.at(c)) else draws.lack)
-        rows.append(
-            Score(
-                metric=metric.short,
-                signature=signature,
-                annotator=annotator,
-                value=rounded(line.at(c)),
-                low=rounded(low),
-                high=rounded(high),
-                floor=rounded(floor.at(c)) if floor else None,
-                ceiling=rounded(ceiling.at(c)) if ceiling else None,
-                n=counts[c],
-                note=note,
-            )
+    rows = [
+        Score(
+            metric=metric.short,
+            signature=signature,
+            annotator=annotator,
+            value=rounded(values[c]),
+            low=rounded(intervals[c][0]),
+            high=rounded(intervals[c][1]),
+            floor=rounded(floor[c]) if floor else None,
+            ceiling=rounded(ceiling[c]) if ceiling else None,
+            n=counts[c],
+            note=notes[c] or ("not defined on these answers" if math.isnan(values[c]) else draws.lack),
         )
+        for c, annotator in enumerate(names)
+    ]
     return rows, overall
 
 
-def _bound(kind: str | None, value: Estimate, panel: Answers, metric: Metric) -> _Line | None:
-    """The floor or ceiling of a metric, as its registry entry names it."""
-    if kind == "chance":
-        return None if value.floor is None else _Line.of(value.floor, value.floor_by_annotator)
+def _reference(kind: str | None, value: Estimate, panel: Answers, metric: Metric) -> list[float]:
+    """The baseline or human ceiling of a metric, as its registry entry names it; [] where it has none."""
     if kind is None:
-        return None
-    found = metric({"human": panel.human, "blind": panel.blind}[kind], every_item_once(len(panel.items)))
-    return _Line.of(found.overall, found.by_annotator)
+        return []
+    overall, by_annotator = value.floor, value.floor_by_annotator
+    if kind != "chance":
+        found = metric({"human": panel.human, "blind": panel.blind}[kind], every_item_once(len(panel.items)))
+        overall, by_annotator = found.overall, found.by_annotator
+    return [] if overall is None else list(_columns(overall, by_annotator)[0].tolist())
 
 
 def _reasons(panels: Sequence[Answers], parsed: Mapping[tuple[Pair, int], Parsed]) -> dict[str, int]:

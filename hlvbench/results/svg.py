@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ..text import number
 from .markup import Html, Part, tag
@@ -22,7 +21,7 @@ def _chart(width: float, height: float, label: str, *parts: Part, class_: str) -
                preserveAspectRatio="xMidYMid meet")  # fmt: skip
 
 
-def interval_bar(score: Score, better: str, domain: tuple[float, float] | None = None) -> Html:
+def interval_bar(score: Score, domain: tuple[float, float] | None = None) -> Html:
     """Value and interval between baseline and human value; right is better unless the metric has an ideal.
 
     Disc: value; line: interval; triangle: baseline; square: humans. domain: the ends of the axis, else what is shown
@@ -33,7 +32,7 @@ def interval_bar(score: Score, better: str, domain: tuple[float, float] | None =
     if value is None:
         return Html("")
     left, right = domain or (min(0.0, *marks), max(0.0, *marks))
-    if better == "lower":
+    if score.better == "lower":
         left, right = right, left
     width, height, margin = _BAR
     middle = height / 2
@@ -60,27 +59,15 @@ def interval_bar(score: Score, better: str, domain: tuple[float, float] | None =
     return _chart(width, height, label, parts, class_="bar")
 
 
-def value_of(score: Score) -> Part:
-    """The value and its interval as text, or why there is none."""
-    if score.value is None:
-        return tag("span", f"– {score.note}".strip(), class_="why")
-    if score.low is None:
-        return tag("b", number(score.value))
-    return [tag("b", number(score.value)), tag("span", f" [{number(score.low)}, {number(score.high)}]")]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a chart. style: system, human or chance; points: x position -> (value, low, high)."""
-
-    name: str
-    style: str
-    points: Mapping[int, tuple[float | None, float | None, float | None]]
-
-
-def line_chart(title: str, ticks: Sequence[str], lines: Sequence[Line], below: str) -> Html:
-    """Lines over evenly spaced ticks, intervals as whiskers, the vertical axis from 0 (or lower) to 1 (or higher)."""
-    values = [v for line in lines for point in line.points.values() for v in point if v is not None]
+def line_chart(title: str, scores: Mapping[int, Score]) -> Html:
+    """Scores by group size with those of chance and humans, the vertical axis from 0 (or lower) to 1 (or higher)."""
+    lines: dict[str, list[tuple[float | None, float | None, float | None]]] = {
+        "chance": [(score.floor, None, None) for score in scores.values()],
+        "human": [(score.ceiling, None, None) for score in scores.values()],
+        "system": [(score.value, score.low, score.high) for score in scores.values()],
+    }
+    ticks = [f"@{m}" for m in scores]
+    values = [v for points in lines.values() for point in points for v in point if v is not None]
     low, high = min([0.0, *values]), max([1.0, *values])
     step = 0.25 if high - low <= 1.6 else 0.5 if high - low <= 4 else 1.0 if high - low <= 8 else (high - low) / 6
     width, height, left, right, top, bottom = 400.0, 250.0, 42.0, 14.0, 14.0, 42.0
@@ -100,27 +87,22 @@ def line_chart(title: str, ticks: Sequence[str], lines: Sequence[Line], below: s
         level += step
     for position, tick in enumerate(ticks):
         parts.append(tag("text", tick, class_="tick", x=_f(x(position)), y=height - bottom + 17, text_anchor="middle"))
-    parts.append(
-        tag("text", below, class_="tick", x=_f((left + width - right) / 2), y=height - 6, text_anchor="middle")
-    )
-    for line in lines:
-        known = {p: v for p, (v, _, _) in line.points.items() if v is not None}
-        path = " ".join(f"{_f(x(p))},{_f(y(v))}" for p, v in known.items())
-        parts.append(tag("polyline", class_=f"line {line.style}", points=path))
-        for position, (value, least, most) in line.points.items():
+    centre, below = _f((left + width - right) / 2), "answers per group (m)"
+    parts.append(tag("text", below, class_="tick", x=centre, y=height - 6, text_anchor="middle"))
+    said = []
+    for style, points in lines.items():
+        path = " ".join(f"{_f(x(p))},{_f(y(v))}" for p, (v, _, _) in enumerate(points) if v is not None)
+        parts.append(tag("polyline", class_=f"line {style}", points=path))
+        for position, (value, least, most) in enumerate(points):
             if value is not None and least is not None and most is not None:
-                parts.append(tag("path", class_=f"whisker {line.style}", d=_whisker(x(position), y(least), y(most))))
-            if value is not None and line.style != "chance":
-                parts.append(marker(line.style, x(position), y(value)))
-    said = "; ".join(
-        f"{line.name}: " + ", ".join(f"{ticks[p]} {number(v)}" for p, (v, _, _) in line.points.items())
-        for line in lines
-    )
-    return _chart(width, height, f"{title}. {said}", parts, class_="chart")
-
-
-def _whisker(x: float, least: float, most: float) -> str:
-    return f"M{_f(x)} {_f(least)}V{_f(most)}M{_f(x - 4)} {_f(least)}h8M{_f(x - 4)} {_f(most)}h8"
+                middle, side, foot, head = _f(x(position)), _f(x(position) - 4), _f(y(least)), _f(y(most))
+                d = f"M{middle} {foot}V{head}M{side} {foot}h8M{side} {head}h8"
+                parts.append(tag("path", class_=f"whisker {style}", d=d))
+            if value is not None and style != "chance":
+                parts.append(marker(style, x(position), y(value)))
+        named = ", ".join(f"{tick} {number(v)}" for tick, (v, _, _) in zip(ticks, points, strict=True))
+        said.append(f"{'humans' if style == 'human' else style}: {named}")
+    return _chart(width, height, f"{title}. {'; '.join(said)}", parts, class_="chart")
 
 
 def marker(style: str, x: float, y: float) -> Html:

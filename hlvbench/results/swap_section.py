@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 from ..text import number
 from .answer_items import mean
-from .report_model import Beside, Block, Code, Figure, Fold, Heat, Note, Section
+from .report_model import MOST_COLUMNS, Beside, Block, Code, Fold, Note, Section, Shaded, heat_table
 from .score_report import Matrix, ScoreReport, SwapTable
-
-MOST_COLUMNS = 8
-"""Annotators that still fit beside each other; more are folded away."""
 
 
 def swap_section(report: ScoreReport) -> Section:
@@ -46,18 +43,11 @@ def _swap(annotators: Sequence[str], table: SwapTable) -> tuple[str, list[Block]
     names = [annotators[i] for i in kept]
     top = max([v for side in (system, people) for row in side for v in row if v is not None], default=1.0) or 1.0
     title = f"{table.view} view, groups of {table.m}"
-    figures = [
-        Figure(
-            f"{who}: {title}",
-            [
-                Heat(
-                    f"{who}, {title}", "↓ given, judged →", names, names, [[_two(v) for v in row] for row in side],
-                    [[None if v is None else v / top for v in row] for row in side],
-                )
-            ],
-        )
-        for who, side in (("System", system), ("Humans", people))
-    ]  # fmt: skip
+    figures = {}
+    for who, side in (("System", system), ("Humans", people)):
+        cells = [[Shaded(_two(v), None if v is None else v / top) for v in row] for row in side]
+        rows = dict(zip(names, cells, strict=True))
+        figures[f"{who}: {title}"] = [heat_table(f"{who}, {title}", "↓ given, judged →", names, rows)]
     absent = [name for i, name in enumerate(annotators) if i not in kept]
     return swap_reading(system, people, absent), [Beside(figures)]
 
