@@ -23,6 +23,8 @@ COLUMNS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "hlv_index": ("hlv_index", {}),
 }
 """Columns of a side-by-side table -> metric and parameters; the last one is shown with its interval."""
+LONGEST_CELL = 60
+"""Characters of a reason that stands in the terminal's table; a longer one stands below."""
 
 
 def summary(reports: Iterable[ScoreReport]) -> str:
@@ -42,9 +44,19 @@ def _facts_line(report: ScoreReport) -> str:
 
 
 def _text_table(table: Table) -> str:
-    kept = _columns(table)
-    rows = [[_text(row[c], table.digits) for c in kept] for row in table.rows]
-    return aligned([[table.head[c] for c in kept], *rows])
+    kept, reasons = _columns(table), list[str]()
+
+    def cell(value: Cell) -> str:
+        text = _text(value, table.digits)
+        if len(text) <= LONGEST_CELL:
+            return text
+        reason = text.removeprefix("– (").removesuffix(")")
+        if reason not in reasons:
+            reasons.append(reason)
+        return f"– [{reasons.index(reason) + 1}]"
+
+    rows = [[table.head[c] for c in kept], *([cell(row[c]) for c in kept] for row in table.rows)]
+    return "\n".join([aligned(rows), *(f"[{place}] {reason}" for place, reason in enumerate(reasons, 1))])
 
 
 def side_by_side(runs: Mapping[str, Sequence[ScoreReport]]) -> str:

@@ -147,6 +147,16 @@ def test_the_summary_has_one_aligned_line_per_headline_metric():
     assert len({line.index("0.500") for line in lines[2:]}) == 1
 
 
+def test_a_long_reason_stands_below_the_table_of_the_terminal():
+    why = "needs 10 answers, 0 given; 60 items with one question left out, as nobody else has any"
+    shown = document()
+    shown["scores"] = [row("label_accuracy", 0.5, low=0.375, high=0.75), row("label_kappa", None, note=why)]
+    *lines, last = summary([report(shown)]).splitlines()
+    assert last == f"[1] {why}"
+    (kappa,) = [line for line in lines if line.startswith("label_kappa ")]
+    assert kappa.split()[:3] == ["label_kappa", "–", "[1]"]
+
+
 def test_items_are_ranked_by_right_labels_then_by_closeness(tmp_path):
     # means: a (1+0)/2 = .5 and (.2+.4)/2 = .3; b 0 and .9; c .5 and .1
     rows = [answer("a", "Ann1", 1, 0.2), answer("a", "Ann2", 0, 0.4), answer("b", "Ann1", 0, 0.9),
