@@ -12,9 +12,11 @@ from functools import cache
 from pathlib import Path
 
 import tomli_w
+from pydantic import ValidationError
 
 from hlvbench.baselines.baseline_registry import open_baseline
 from hlvbench.data.task import load_spec
+from hlvbench.errors import validation_problems
 from hlvbench.io import dump_json, dump_line
 from hlvbench.leaderboard.task_card import task_card
 from hlvbench.metrics.projections import EMBED
@@ -146,6 +148,15 @@ def errors(folder):
     findings = Findings()
     read_submission(folder, findings)
     return [f"{f.where}: {f.text}" for f in findings.errors()]
+
+
+def card_problems(values):
+    """All problems of a parsed submission.toml."""
+    try:
+        Card.model_validate(values)
+    except ValidationError as error:
+        return validation_problems(error)
+    return []
 
 
 def edit(path, change):

@@ -40,10 +40,8 @@ def task_folders(tasks_dir: Path | None = None) -> dict[str, Path]:
         raise UsageError(f"--tasks-dir {tasks_dir}: no such folder")
     own = _folders(tasks_dir)
     if doubled := sorted(found.keys() & own.keys()):
-        raise UsageError(
-            f"--tasks-dir {tasks_dir}: {', '.join(doubled)}: a built-in task has this name; rename the folder "
-            "and the name in its task.toml"
-        )
+        remedy = "rename the folder and the name in its task.toml"
+        raise UsageError(f"--tasks-dir {tasks_dir}: {', '.join(doubled)}: a built-in task has this name; {remedy}")
     return found | own
 
 
@@ -162,10 +160,11 @@ def describe_tasks(data_dir: Path | str | None = None, tasks_dir: Path | str | N
     Nothing is downloaded or written. A task that cannot be loaded has its `problem` told.
     """
     extra = Path(tasks_dir) if tasks_dir is not None else None
-    return [_describe(name, data_dir, extra) for name in task_names(extra)]
+    return [describe_task(name, data_dir, extra) for name in task_names(extra)]
 
 
-def _describe(name: str, data_dir: Path | str | None, tasks_dir: Path | None) -> dict[str, Any]:
+def describe_task(name: str, data_dir: Path | str | None = None, tasks_dir: Path | None = None) -> dict[str, Any]:
+    """The row of one task (see `describe_tasks`)."""
     row: dict[str, Any] = {"name": name, "version": None, "kind": None, "licence": "", "splits": {}, "annotators": None}
     row |= {"data": "not here", "problem": None}
     try:

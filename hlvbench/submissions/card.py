@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ..baselines.baseline_registry import BASELINES, REFERENCES
 from ..data.table import MOST_ID
-from ..errors import validation_problems
 from ..io import sha256_text
 from ..text import hidden
 from .safe_reading import unsafe, without_paths
@@ -162,15 +161,6 @@ class Card(_Part):
     def folder(self) -> str:
         """The name of the submission's folder, <YYYYMMDD>_<name>."""
         return f"{self.date:%Y%m%d}_{self.name}"
-
-
-def card_problems(values: Mapping[str, Any]) -> list[str]:
-    """All problems of a parsed submission.toml."""
-    try:
-        Card.model_validate(values)
-    except ValidationError as error:
-        return validation_problems(error)
-    return []
 
 
 def in_future(day: datetime.date) -> str:

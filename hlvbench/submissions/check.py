@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..data.task import describe_tasks, load_spec, load_task
+from ..data.task import describe_task, load_spec, load_task
 from ..embeddings import load_embedder
 from ..errors import DataError, HlvbenchError, UsageError
 from ..io import dump_json, generation_lines, read_json, read_text, sha256_text, write_atomic
@@ -39,11 +39,10 @@ class CheckContext:
     def task(self, name: str) -> Task | str:
         """The task, or why it is not at hand; nothing is downloaded."""
         if name not in self._tasks:
-            rows = {r["name"]: r for r in describe_tasks(self.data_dir, self.tasks_dir)}
-            row = rows.get(name, {"data": "not here", "problem": f"no task {name} here"})
+            row = describe_task(name, self.data_dir, self.tasks_dir)
             try:
-                if row["problem"] or not str(row["data"]).startswith("here"):
-                    raise DataError(str(row["problem"] or "the data are not at hand"))
+                if row["problem"] or row["data"] == "not here":
+                    raise DataError(row["problem"] or "the data are not at hand")
                 self._tasks[name] = load_task(name, self.data_dir, self.tasks_dir)
             except HlvbenchError as error:
                 self._tasks[name] = str(error)
@@ -127,16 +126,17 @@ class _Check:
     def __init__(self, submission: Submission, context: CheckContext, findings: Findings, new: bool) -> None:
         self.submission, self.context, self.findings, self.new = submission, context, findings, new
         self.card, self.folder = submission.card, submission.folder
-        self.tasks = {name: self._task(name) for name in submission.reports}
-        self.answers: dict[str, list[Generation]] = {}
+        self.tasks, self.answers = dict[str, Task](), dict[str, list[Generation]]()
         self.largest, self.renewed = 0.0, dict[str, ScoreReport]()
-
-    def _task(self, name: str) -> Task | str:
-        """The task in the version that was answered, or why it is not at hand."""
-        task, version = self.context.task(name), self.submission.reports[name].task
-        if isinstance(task, Task) and f"{name}@{task.version}" != version:
-            return f"version {task.version} of the task is at hand, the submission is of {version}"
-        return task
+        for name, report in submission.reports.items():
+            task = context.task(name)
+            if isinstance(task, Task) and f"{name}@{task.version}" != report.task:
+                task = f"version {task.version} of the task is at hand, the submission is of {report.task}"
+            if isinstance(task, Task):
+                self.tasks[name] = task
+            else:
+                why = f"{task} (hlvbench fetch, or HLVBENCH_DATA)"
+                findings.warn(name, f"questions and texts not checked, nothing re-scored: {why}")
 
     def run(self, rescore: bool, write: bool) -> None:
         findings, card = self.findings, self.card
@@ -144,15 +144,14 @@ class _Check:
             findings.error(CARD, f"date: {why}")
         if self.new and card.verified:
             findings.error(CARD, "[verified] is written by a maintainer's check --write; leave it out")
-        self.answers = {name: self._read_answers(name, task) for name, task in self.tasks.items()}
+        self.answers = {name: self._read_answers(name) for name in self.submission.reports}
         self._check_texts()
         if findings.errors() or not rescore:
             return
         for name, task in self.tasks.items():
             self._rescore(name, task)
-        for name, rows in self.answers.items():
-            check_judges(self.submission, name, self.tasks[name], rows, findings)
-        missing = [name for name, task in self.tasks.items() if not isinstance(task, Task)]
+            check_judges(self.submission, task, self.answers[name], findings)
+        missing = [name for name in self.submission.reports if name not in self.tasks]
         if write and (missing or findings.errors()):
             why = f"{', '.join(missing)} could not be re-scored here" if missing else "because of the errors above"
             findings.error(CARD, f"not verified: {why}")
@@ -161,10 +160,10 @@ class _Check:
         elif not card.verified and not any("[verified]" in f.text for f in findings):
             findings.warn(CARD, "not verified yet: hlvbench check --write records it")
 
-    def _read_answers(self, name: str, task: Task | str) -> list[Generation]:
+    def _read_answers(self, name: str) -> list[Generation]:
         """The raw answers to a task, checked against its questions and texts; [] if they cannot be used."""
-        where, findings, recipe = f"{name}/{GENERATIONS}", self.findings, self.card.recipe
-        if recipe and isinstance(task, Task):
+        where, findings, recipe, task = f"{name}/{GENERATIONS}", self.findings, self.card.recipe, self.tasks.get(name)
+        if recipe and task:
             rows = regenerate(recipe, task, self.context.embedder, self.card.seed or 0)
             if sha256_text(generation_lines(rows)) == self.card.generations[name]:
                 findings.ok(name, f"{recipe} gives the same {len(rows)} answers again")
@@ -179,9 +178,8 @@ class _Check:
         except DataError as error:
             findings.error(where, str(error))
             return []
-        if not isinstance(task, Task):
-            findings.warn(where, f"its questions and texts are not checked: {task}")
-            return rows
+        if task is None:
+            return []
         problems = answer_problems(rows, task, self.submission.reports[name].samples)
         findings.error(where, *problems)
         if problems:
@@ -193,11 +191,10 @@ class _Check:
     def _check_texts(self) -> None:
         """No file but the raw answers holds dataset text; what training saw is repeated as a warning."""
         for name in (CARD, README, *self.card.files):
-            quoting = (self.context.quotes(self.folder / name, t) for t in self.tasks.values() if isinstance(t, Task))
+            quoting = (self.context.quotes(self.folder / name, task) for task in self.tasks.values())
             if not name.endswith(f"/{GENERATIONS}") and any(quoting):
-                self.findings.error(
-                    name, f"holds a stretch of {STRETCH} characters or more of dataset text; take it out"
-                )
+                stretch = f"a stretch of {STRETCH} characters or more"
+                self.findings.error(name, f"holds {stretch} of dataset text; take it out")
         training = self.card.training
         seen = [split for split in training.splits if split != "train"]
         if seen or training.contaminated:
@@ -205,12 +202,9 @@ class _Check:
         if training.lewidi:
             self.findings.warn(CARD, "disclosed: trained on LeWiDi data, whose splits cross ours; the row is marked")
 
-    def _rescore(self, name: str, task: Task | str) -> None:
+    def _rescore(self, name: str, task: Task) -> None:
         """Compare a scores.json with one made from the raw answers; that of an older release is renewed."""
         report, where, findings = self.submission.reports[name], f"{name}/{SCORES}", self.findings
-        if not isinstance(task, Task):
-            findings.warn(where, f"not re-scored: {task} (hlvbench fetch, or HLVBENCH_DATA)")
-            return
         asked, system = asked_by(self.submission.settings), report.system
         rows, embedder = self.answers[name], self.context.embedder
         fresh = score_task(task, rows, embedder, system=system, per_answer=False, asked=asked).report
@@ -223,11 +217,8 @@ class _Check:
                 count = len(fresh.scores)
                 findings.ok(where, f"re-scored: all {count} scores, largest difference {found.largest:g}{whose}")
         elif self.new or _release(version) > _release(__version__):
-            findings.error(
-                where,
-                f"scored by hlvbench {version}, this is {__version__}: score it with this release "
-                "(hlvbench score RUN) and submit it again",
-            )
+            remedy = "score it with this release (hlvbench score RUN) and submit it again"
+            findings.error(where, f"scored by hlvbench {version}, this is {__version__}: {remedy}")
         else:
             self.renewed[name] = fresh
             change = f"by {__version__} the largest change is {found.largest:.6f}{whose}"

@@ -90,27 +90,18 @@ class Overlap:
         """Copies of test annotations and a republished dataset are errors, memorised text is a warning."""
         copies, total = self.test_exact + self.test_near, max(1, self.answers)
         if copies > MOST_COPIES * total:
-            kinds = f"{self.test_exact} exact, {self.test_near} near"
-            findings.error(
-                where,
-                f"{copies} of {self.answers} answers are copies of test annotations ({kinds}): the test set was seen",
-            )
+            copied = f"copies of test annotations ({self.test_exact} exact, {self.test_near} near)"
+            findings.error(where, f"{copies} of {self.answers} answers are {copied}: the test set was seen")
         elif copies:
             findings.warn(where, f"{copies} of {self.answers} answers equal a test annotation, or nearly")
         else:
             findings.ok(where, "no answer copies a test annotation")
         if self.dataset_text > MOST_DATASET_TEXT * total:
-            findings.error(
-                where,
-                f"{self.dataset_text} of {self.answers} answers hold long stretches of dataset text: no licence is "
-                "stated for it, so it is not published; see CONTRIBUTING.md",
-            )
+            held = f"{self.dataset_text} of {self.answers} answers hold long stretches of dataset text"
+            findings.error(where, f"{held}, which has no licence and is not published; see CONTRIBUTING.md")
         elif self.train_copies or self.dataset_text:
-            findings.warn(
-                where,
-                f"memorised: {self.train_copies} of {self.answers} answers equal a train or dev annotation, "
-                f"{self.dataset_text} hold a long stretch of dataset text",
-            )
+            equal = f"{self.train_copies} of {self.answers} answers equal a train or dev annotation"
+            findings.warn(where, f"memorised: {equal}, {self.dataset_text} hold a long stretch of dataset text")
 
 
 class Originals:

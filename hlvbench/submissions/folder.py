@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..data.download import PinnedSpec
 from ..data.task import load_spec, task_names
 from ..errors import DataError, validation_problems
 from ..io import sha256_bytes
@@ -16,16 +17,7 @@ from ..results.score_check import EQUAL, check_submitted
 from ..results.score_report import ScoreReport
 from ..settings import asked_by
 from ..text import legible
-from .card import (
-    Card,
-    Line,
-    TaskName,
-    base_of,
-    card_digest,
-    is_baseline,
-    publishes_dataset_text,
-    trained_by,
-)
+from .card import Card, Line, TaskName, base_of, card_digest, is_baseline, publishes_dataset_text, trained_by
 from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, SafeReader, strings, unsafe
 
 _LONGEST = 400
@@ -56,11 +48,10 @@ class Findings:
     def warn(self, where: str, text: str) -> None:
         self.found.append(Finding("WARN", where, text))
 
-    def error(self, where: str, *texts: str, most: int = 20) -> None:
-        """Add an error per text, the first `most` of them spelt out."""
-        self.found += [Finding("ERROR", where, text) for text in texts[:most]]
-        if len(texts) > most:
-            self.found.append(Finding("ERROR", where, f"and {len(texts) - most} more"))
+    def error(self, where: str, *texts: str) -> None:
+        """Add an error per text, the first 20 of them spelt out."""
+        more = [f"and {len(texts) - 20} more"] * (len(texts) > 20)
+        self.found += [Finding("ERROR", where, text) for text in [*texts[:20], *more]]
 
     def errors(self) -> list[Finding]:
         return [f for f in self.found if f.level == "ERROR"]
@@ -162,7 +153,12 @@ class _FolderReader:
         self.parsed = {name: self._read(name) for name in sorted(self.files) if not name.endswith(".jsonl")}
 
     def submission(self) -> Submission | None:
-        if self._broken() or not self._typed():
+        if self._broken():
+            return None
+        whole = "; rows are compared on the whole test split (no --limit, --annotator or --history), seed 0"
+        self.card, self.manifest = self._valid(Card, CARD), self._valid(Manifest, MANIFEST)
+        self.settings = self._valid(RunSettings, SETTINGS, whole)
+        if self._broken():
             return None
         self._check_files()
         self._check_texts()
@@ -194,20 +190,13 @@ class _FolderReader:
             self.findings.error(name, str(error))
             return None
 
-    def _valid(self, model: Any, name: str) -> Any:
+    def _valid(self, model: Any, name: str, hint: str = "") -> Any:
         """A document as its type, or None."""
         try:
             return model.model_validate(self.parsed[name])
         except ValidationError as error:
-            hint = "; rows are compared on the whole test split (no --limit, --annotator or --history), seed 0"
-            self.findings.error(name, *(problem + hint * (name == SETTINGS) for problem in validation_problems(error)))
+            self.findings.error(name, *(f"{problem}{hint}" for problem in validation_problems(error)))
             return None
-
-    def _typed(self) -> bool:
-        """Whether card, settings and manifest have the shape that they must have."""
-        self.card, self.settings = self._valid(Card, CARD), self._valid(RunSettings, SETTINGS)
-        self.manifest = self._valid(Manifest, MANIFEST)
-        return not self._broken()
 
     def _check_files(self) -> None:
         """The folder's name, the hashes of its files and the tasks are those of the card and the settings."""
@@ -238,41 +227,37 @@ class _FolderReader:
 
     def _check_method(self) -> None:
         """The method and the training that the card states agree with the settings and the training configurations."""
-        card, settings, error = self.card, self.settings, self.findings.error
-        method, splits, recorded = card.method, card.training.splits, asked_by(self.parsed[SETTINGS])
-        if (method == "reference") != is_baseline(settings.model):
-            rule = "reference is the method of reference: and attack: models, and of no other"
-            error(CARD, f"method is {method}, but the run's model is {settings.model!r:.60}: {rule}")
-        adapted = bool(settings.adapter_dir or settings.model_map)
-        if method in ("base", "icl", "vp", "vp-icl") and (settings.prompt != method or adapted):
-            adapters = " and adapters" if adapted else ""
-            error(CARD, f"method is {method}, but the run had the prompt {settings.prompt!r:.20}{adapters}")
-        if card.asked != recorded:
-            error(CARD, f"asked is {card.asked!r:.80}, but the run's settings say {recorded!r:.80}")
-        if card.recipe and card.recipe != settings.model:
-            error(CARD, f"the recipe is {card.recipe}, the run's model {settings.model!r:.60}")
-        if method in ("sft", "capo") and not splits and not card.training.note:
-            error(CARD, f"training: {method} without a split; name the split, or say in note what training read")
-        trainers = {
-            by for name, value in self.parsed.items() if name.startswith("train/") and (by := trained_by(value))
+        card, settings, recorded = self.card, self.settings, asked_by(self.parsed[SETTINGS])
+        method, splits, adapted = card.method, card.training.splits, bool(settings.adapter_dir or settings.model_map)
+        trained = {by for name, value in self.parsed.items() if name.startswith("train/") and (by := trained_by(value))}
+        model = f"the run's model is {settings.model!r:.60}"
+        had = f"the run had the prompt {settings.prompt!r:.20}{' and adapters' * adapted}"
+        rule = "reference is the method of reference: and attack: models, and of no other"
+        files = f"the configurations in train/ say {', '.join(sorted(trained))}"
+        seen = splits or card.training.note
+        prompted, tuned = method in ("base", "icl", "vp", "vp-icl"), method in ("sft", "capo")
+        wrong = {
+            f"method is {method}, but {model}: {rule}": (method == "reference") != is_baseline(settings.model),
+            f"method is {method}, but {had}": prompted and (settings.prompt != method or adapted),
+            f"asked is {card.asked!r:.80}, but the run's settings say {recorded!r:.80}": card.asked != recorded,
+            f"the recipe is {card.recipe}, but {model}": card.recipe not in (None, settings.model),
+            f"training: {method} without a split; name it, or say in note what was read": tuned and not seen,
+            "training.splits lacks train, which the configurations in train/ read": trained and "train" not in splits,
+            f"method is {method}, but {files}": tuned and trained and trained != {method},
         }
-        if trainers and "train" not in splits:
-            error(CARD, "training.splits lacks train, which the configurations in train/ read")
-        if trainers and method in ("sft", "capo") and trainers != {method}:
-            error(CARD, f"method is {method}, but the configurations in train/ say {', '.join(sorted(trainers))}")
+        self.findings.error(CARD, *(why for why, is_wrong in wrong.items() if is_wrong))
 
     def _check_recipe(self, task: str) -> None:
         """Raw answers are there and are those of the card, except a baseline's, which are dataset text."""
         name, recipe, error = f"{task}/{GENERATIONS}", self.card.recipe, self.findings.error
-        if recipe and (name in self.files or any(n.startswith(f"{task}/judge/") for n in self.files)):
-            error(name, "a recipe holds no answers and no judge's replies: its answers are dataset text")
-        elif not recipe and publishes_dataset_text(self.settings.model):
-            error(
-                name, f"{self.settings.model} answers with dataset text, which is not published: submit it as a recipe"
-            )
-        elif not recipe and name not in self.files:
+        if recipe:
+            if name in self.files or any(n.startswith(f"{task}/judge/") for n in self.files):
+                error(name, "a recipe holds no answers and no judge's replies: its answers are dataset text")
+        elif publishes_dataset_text(self.settings.model):
+            error(name, f"{self.settings.model} answers with dataset text, which is not published: submit a recipe")
+        elif name not in self.files:
             error(name, "missing")
-        elif not recipe and self.card.files.get(name) != self.card.generations.get(task):
+        elif self.card.files.get(name) != self.card.generations.get(task):
             error(CARD, f"generations.{task} is not the hash of {name}")
 
     def _check_manifest(self, task: str) -> None:
@@ -291,10 +276,9 @@ class _FolderReader:
         if facts.model.get("adapters", {}) != {a.annotator: a.sha256 for a in card.adapters if a.task == task}:
             error(CARD, f"adapters: the hashes of {task} are not those of {MANIFEST}")
         spec = load_spec(task) if task in task_names() else None
-        for file in spec.upstream.files if spec and hasattr(spec, "upstream") else ():
-            got, name = facts.data_sha256.get(Path(file.path).name), Path(file.path).name
-            if got != file.sha256:
-                error(MANIFEST, f"{task}: made with another {name} ({got!r:.20}, pinned {file.sha256:.12})")
+        for file in spec.upstream.files if isinstance(spec, PinnedSpec) else ():
+            if (got := facts.data_sha256.get(file.name)) != file.sha256:
+                error(MANIFEST, f"{task}: made with another {file.name} ({got!r:.20}, pinned {file.sha256:.12})")
 
     def _judges(self, task: str) -> list[JudgeResult]:
         names = [name for name in self.parsed if is_judge_result(name, task)]

@@ -54,7 +54,10 @@ def regenerate(recipe: str, task: Task, embedder: Embedder, seed: int = 0) -> li
 
 def compare_reports(submitted: ScoreReport, rescored: ScoreReport) -> Comparison:
     """A submitted scores.json against one made from its raw answers; numbers within EQUAL are equal."""
-    here, there = dict(_leaves(submitted)), dict(_leaves(rescored))
+    return _compared(dict(_leaves(submitted)), dict(_leaves(rescored)), "re-scored")
+
+
+def _compared(here: Mapping[str, Any], there: Mapping[str, Any], how: str) -> Comparison:
     problems, largest, whose = list[str](), 0.0, ""
     for name in dict.fromkeys([*here, *there]):
         mine, other = here.get(name, "absent"), there.get(name, "absent")
@@ -66,7 +69,7 @@ def compare_reports(submitted: ScoreReport, rescored: ScoreReport) -> Comparison
                 continue
         elif mine == other:
             continue
-        problems.append(f"{name} is {mine!r:.80}, re-scored {other!r:.80}")
+        problems.append(f"{name} is {mine!r:.80}, {how} {other!r:.80}")
     return Comparison(largest, whose, tuple(problems))
 
 
@@ -94,39 +97,30 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def check_judges(
-    submission: Submission, task: str, loaded: Task | str, rows: Sequence[Generation], findings: Findings
-) -> None:
+def check_judges(submission: Submission, task: Task, rows: Sequence[Generation], findings: Findings) -> None:
     """Compare the result of every judge of a task with one made from the replies beside it."""
-    names = [name for name in submission.card.files if is_judge_result(name, task)]
-    if names and not isinstance(loaded, Task):
-        findings.warn(f"{task}/{FOLDER}", f"not made again from the replies: {loaded}")
-    if not names or not isinstance(loaded, Task):
+    names = [name for name in submission.card.files if is_judge_result(name, task.name)]
+    if not names:
         return
     with tempfile.TemporaryDirectory() as scratch:
         # a copy: judges write beside their replies
-        for name in (n for n in submission.card.files if n.startswith(f"{task}/{FOLDER}/")):
+        for name in (n for n in submission.card.files if n.startswith(f"{task.name}/{FOLDER}/")):
             write_atomic(Path(scratch) / name, (submission.folder / name).read_bytes())
         system = str(submission.settings["model"])
-        judged = JudgedTask(loaded, Path(scratch), system, "test", None, answers_of(loaded, rows, "test", None))
+        judged = JudgedTask(task, Path(scratch), system, "test", None, answers_of(task, rows, "test", None))
         results = _judged_again(judged, findings)
         for path in judged.folder.glob(f"{STYLOMETRIC}*.jsonl"):
-            name = f"{task}/{FOLDER}/{path.name}"
+            name = f"{task.name}/{FOLDER}/{path.name}"
             if name in submission.card.files and path.read_bytes() != (submission.folder / name).read_bytes():
                 findings.error(name, "is not what the stylometric judge replies")
     for name in names:
-        submitted, again_ = submission.reader.json(submission.folder / name), results.get(Path(name).name)
-        if again_ is None:
-            findings.error(
-                name,
-                "its replies are not here, or do not fit: NAME.jsonl and NAME.plan.json, the same for NAME.people and "
-                "NAME.blind, as hlvbench judge leaves them",
-            )
-        elif problems := [
-            f"{key} is {submitted.get(key)!r:.60}, from the replies {again_[key]!r:.60}"
-            for key in _JUDGED
-            if not _equal(submitted.get(key), again_[key])
-        ]:
+        submitted, again = submission.reader.json(submission.folder / name), results.get(Path(name).name)
+        if again is None:
+            replies = "NAME.jsonl and NAME.plan.json, the same for NAME.people and NAME.blind"
+            findings.error(name, f"its replies are not here, or do not fit: {replies}")
+            continue
+        here, there = ({key: result[key] for key in _JUDGED} for result in (submitted, again))
+        if problems := _compared(here, there, "from the replies").problems:
             findings.error(name, "; ".join(problems))
         else:
             findings.ok(name, "follows from its replies")
@@ -143,9 +137,3 @@ def _judged_again(judged: JudgedTask, findings: Findings) -> dict[str, Mapping[s
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         findings.error(f"{judged.task.name}/{FOLDER}", f"a plan that no judge wrote: {type(error).__name__}")
     return results
-
-
-def _equal(mine: Any, other: Any) -> bool:
-    if isinstance(mine, float) and isinstance(other, float):
-        return abs(mine - other) <= EQUAL
-    return bool(mine == other)

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,6 @@ class SafeReader:
             return path.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"not UTF-8 (byte {error.start})") from None
-        except OSError as error:
-            raise DataError(error.strerror or "cannot be read") from None
 
     def read(self, path: Path) -> Any:
         """The parsed content of a JSON, JSONL or TOML file, or the text of any other; DataError if it is not safe."""
@@ -106,15 +104,10 @@ class SafeReader:
 
     def json(self, path: Path) -> Any:
         """JSON without repeated keys, infinities, deep nesting, lone surrogates or huge strings and numbers."""
-        return self._parsed(self.text(path))
+        return self._parsed(self.text(path), strict_json, "JSON")
 
     def toml(self, path: Path) -> dict[str, Any]:
-        try:
-            value = tomllib.loads(self.text(path))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not valid TOML: {error or 'too deeply nested'}") from None
-        self._require_safe(value)
-        return value
+        return dict(self._parsed(self.text(path), tomllib.loads, "TOML"))
 
     def rows(self, path: Path) -> list[dict[str, Any]]:
         """The objects of a JSONL file; a DataError names the first broken lines."""
@@ -126,7 +119,7 @@ class SafeReader:
             if not line.strip():
                 continue
             try:
-                row = self._parsed(line)
+                row = self._parsed(line, strict_json, "JSON")
                 if not isinstance(row, dict):
                     raise DataError(f"an object was expected, got {type(row).__name__}")
                 rows.append(row)
@@ -136,18 +129,14 @@ class SafeReader:
             raise DataError(f"{len(problems)} broken lines; {'; '.join(problems[:5])}")
         return rows
 
-    def _parsed(self, text: str) -> Any:
+    def _parsed(self, text: str, parse: Callable[[str], Any], kind: str) -> Any:
+        """The value; DataError for what is not valid, deep nesting, huge strings or numbers, and lone surrogates."""
         try:
-            value = strict_json(text)
+            value = parse(text)
         except RecursionError:
-            raise DataError("not valid JSON: too deeply nested") from None
+            raise DataError(f"not valid {kind}: too deeply nested") from None
         except ValueError as error:
-            raise DataError(f"not valid JSON: {error}") from None
-        self._require_safe(value)
-        return value
-
-    def _require_safe(self, value: Any) -> None:
-        """DataError for deep nesting, huge strings or numbers, and lone surrogates."""
+            raise DataError(f"not valid {kind}: {error}") from None
         waiting, longest = [(value, 0)], int(LONGEST_TEXT * self.scale)
         while waiting:
             part, depth = waiting.pop()
@@ -165,6 +154,7 @@ class SafeReader:
                 waiting += [(inner, depth + 1) for pair in part.items() for inner in pair]
             elif isinstance(part, list):
                 waiting += [(inner, depth + 1) for inner in part]
+        return value
 
 
 def strings(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -8,13 +8,14 @@ import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
 
-from ..errors import DataError, RunError, UsageError, all_problems, validation_problems
+from ..errors import RunError, UsageError, all_problems, validation_problems
 from ..io import dump_json, read_generations, read_json, read_text, sha256_bytes, sha256_file, write_atomic
 from ..results import side_by_side
 from ..results.markdown import plain
@@ -76,58 +77,86 @@ def submit(
         UsageError: If something in `about` is missing or wrong; all problems at once.
     """
     context, findings = context or CheckContext(), Findings()
-    settings, manifest, reports = _finished(run)
-    training = _training_files(settings)
-    card = _card(run, name, about, settings, manifest, training)
+    finished = _Run.read(run)
+    card = _card(finished, name, about)
     target = root / card.folder
     if target.exists():
         raise RunError(f"{target} exists; choose another --name, or remove it")
-    contents, overlap = _contents(run, card, settings, manifest, reports, training, context, findings)
+    contents, overlap = _contents(finished, card, context, findings)
     hashes = {path: sha256_bytes(contents[path]) for path in sorted(contents)}
     card = card.model_copy(update={"files": hashes, "overlap": overlap})
-    contents |= {README: _readme(card, reports).encode(), CARD: to_toml(card).encode()}
+    contents |= {README: _readme(card, finished.reports).encode(), CARD: to_toml(card).encode()}
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".submit-") as scratch:
         for path, content in contents.items():
             write_atomic(Path(scratch) / target.name / path, content)
-        read_submission(Path(scratch) / target.name, findings, context.annotators(reports))
+        read_submission(Path(scratch) / target.name, findings, context.annotators(finished.reports))
         if findings.errors():
             raise RunError(all_problems(f"{run} cannot be submitted:", map(str, findings.errors())))
         (Path(scratch) / target.name).rename(target)
     return target, findings
 
 
-def _finished(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, ScoreReport]]:
-    """The settings, the manifest and the scores of every task of a finished run."""
-    absent = [n for n in (SETTINGS, MANIFEST) if not (run / n).is_file()]
-    if absent:
-        raise RunError(f"{run} is no finished run: {' and '.join(absent)} missing")
-    settings, manifest = read_json(run / SETTINGS), read_json(run / MANIFEST)
-    missing = [f"{t}/{n}" for t in settings["task"] for n in (GENERATIONS, SCORES) if not (run / t / n).is_file()]
-    if missing:
-        raise RunError(
-            all_problems(f"{run} is not finished; the same command continues it, `hlvbench score` scores it:", missing)
-        )
-    return settings, manifest, {task: ScoreReport.read(run / task / SCORES) for task in settings["task"]}
+@dataclass(frozen=True)
+class _Run:
+    """A finished run. reports: task -> scores; adapters: the root of its adapter folders."""
+
+    folder: Path
+    settings: dict[str, Any]
+    manifest: dict[str, Any]
+    reports: dict[str, ScoreReport]
+    adapters: Path | None
+
+    @classmethod
+    def read(cls, folder: Path) -> _Run:
+        absent = [n for n in (SETTINGS, MANIFEST) if not (folder / n).is_file()]
+        if absent:
+            raise RunError(f"{folder} is no finished run: {' and '.join(absent)} missing")
+        settings = read_json(folder / SETTINGS)
+        files = [f"{task}/{name}" for task in settings["task"] for name in (GENERATIONS, SCORES)]
+        if missing := [name for name in files if not (folder / name).is_file()]:
+            heading = f"{folder} is not finished; the same command continues it, `hlvbench score` scores it:"
+            raise RunError(all_problems(heading, missing))
+        reports = {task: ScoreReport.read(folder / task / SCORES) for task in settings["task"]}
+        adapters = Path(settings["adapter_dir"]).expanduser() if settings.get("adapter_dir") else None
+        return cls(folder, settings, read_json(folder / MANIFEST), reports, adapters)
+
+    def beside_adapters(self, *names: str) -> list[Path]:
+        """The files of these names in the adapter folders, but not in hidden ones, which hold unfinished trainings."""
+        root = self.adapters
+        if root is None:
+            return []
+        paths = (p for name in names for depth in ("", "*/", "*/*/") for p in root.glob(f"{depth}{name}"))
+        return sorted(p for p in paths if not any(part.startswith(".") for part in p.relative_to(root).parts))
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        """Path in the submission -> content of every training configuration and record beside the adapters."""
+        found = {}
+        for path in self.beside_adapters(TRAINED, RECORD):
+            stem = path.parent.relative_to(self.adapters or path).as_posix().replace("/.", "")
+            value = tomllib.loads(read_text(path)) if path.suffix == ".toml" else read_json(path)
+            found[f"train/{'shared' if stem == '.' else stem}{path.suffix}"] = without_paths(value)
+        return found
+
+    def commands(self) -> list[str]:
+        """How the adapters were trained, from the manifests beside them, and how the run was made."""
+        trained = [read_json(path).get("command") for path in self.beside_adapters(MANIFEST)]
+        commands = dict.fromkeys(shlex.join(without_paths(words)) for words in trained if words)
+        return [*commands, shlex.join(_command(self.manifest["command"])) or "hlvbench run"]
 
 
-def _card(
-    run: Path,
-    name: str,
-    about: About,
-    settings: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-    training: Mapping[str, Any],
-) -> Card:
+def _card(run: _Run, name: str, about: About) -> Card:
     """The card, without the hashes of files; UsageError with everything that the submitter must add or change."""
-    recorded, facts = str(settings["model"]), manifest["tasks"]
+    settings = run.settings
+    recorded, facts = str(settings["model"]), run.manifest["tasks"]
     model, described = without_paths(recorded), next(iter(facts.values()))["model"]
     baseline, adapted = is_baseline(recorded), bool(settings.get("adapter_dir") or settings.get("model_map"))
-    trainers = {trainer for value in training.values() if (trainer := trained_by(value))}
+    trainers = {trainer for value in run.training.values() if (trainer := trained_by(value))}
     trained = trainers.pop() if len(trainers) == 1 else "adapter"
     method = about.method or ("reference" if baseline else trained if adapted else settings["prompt"])
     whose = "one adapter, all annotators' annotations"
-    if not any(path.startswith("train/shared.") for path in training):
+    if not any(path.startswith("train/shared.") for path in run.training):
         whose = "each adapter its annotator's own annotations"
     problems = []
     if not about.authors and not baseline:
@@ -164,13 +193,11 @@ def _card(
         },
         "cost": {
             "hardware": about.hardware or described.get("device"),
-            "hours": round(manifest["wall_seconds"] / 3600, 3) if about.hours is None else about.hours,
+            "hours": round(run.manifest["wall_seconds"] / 3600, 3) if about.hours is None else about.hours,
             "usd": about.usd,
         },
-        "reproduce": {
-            "commands": [*_training_commands(settings), shlex.join(_command(manifest["command"])) or "hlvbench run"]
-        },
-        "generations": {task: sha256_file(run / task / GENERATIONS) for task in settings["task"]},
+        "reproduce": {"commands": run.commands()},
+        "generations": {task: sha256_file(run.folder / task / GENERATIONS) for task in settings["task"]},
         "files": {},
         "adapters": adapters,
     }
@@ -204,59 +231,29 @@ def _command(words: Sequence[str]) -> list[str]:
     return kept
 
 
-def _adapters(settings: Mapping[str, Any], *names: str) -> list[Path]:
-    """The files of these names in a run's adapter folders; unfinished trainings, whose folders are hidden, excepted."""
-    root = Path(str(settings.get("adapter_dir") or "")).expanduser()
-    if not settings.get("adapter_dir"):
-        return []
-    paths = (p for name in names for depth in ("", "*/", "*/*/") for p in root.glob(f"{depth}{name}"))
-    return sorted(p for p in paths if not any(part.startswith(".") for part in p.relative_to(root).parts))
-
-
-def _training_files(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Path in the submission -> content of every training configuration and record beside the adapters."""
-    root, found = Path(str(settings.get("adapter_dir") or "")).expanduser(), {}
-    for path in _adapters(settings, TRAINED, RECORD):
-        stem = path.parent.relative_to(root).as_posix().replace("/.", "")
-        value = tomllib.loads(read_text(path)) if path.suffix == ".toml" else read_json(path)
-        found[f"train/{'shared' if stem == '.' else stem}{path.suffix}"] = without_paths(value)
-    return found
-
-
-def _training_commands(settings: Mapping[str, Any]) -> list[str]:
-    """How the adapters were trained, from the manifests beside them."""
-    commands = [read_json(path).get("command") for path in _adapters(settings, MANIFEST)]
-    return list(dict.fromkeys(shlex.join(without_paths(words)) for words in commands if words))
-
-
 def _contents(
-    run: Path,
-    card: Card,
-    settings: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-    reports: Mapping[str, ScoreReport],
-    training: Mapping[str, Any],
-    context: CheckContext,
-    findings: Findings,
+    run: _Run, card: Card, context: CheckContext, findings: Findings
 ) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
     """Path -> bytes of every hashed file, and the counts of memorised text; what must not be published is left out."""
-    shown, overlap = without_paths(dict(settings)), dict[str, dict[str, int]]()
+    shown, overlap = without_paths(run.settings), dict[str, dict[str, int]]()
     contents: dict[str, str | bytes] = {
         SETTINGS: dump_json(shown),
-        MANIFEST: dump_json({**without_paths(dict(manifest)), "settings": shown}),
-        **{p: dump_json(v) if p.endswith(".json") else tomli_w.dumps(v) for p, v in training.items()},
+        MANIFEST: dump_json({**without_paths(run.manifest), "settings": shown}),
+        **{p: dump_json(v) if p.endswith(".json") else tomli_w.dumps(v) for p, v in run.training.items()},
     }
-    for name, report in reports.items():
+    for name, report in run.reports.items():
         contents[f"{name}/{SCORES}"] = dump_json({**report.to_dict(), "system": without_paths(report.system)})
         task, where = context.task(name), f"{name}/{GENERATIONS}"
         if not card.recipe:
-            contents[where] = (run / where).read_bytes()
+            contents[where] = (run.folder / where).read_bytes()
             if not isinstance(task, Task):
                 findings.warn(where, f"not compared with the annotations: {task}")
-            elif counts := _memorised(run / where, where, task, context, findings):
-                overlap[name] = counts
-        for file in [run / name / PROFILES, *sorted((run / name / "judge").glob("*.json*"))]:
-            path = file.relative_to(run).as_posix()
+            else:
+                rows = to_generations([vars(row) for row in read_generations(run.folder / where)])
+                if counts := check_copies(rows, where, task, context, findings):
+                    overlap[name] = counts
+        for file in [run.folder / name / PROFILES, *sorted((run.folder / name / "judge").glob("*.json*"))]:
+            path = file.relative_to(run.folder).as_posix()
             if not file.is_file():
                 continue
             if card.recipe or (isinstance(task, Task) and context.quotes(file, task)):
@@ -268,25 +265,13 @@ def _contents(
     return {path: c.encode() if isinstance(c, str) else c for path, c in contents.items()}, overlap
 
 
-def _memorised(path: Path, where: str, task: Task, context: CheckContext, findings: Findings) -> dict[str, int]:
-    try:
-        rows = to_generations([vars(row) for row in read_generations(path)])
-    except DataError as error:
-        findings.error(where, str(error))
-        return {}
-    return check_copies(rows, where, task, context, findings)
-
-
 def _readme(card: Card, reports: Mapping[str, ScoreReport]) -> str:
     """The submission on a page: what it is, how it was made and can be checked, its headline scores."""
     lines = [f"# {plain(card.system)}", "", *([plain(card.description), ""] if card.description else [])]
     lines += [f"By {plain(', '.join(card.authors))}. What training read, what it cost and every hash: `{CARD}`.", ""]
     if card.recipe:
-        lines += [
-            f"A recipe: `{card.recipe}` answers with dataset text, which is not published; `hlvbench check` makes its "
-            "answers again where the data are at hand.",
-            "",
-        ]
+        why = f"`{card.recipe}` answers with dataset text, which is not published"
+        lines += [f"A recipe: {why}; `hlvbench check` makes its answers again where the data are at hand.", ""]
     commands = [*card.reproduce.commands, f"hlvbench check submissions/{card.folder}"]
     table = side_by_side({card.system: list(reports.values())})
     return "\n".join([*lines, *(f"    {command}" for command in commands), "", table, ""])

@@ -17,10 +17,10 @@ from hlvbench.errors import DataError
 from hlvbench.results.score_check import check_submitted
 from hlvbench.submissions import Findings, check, read_submission
 from hlvbench.submissions.answers import to_generations
-from hlvbench.submissions.card import Card, card_problems, to_toml
+from hlvbench.submissions.card import Card, to_toml
 from hlvbench.submissions.safe_reading import SafeReader
 from hlvbench.text import hidden
-from tests.boards import ToyContext, scored, submission
+from tests.boards import ToyContext, card_problems, scored, submission
 
 SLOW_DISK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

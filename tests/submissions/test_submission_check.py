@@ -23,7 +23,6 @@ from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
 from hlvbench.submissions import Findings, check, read_submission
-from hlvbench.submissions.card import card_problems
 from hlvbench.submissions.check import check_copies
 from hlvbench.submissions.copies import Originals, Overlap
 from hlvbench.submissions.rescore import compare_reports
@@ -32,6 +31,7 @@ from tests.boards import (
     NamedEmbedder,
     ToyContext,
     answers,
+    card_problems,
     edit,
     errors,
     reference,
