@@ -131,9 +131,11 @@ class _Run:
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        """Path in the submission -> content of every training configuration and record beside the adapters."""
+        """Path in the submission -> content of every training configuration beside the adapters, and of the training's
+        manifest, or of the record of an adapter without one."""
         found = {}
-        for path in self.beside_adapters(TRAINED, RECORD):
+        # sorted by name, so the manifest comes last
+        for path in self.beside_adapters(TRAINED, RECORD, MANIFEST):
             stem = path.parent.relative_to(self.adapters or path).as_posix().replace("/.", "")
             value = tomllib.loads(read_text(path)) if path.suffix == ".toml" else read_json(path)
             found[f"train/{'shared' if stem == '.' else stem}{path.suffix}"] = without_paths(value)
