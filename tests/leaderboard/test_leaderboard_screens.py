@@ -57,7 +57,8 @@ def test_a_narrow_table_scrolls_by_itself_beside_the_names_and_says_so(visit, re
     tab, trouble, _ = visit(real, width)
     assert all(content > box + 100 for content, box in boxes(tab))
     assert tab.evaluate("document.documentElement.scrollWidth") == width
-    section = tab.query_selector("section.tab:not([hidden])")
+    tab.evaluate("location.hash = 'overall'")
+    section = tab.wait_for_selector("#overall:not([hidden])")
     assert section.query_selector(".slide").is_visible()
     box, row = section.query_selector(".scroll"), section.query_selector("tbody tr.system")
     left, right = box.bounding_box()["x"], box.bounding_box()["x"] + box.bounding_box()["width"]
