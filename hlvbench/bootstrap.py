@@ -87,17 +87,10 @@ class Draws:
         few = len(self.groups) < FEWEST_CLUSTERS
         return f"no interval: needs {FEWEST_CLUSTERS} clusters of items, {len(self.groups)} given" if few else ""
 
-    @cached_property
+    @property
     def weights(self) -> np.ndarray:
         """How often each item stands in each list: (R, N), float64."""
-        count = len(self.groups)
-        offsets = np.arange(len(self.picks))[:, None] * count
-        times = np.bincount((self.picks + offsets).ravel(), minlength=len(self.picks) * count)
-        times = times.reshape(len(self.picks), count).astype(float)
-        out = np.zeros((len(self.picks), sum(map(len, self.groups))))
-        members, sizes = self._members
-        out[:, members] = np.repeat(times, sizes, axis=1)
-        return out
+        return self.counts.T.astype(float)
 
     @cached_property
     def _members(self) -> tuple[np.ndarray, np.ndarray]:
@@ -107,8 +100,14 @@ class Draws:
     @cached_property
     def counts(self) -> np.ndarray:
         """`weights` as small whole numbers, (N, R): the rows of some items lie together in memory."""
-        most = int(self.weights.max(initial=0))
-        return np.ascontiguousarray(self.weights.T, dtype=np.uint8 if most < 256 else np.uint32)
+        count = len(self.groups)
+        offsets = np.arange(len(self.picks))[:, None] * count
+        times = np.bincount((self.picks + offsets).ravel(), minlength=len(self.picks) * count)
+        small = np.uint8 if times.max(initial=0) < 256 else np.uint32
+        members, sizes = self._members
+        out = np.zeros((len(members), len(self.picks)), dtype=small)
+        out[members] = np.repeat(times.reshape(len(self.picks), count).T.astype(small), sizes, axis=0)
+        return out
 
     def of(self, items: np.ndarray) -> np.ndarray:
         """How often each of these items stands in each list: (R, n), float64."""

@@ -15,6 +15,8 @@ from ..types import Task
 from .predictions import Answers, Embedder, once_per_task
 
 View = Literal["raw", "norm"]
+_ROWS = 4096
+"""Embeddings in one temporary table."""
 Reduce = Literal["none", "self", "item", "input"]
 EMBED = MiniLM.name
 """The default `embed` parameter: signatures name the encoder that made the vectors."""
@@ -64,15 +66,14 @@ def residuals(answers: Answers, view: str, reduce: str) -> np.ndarray:
     all human records of the item. input: less a ridge prediction from the input's embedding, fitted on
     people's train records (alpha by leave-one-out).
     """
-    centre = {"none": _nothing, "self": _own_mean, "item": _human_mean, "input": _predicted}[reduce]
     out = embeddings(answers, view)
-    out -= centre(answers, view)
+    if reduce != "none":
+        rows, _ = answers.cells
+        means = {"self": _own_means, "item": _human_means, "input": _predicted}[reduce](answers, view)
+        for part in np.array_split(np.arange(len(rows)), len(rows) // _ROWS + 1):
+            out[part] -= means[rows[part]]
     out[~usable(answers, reduce)] = np.nan
     return out
-
-
-def _nothing(answers: Answers, view: str) -> np.ndarray:
-    return np.zeros_like(embeddings(answers, view))
 
 
 def _mean_per_item(vectors: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
@@ -83,29 +84,25 @@ def _mean_per_item(vectors: np.ndarray, rows: np.ndarray, count: int) -> np.ndar
     return np.asarray(ones @ vectors) / np.maximum(1, np.bincount(rows, minlength=count))[:, None]
 
 
-def _own_mean(answers: Answers, view: str) -> np.ndarray:
-    rows, _ = answers.cells
-    return _mean_per_item(embeddings(answers, view), rows, len(answers.items))[rows]
+def _own_means(answers: Answers, view: str) -> np.ndarray:
+    return _mean_per_item(embeddings(answers, view), answers.cells[0], len(answers.items))
 
 
-def _human_mean(answers: Answers, view: str) -> np.ndarray:
-    rows, _ = answers.cells
-
-    def per_item() -> np.ndarray:
+def _human_means(answers: Answers, view: str) -> np.ndarray:
+    def make() -> np.ndarray:
         references = answers.references(view)
         vectors = answers.embedder.encode([text for texts in references for text in texts]).astype(float)
-        owners = np.repeat(rows, [len(texts) for texts in references])
+        owners = np.repeat(answers.cells[0], [len(texts) for texts in references])
         return _mean_per_item(vectors, owners, len(answers.items))
 
-    means: np.ndarray = answers.human.once(("item means", view), per_item)
-    return means[rows]
+    return answers.human.once(("item means", view), make)
 
 
 def _predicted(answers: Answers, view: str) -> np.ndarray:
-    task, embedder, (rows, _) = answers.task, answers.embedder, answers.cells
+    task, embedder = answers.task, answers.embedder
     slope, intercept = once_per_task(task, ("ridge", view, embedder.name), lambda: _ridge(task, embedder, view))
     inputs = embedder.encode([item.joined for item in answers.items]).astype(float)
-    predicted: np.ndarray = (inputs @ slope + intercept)[rows]
+    predicted: np.ndarray = inputs @ slope + intercept
     return predicted
 
 
