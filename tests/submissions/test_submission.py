@@ -361,17 +361,15 @@ def test_the_manifests_of_the_adapters_trainings_are_published(demo_run, tmp_pat
     adapter.mkdir(parents=True)
     (adapter / "train.toml").write_text("rank = 16\n")
     (adapter / "hlvbench.json").write_text('{"annotator": "Ann1"}')
-    manifest = {"command": ["hlvbench", "train", "sft", "--out", "/home/someone/adapters"], "seconds": 5.0}
-    (adapter / "manifest.json").write_text(json.dumps(manifest))
+    (adapter / "manifest.json").write_text('{"command": ["hlvbench", "train", "sft", "--out", "/home/me/adapters"]}')
     edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=str(tmp_path / "adapters")))
     try:
         folder, _ = submit(demo_run, name="trained", about=About(trained_on=["train"]), root=tmp_path / "submissions")
     finally:
         edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=None))
     published = json.loads((folder / "train" / "demo" / "Ann1.json").read_text())
-    assert published == {"command": ["hlvbench", "train", "sft", "--out", "adapters"], "seconds": 5.0}
-    card = tomllib.loads((folder / "submission.toml").read_text())
-    assert card["reproduce"]["commands"][0] == "hlvbench train sft --out adapters"
+    assert published == {"command": ["hlvbench", "train", "sft", "--out", "adapters"]}
+    assert '"hlvbench train sft --out adapters"' in (folder / "submission.toml").read_text()
 
 
 class PeoplesContext(CheckContext):
