@@ -357,11 +357,10 @@ def test_what_a_person_must_say_is_asked_for_at_once(demo_run, tmp_path):
 
 @pytest.mark.slow
 def test_the_manifests_of_the_adapters_trainings_are_published(demo_run, tmp_path):
-    adapter = tmp_path / "adapters" / "demo" / "Ann1"
-    adapter.mkdir(parents=True)
+    (adapter := tmp_path / "adapters" / "demo" / "Ann1").mkdir(parents=True)
     (adapter / "train.toml").write_text("rank = 16\n")
     (adapter / "hlvbench.json").write_text('{"annotator": "Ann1"}')
-    (adapter / "manifest.json").write_text('{"command": ["hlvbench", "train", "sft", "--out", "/home/me/adapters"]}')
+    (adapter / "manifest.json").write_text('{"command": ["hlvbench", "train", "sft", "--out", "/data/adapters"]}')
     edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=str(tmp_path / "adapters")))
     try:
         folder, _ = submit(demo_run, name="trained", about=About(trained_on=["train"]), root=tmp_path / "submissions")
