@@ -30,6 +30,8 @@ LEAST_P = 1e-6
 FEWEST_CLUSTERS = 10
 """With fewer clusters of items there is neither an interval nor a p value."""
 _EQUAL = 1e-9
+_ROWS = 1024
+"""Items whose counts are floats at a time."""
 
 
 def seeded(*parts: object) -> np.random.Generator:
@@ -87,11 +89,6 @@ class Draws:
         few = len(self.groups) < FEWEST_CLUSTERS
         return f"no interval: needs {FEWEST_CLUSTERS} clusters of items, {len(self.groups)} given" if few else ""
 
-    @property
-    def weights(self) -> np.ndarray:
-        """How often each item stands in each list: (R, N), float64."""
-        return self.counts.T.astype(float)
-
     @cached_property
     def _members(self) -> tuple[np.ndarray, np.ndarray]:
         """The items of all clusters, end to end, and the clusters' sizes."""
@@ -99,7 +96,7 @@ class Draws:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """`weights` as small whole numbers, (N, R): the rows of some items lie together in memory."""
+        """How often each item stands in each list: (N, R) small whole numbers."""
         count = len(self.groups)
         offsets = np.arange(len(self.picks))[:, None] * count
         times = np.bincount((self.picks + offsets).ravel(), minlength=len(self.picks) * count)
@@ -112,6 +109,13 @@ class Draws:
     def of(self, items: np.ndarray) -> np.ndarray:
         """How often each of these items stands in each list: (R, n), float64."""
         return self.counts[items].T.astype(float)
+
+    def sums(self, values: Any) -> np.ndarray:
+        """Values of the items, (N, K) dense or sparse -> (R, K): their sums over each list."""
+        out = np.zeros((len(self), values.shape[1]))
+        for start in range(0, len(self.counts), _ROWS):  # all of the counts as floats would take eight times the memory
+            out += self.counts[start : start + _ROWS].T.astype(float) @ values[start : start + _ROWS]
+        return out
 
     @cached_property
     def lists(self) -> tuple[np.ndarray, ...]:
@@ -161,8 +165,7 @@ def weighted_means(values: np.ndarray, draws: Draws) -> np.ndarray:
         (R, K); NaN where a column has no cell in a list.
     """
     given = ~np.isnan(values)
-    total = draws.weights @ np.where(given, values, 0.0)
-    count = draws.weights @ given.astype(float)
+    total, count = draws.sums(np.where(given, values, 0.0)), draws.sums(given.astype(float))
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 

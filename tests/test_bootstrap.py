@@ -78,12 +78,12 @@ def test_weights_count_what_stands_in_the_lists(sizes: list[int], seed: int) -> 
     ends = np.cumsum(sizes)
     groups = tuple(tuple(range(end - size, end)) for size, end in zip(sizes, ends, strict=True))
     draws = Draws(groups, np.random.default_rng(seed).integers(0, len(groups), (5, len(groups))))
-    for row, positions in zip(draws.weights, draws.lists, strict=True):
+    for row, positions in zip(draws.counts.T, draws.lists, strict=True):
         assert (row == np.bincount(positions, minlength=int(ends[-1]))).all()
 
 
 def test_every_item_once_is_the_list_itself() -> None:
-    assert (every_item_once(4).weights == 1).all()
+    assert (every_item_once(4).counts == 1).all()
     assert list(every_item_once(4).lists[0]) == [0, 1, 2, 3]
 
 

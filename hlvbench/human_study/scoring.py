@@ -119,15 +119,15 @@ def _mean(
     ratings: Ratings, chosen: Sequence[Rating], value: Callable[[Rating], float], bounds: tuple[float, float]
 ) -> dict[str, Any]:
     """Mean over ratings, its interval over items, and the counts behind it."""
-    size, weights = len(ratings.draws.groups), ratings.draws.weights
+    size = len(ratings.draws.groups)
     clusters = ratings.clusters[[r.key.sample for r in chosen]] if chosen else np.zeros(0, dtype=int)
     sums = np.bincount(clusters, [value(r) for r in chosen], minlength=size)
     counts = np.bincount(clusters, minlength=size).astype(float)
     row: dict[str, Any] = {"value": None, "low": None, "high": None, "n": len(chosen)}
     if chosen:
         row["value"] = float(sums.sum() / counts.sum())
-        total = weights @ counts
-        resampled = np.divide(weights @ sums, total, out=np.full(len(total), np.nan), where=total > 0)
+        summed, total = ratings.draws.sums(np.stack([sums, counts], axis=1)).T
+        resampled = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
         if span := interval(row["value"], resampled):
             row["low"], row["high"] = (float(np.clip(end, *bounds)) for end in (span.low, span.high))
     return {**row, "items": int((counts > 0).sum()), "raters": len({r.rater for r in chosen})}
@@ -216,7 +216,7 @@ def _agreement(ratings: Ratings, question: str) -> dict[str, Any] | None:
         codes[units.index((r.key.sample, tuple(sorted(r.key.systems)))), r.rater] = names.index(r.value)
     if not units or np.isnan(raw_agreement(codes)[0]):
         return None
-    weights = ratings.draws.weights[:, ratings.clusters[[sample for sample, _ in units]]]
+    weights = ratings.draws.of(ratings.clusters[[sample for sample, _ in units]])
     row: dict[str, Any] = {"question": question, "units": int(((codes >= 0).sum(axis=1) > 1).sum())}
     row |= _with_interval("raw", lambda w: raw_agreement(codes, w), weights, (0.0, 1.0))
     if scale:

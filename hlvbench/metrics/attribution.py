@@ -71,7 +71,7 @@ def attribution(
     """
     by_annotator = weighted_means(verdicts.right, draws)
     given = ~np.isnan(verdicts.right)
-    hits = draws.weights @ np.where(given, verdicts.right, 0.0).sum(axis=1)
-    asked = draws.weights @ given.sum(axis=1).astype(float)
+    both = np.stack([np.where(given, verdicts.right, 0.0).sum(axis=1), given.sum(axis=1)], axis=1)
+    hits, asked = draws.sums(both).T
     overall = np.divide(hits, asked, out=np.full(len(draws), np.nan), where=asked > 0)
     return Estimate(overall, sum(verdicts.counts), by_annotator, verdicts.counts)

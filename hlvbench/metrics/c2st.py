@@ -202,7 +202,7 @@ def c2st(answers: Answers, draws: Draws, *, view: View = "norm", most: int = 0) 
         view: View of the texts.
         most: Explanations per annotator at most, drawn by seed; 0 takes all.
     """
-    once = (draws.weights == 1).all(axis=1)
+    once = (draws.counts == 1).all(axis=0)
     by_annotator = np.full((len(draws), len(answers.annotators)), np.nan)
     intervals = np.full((1 + by_annotator.shape[1], 2), np.nan)
     note = ""

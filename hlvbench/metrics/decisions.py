@@ -139,6 +139,8 @@ def agreement_error(answers: Answers, draws: Draws) -> Estimate:
     (quadratic-weighted for scores), with the humans' priority labels. Pairs with fewer than `LEAST_SHARED` shared
     items are left out, and in a replicate those whose humans never differ.
     """
+    from scipy.sparse import csr_array
+
     rows, column = answers.cells
     size, values = len(answers.annotators), scale_of(answers.task)
     grids = []
@@ -147,10 +149,11 @@ def agreement_error(answers: Answers, draws: Draws) -> Estimate:
         grid[rows, column] = codes
         grids.append(grid)
     total, pairs = np.zeros(len(draws)), np.zeros(len(draws), dtype=int)
-    shared = answers.asked.T.astype(int) @ answers.asked
+    asked = csr_array((np.ones(len(rows), dtype=int), (rows, column)), shape=(len(answers.items), size))
+    shared = (asked.T @ asked).toarray()
     for a, b in np.argwhere(np.triu(shared >= LEAST_SHARED, 1)):
-        common = answers.asked[:, a] & answers.asked[:, b]
-        weights = draws.weights[:, common]
+        common = np.flatnonzero(answers.asked[:, a] & answers.asked[:, b])
+        weights = draws.of(common)
         predicted, people = (kappa(g[common, a], g[common, b], weights, values) for g in grids)
         known = ~np.isnan(people)
         # two predicted annotators of one label agree in all they say

@@ -186,8 +186,8 @@ def _per_annotator(layout: Layout, values: np.ndarray, draws: Draws, count: int)
     """(Q) values -> (R, K) their sums over each annotator's questions on each list."""
     from scipy.sparse import csr_array
 
-    shape = (draws.weights.shape[1], count)
-    return np.asarray(draws.weights @ csr_array((values, (layout.rows, layout.columns)), shape=shape))
+    shape = (len(draws.counts), count)
+    return draws.sums(csr_array((values, (layout.rows, layout.columns)), shape=shape))
 
 
 def divide(top: np.ndarray, bottom: np.ndarray, least: float = 0.0) -> np.ndarray:
