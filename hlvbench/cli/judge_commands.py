@@ -10,13 +10,22 @@ from typing import Any, get_args
 
 from ..judging.judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
 from ..settings import Dtype, Service
-from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of, show
+from .options import (
+    Collect,
+    add_common,
+    add_model_job,
+    add_settings,
+    from_options,
+    keep_paid_answers,
+    places_of,
+    show,
+)
 
 
 def judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     text = f"{STYLOMETRIC} (default), a path or hub id, endpoint:MODEL, KIND:REST of another backend; repeatable"
-    parser.add_argument("--judge", action="append", metavar="J", help=text)
+    parser.add_argument("--judge", type=lambda judge: (judge,), default=(), action=Collect, metavar="J", help=text)
     add_settings(
         parser, JudgeSettings, "by view show shots orders max_new_tokens think revision dtype device model_arg "
         "trust_remote_code base_url", "the judge", show={"metavar": "label,input"}, base_url={"metavar": "URL"},
@@ -62,7 +71,7 @@ def judge_command(arguments: argparse.Namespace) -> None:
 def _judges(arguments: argparse.Namespace) -> list[JudgeSettings]:
     """The settings of every judge; all of them are validated before one is asked."""
     options = {f.name: getattr(arguments, f.name) for f in fields(JudgeSettings) if f.name != "judge"}
-    names = list(dict.fromkeys(arguments.judge or [STYLOMETRIC]))
+    names = list(dict.fromkeys(arguments.judge or (STYLOMETRIC,)))
     judges = []
     for name in names:
         own = dict(options)

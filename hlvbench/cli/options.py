@@ -133,6 +133,7 @@ def words(text: str) -> tuple[str, ...]:
 COMMON: dict[str, dict[str, Any]] = {
     "task": {
         "type": words,
+        "action": Collect,
         "default": ("varierr", "r2"),
         "metavar": "NAME,...",
         "help": "tasks, comma-separated (default: varierr,r2)",
@@ -227,10 +228,14 @@ def _from_toml(parser: argparse.ArgumentParser, action: argparse.Action, value: 
         if action.type is not pairs:
             raise ValueError("the option takes no table")
         return {key: str(entry).lower() if isinstance(entry, bool) else str(entry) for key, entry in value.items()}
-    entries = value if isinstance(value, list) else [value]
-    if isinstance(action, Collect) and not all(isinstance(entry, str) for entry in entries):
-        raise ValueError("a list of texts was expected")
-    return parser._get_values(action, [",".join(map(str, entries))])
+    if isinstance(action, Collect):
+        entries = value if isinstance(value, list) else [value]
+        if not all(isinstance(entry, str) for entry in entries):
+            raise ValueError("a list of texts was expected")
+        return tuple(part for entry in entries for part in parser._get_values(action, [entry]))
+    if isinstance(value, list):
+        raise ValueError("the option takes no list")
+    return parser._get_values(action, [str(value)])
 
 
 def from_options(settings: type, arguments: argparse.Namespace) -> Any:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
-from .options import add_common, places_of, show, words
+from .options import Collect, add_common, places_of, show, words
 
 
 def human_study_options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,9 @@ def human_study_options(parser: argparse.ArgumentParser) -> None:
         ("shots", 5, "annotations of each annotator that are shown"),
     ):
         group.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: {default})")
-    group.add_argument("--task", type=words, metavar="NAME,...", help="(default: all tasks that every run has)")
+    group.add_argument(
+        "--task", type=words, action=Collect, metavar="NAME,...", help="(default: all tasks of every run)"
+    )
     add_common(parser, "data-dir tasks-dir seed out json", "human-study", out="of export")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from .options import Merge, add_common, pairs, show, words
+from .options import Collect, Merge, add_common, pairs, show, words
 
 
 def check_options(parser: argparse.ArgumentParser) -> None:
@@ -32,13 +32,14 @@ def submit_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a finished, scored run folder")
     add("--name", required=True, help="of the folder: lower-case letters, digits, - and .")
-    add("--authors", type=words, default=(), metavar="NAME,...", help="who made the system")
+    add("--authors", type=words, default=(), action=Collect, metavar="NAME,...", help="who made the system")
     add("--system", help="its name on the page (default: from the run)")
     add("--method", help="base, icl, vp, vp-icl, sft, capo, adapter or other (default: from the run)")
     add("--description", default="", help="of the system, in a sentence or two")
     text = "paper, code, model or homepage"
     add("--link", dest="links", type=pairs, default={}, action=Merge, metavar="KIND=URL", help=text)
-    add("--trained-on", type=words, metavar="SPLIT,...", help="splits that training read: train, dev, test, or none")
+    text = "splits that training read: train, dev, test, or none"
+    add("--trained-on", type=words, action=Collect, metavar="SPLIT,...", help=text)
     add("--annotators", help="whose annotations training read (default: each adapter its annotator's own)")
     add("--lewidi", action="store_true", help="training read LeWiDi data")
     add("--contaminated", action="store_true", help="the model may have seen test material: the row is marked")

@@ -78,15 +78,24 @@ def test_a_config_file_sets_defaults_that_the_command_line_replaces(
     assert from_options(Example, parser.parse_args(["--who", "v", "--count", "1"])).who == ("v",)
 
 
+def test_a_config_file_names_judges_that_the_command_line_replaces(tmp_path: Path) -> None:
+    path, own = tmp_path / "c.toml", subparsers(build_parser(["judge"]))["judge"]
+    for text, judges in (('"hf:a,b=1"', ("hf:a,b=1",)), ('["m", "stylometric"]', ("m", "stylometric"))):
+        path.write_text(f"judge = {text}\n")
+        apply_config(own, path)
+        assert own.parse_args(["run"]).judge == judges
+        assert own.parse_args(["run", "--judge", "x", "--judge", "y"]).judge == ("x", "y")
+
+
 def test_all_values_of_a_config_file_that_do_not_fit_are_told_at_once(
     parser: argparse.ArgumentParser, tmp_path: Path
 ) -> None:
     path = tmp_path / "c.toml"
-    path.write_text('count = "x"\nkind = "c"\nloud = 1\nshare = true\nwho = [1]\nname = { a = 1 }\nextra = "k"\n')
+    path.write_text('count = "x"\nkind = "c"\nloud = 1\nshare = true\nwho = [1]\nname = ["n", "m"]\nextra = "k"\n')
     with pytest.raises(UsageError) as caught:
         apply_config(parser, path)
     assert [line.strip().partition(": ")[0] for line in str(caught.value).splitlines()[1:]] == [
-        "count = 'x'", "kind = 'c'", "loud = 1", "share = True", "who = [1]", "name = {'a'", "extra = 'k'",
+        "count = 'x'", "kind = 'c'", "loud = 1", "share = True", "who = [1]", "name = ['n', 'm']", "extra = 'k'",
     ]  # fmt: skip
     path.write_text("countt = 1\nnamme = 2\n")
     with pytest.raises(UsageError, match=r"(?s)options that `example` does not have:.*countt.*namme"):
