@@ -150,9 +150,10 @@ COMMON: dict[str, dict[str, Any]] = {
 
 
 def pairs(text: str) -> dict[str, str]:
-    """KEY=VALUE[,KEY=VALUE...] as a mapping."""
-    mapping = dict(part.partition("=")[::2] for part in text.split(","))
-    if not all(mapping) or not all(mapping.values()):
+    """KEY=VALUE[,KEY=VALUE...] as a mapping; other commas, and those in JSON strings, are part of a value."""
+    parts = re.findall(r'(?:"(?:\\.|[^"\\])*"|,(?!,|$|[^,="]*=)|[^,])+', text)
+    mapping = dict(part.partition("=")[::2] for part in parts)
+    if not mapping or not all((*mapping, *mapping.values())):
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE[,KEY=VALUE...], got {text!r}")
     return mapping
 

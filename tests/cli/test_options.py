@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 from hlvbench.cli import SUBCOMMANDS, build_parser, main, subparsers
-from hlvbench.cli.options import add_settings, apply_config, described, from_options
+from hlvbench.cli.options import add_settings, apply_config, described, from_options, pairs
 from hlvbench.errors import UsageError
 from hlvbench.settings import Service, Settings
 
@@ -100,6 +100,27 @@ def test_all_values_of_a_config_file_that_do_not_fit_are_told_at_once(
     path.write_text("countt = 1\nnamme = 2\n")
     with pytest.raises(UsageError, match=r"(?s)options that `example` does not have:.*countt.*namme"):
         apply_config(parser, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping"),
+    [
+        ("a=1,b=2", {"a": "1", "b": "2"}),
+        ('a={"x":1, "y":[2,3]},t/b=x=y', {"a": '{"x":1, "y":[2,3]}', "t/b": "x=y"}),
+        (r'a={"x":"\"1,b=2"},b=3', {"a": r'{"x":"\"1,b=2"}', "b": "3"}),
+        ("a=1,", {"a": "1"}),
+        ("a=", None),
+        ("a=1,=2", None),
+        ("a", None),
+        ("", None),
+    ],
+)
+def test_pairs_are_separated_by_the_commas_before_a_key(text: str, mapping: dict[str, str] | None) -> None:
+    if mapping is None:
+        with pytest.raises(argparse.ArgumentTypeError, match="expected KEY=VALUE"):
+            pairs(text)
+    else:
+        assert pairs(text) == mapping
 
 
 def test_every_setting_is_an_option_with_a_text() -> None:
