@@ -206,7 +206,12 @@ def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
         options = {key.replace("_", "-"): value for key, value in tomllib.loads(read_text(path)).items()}
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
-    actions = {name.lstrip("-"): action for action in parser._actions for name in action.option_strings}
+    actions = {
+        name.lstrip("-"): action
+        for action in parser._actions
+        for name in action.option_strings
+        if action.dest not in ("help", "config", "debug")
+    }
     if unknown := sorted(set(options) - set(actions)):
         raise UsageError(all_problems(f"{path}: options that `{parser.prog}` does not have:", unknown))
     problems = []

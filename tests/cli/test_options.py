@@ -97,8 +97,8 @@ def test_all_values_of_a_config_file_that_do_not_fit_are_told_at_once(
     assert [line.strip().partition(": ")[0] for line in str(caught.value).splitlines()[1:]] == [
         "count = 'x'", "kind = 'c'", "loud = 1", "share = True", "who = [1]", "name = ['n', 'm']", "extra = 'k'",
     ]  # fmt: skip
-    path.write_text("countt = 1\nnamme = 2\n")
-    with pytest.raises(UsageError, match=r"(?s)options that `example` does not have:.*countt.*namme"):
+    path.write_text("countt = 1\nnamme = 2\nhelp = true\n")
+    with pytest.raises(UsageError, match=r"(?s)options that `example` does not have:.*countt.*help.*namme"):
         apply_config(parser, path)
 
 
