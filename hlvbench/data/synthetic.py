@@ -240,11 +240,23 @@ def synthetic_task(
 ) -> Task:
     """A task made from its arguments alone; no text stands in two items.
 
-    items: sizes of train, dev and test. style_distance d in [0, 1]: an explanation is written in the annotator's
-    own style with probability d, else in the style of an annotator drawn evenly, so the distributions of two
-    annotators' texts lie d times as far apart (total variation) as at d = 1. content_distance: the same for
-    which facts are spoken of (default: as style_distance; 0 and 0: nothing but the label tells annotators apart).
-    per_item: annotators drawn for each item (default: all). habits: other annotators than `annotator_habits` gives.
+    Args:
+        annotators: Number of annotators, at least 2.
+        items: Sizes of train, dev and test.
+        style_distance: d in [0, 1]. The style is the annotator's own with probability d, else that of an annotator
+            drawn evenly (perhaps the same one). So, for a given label, the styles of two annotators lie d times as far
+            apart (total variation) as at d = 1.
+        content_distance: The same for the facts; None is `style_distance`. The two are drawn independently: whole texts
+            differ by more than d if both are d, and labels differ whatever d is.
+        thresholds: As in `annotator_habits`.
+        per_item: Annotators drawn for each item; None is all.
+        kind: "nominal" or "ordinal".
+        seed: Of everything that is drawn.
+        habits: Replaces the annotators that `annotator_habits` gives.
+        name: The task's name.
+
+    Raises:
+        TaskError: If an argument is out of range, or the grammar has too few texts for so many items.
     """
     content = style_distance if content_distance is None else content_distance
     everyone = tuple(habits) if habits is not None else annotator_habits(annotators, thresholds)
