@@ -1,8 +1,8 @@
 """A task of our own making whose annotators differ by known amounts, for the demo, tests and experiments.
 
 An item is a context with three facts (how many, who, where) and a statement that agrees with each fact,
-leaves it open or conflicts with it. `support` in [0, 1] is the mean of the three (1, 1/2, 0). An annotator
-decides by two thresholds on the support and writes by habits: see `Habit`.
+leaves it open or conflicts with it. `support` in [0, 1] is the mean of the three (1, 1/2, 0). An `AnnotatorProfile`
+says how an annotator decides, by two thresholds on the support, and writes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .task_config import TaskSpec
 
 
 class Spec(TaskSpec):
-    """A task of this source: the arguments of `synthetic_task`, whose `items` are called `sizes` here."""
+    """A task of this source: the arguments of `synthetic_task`."""
 
     annotators: int = 4
     sizes: tuple[int, int, int] = Field(default=(300, 60, 100), strict=False)
@@ -62,11 +62,11 @@ PLACES = tuple(
     for name in names.split()
 )
 FACTS = {"number": NUMBERS, "agent": AGENTS, "place": PLACES}
-OPEN = {"number": "some", "agent": "people", "place": "somewhere"}
+UNSPECIFIED = {"number": "some", "agent": "people", "place": "somewhere"}
 
 OPENINGS = ("I see that", "Clearly,", "To me", "Note that", "As I read it,", "Well,", "Here", "My reason is that")
-SPEAKS = {"number": "counts", "agent": "names", "place": "is set"}
-BOTH = {"number": "count", "agent": "name", "place": "are set"}
+VERB_SINGULAR = {"number": "counts", "agent": "names", "place": "is set"}
+VERB_PLURAL = {"number": "count", "agent": "name", "place": "are set"}
 VERDICTS = {
     "entailment": ("so it follows", "so it is true"),
     "neutral": ("so it may be", "so it stays open"),
@@ -75,12 +75,19 @@ VERDICTS = {
 
 
 @dataclass(frozen=True)
-class Habit:
+class AnnotatorProfile:
     """How one annotator decides and writes.
 
-    low, high: contradiction if support < low, entailment if support ≥ high, neutral between.
-    facts: the facts of an item in the order in which this annotator speaks of them (what is said).
-    The rest is style (how it is said): `length` 1 = one fact, 2 = a fact and a verdict, 3 = two facts and a verdict.
+    Attributes:
+        low: The label is contradiction if support < low.
+        high: The label is entailment if support ≥ high; between the two it is neutral.
+        facts: Content: the facts of an item in the order in which this annotator speaks of them.
+        opening: Style, as all that follows: the first words.
+        length: 1 is one fact, 2 a fact and a verdict, 3 two facts and a verdict.
+        quotes: Whether words of the context are quoted.
+        hedges: Whether the text ends in "I suppose".
+        period: Whether it ends in a period.
+        lower: Whether it is in lower case.
     """
 
     low: float
@@ -106,8 +113,8 @@ class Scene:
 
     def state(self, fact: str) -> int:
         """2 = the statement agrees with the context, 1 = it leaves the fact open, 0 = it conflicts."""
-        said = self.statement[fact]
-        return 2 if said == self.context[fact] else int(said == OPEN[fact])
+        stated = self.statement[fact]
+        return 2 if stated == self.context[fact] else int(stated == UNSPECIFIED[fact])
 
     @property
     def level(self) -> int:
@@ -125,8 +132,10 @@ class Scene:
         }
 
 
-def annotator_habits(count: int, thresholds: Sequence[tuple[float, float]] | None = None) -> tuple[Habit, ...]:
-    """The habits of annotators 1 … count; annotator k is the same person however many there are.
+def annotator_profiles(
+    count: int, thresholds: Sequence[tuple[float, float]] | None = None
+) -> tuple[AnnotatorProfile, ...]:
+    """The profiles of annotators 1 … count; annotator k is the same person however many there are.
 
     The first 64 write differently from each other, and the first 3 differ in every threshold. `thresholds`
     (low, high per annotator, repeated in turn where there are fewer pairs than annotators) replaces the defaults.
@@ -134,12 +143,12 @@ def annotator_habits(count: int, thresholds: Sequence[tuple[float, float]] | Non
     orders = tuple(permutations(FACTS))
     # halves of sixths, so that no support lies on a threshold
     lows, highs = (1.5 / 6, 0.5 / 6, 2.5 / 6), (3.5 / 6, 5.5 / 6, 4.5 / 6)
-    habits = []
+    profiles = []
     for k in range(count):
         turn = k // len(OPENINGS)
         low, high = thresholds[k % len(thresholds)] if thresholds else (lows[k % 3], highs[(k + k // 3) % 3])
-        habits.append(
-            Habit(
+        profiles.append(
+            AnnotatorProfile(
                 low=low, high=high, facts=orders[(2 * k + k // 3) % len(orders)],
                 opening=OPENINGS[k % len(OPENINGS)],
                 length=(2, 2, 1, 3)[(k + turn) % 4],
@@ -149,34 +158,40 @@ def annotator_habits(count: int, thresholds: Sequence[tuple[float, float]] | Non
                 lower=(k + turn // 2) % 4 == 3,
             )
         )  # fmt: skip
-    return tuple(habits)
+    return tuple(profiles)
 
 
-def decide(level: int, habit: Habit, kind: str = "nominal") -> Label:
-    """The label of an item of this level; for an ordinal task the thresholds lie at scores -2 and 2."""
-    support = level / (LEVELS - 1)
+def decide(level: int, profile: AnnotatorProfile, kind: str = "nominal") -> Label:
+    """The label of an item of this level.
+
+    The score of an ordinal task is 4 (support − midpoint) / (high − low), rounded and cut to −5…5: the thresholds lie
+    at −2 and 2. The verdict is read from the rounded score, so it may differ from the nominal label.
+    """
+    support, low, high = level / (LEVELS - 1), profile.low, profile.high
     if kind == "nominal":
-        return "contradiction" if support < habit.low else "entailment" if support >= habit.high else "neutral"
-    middle, gap = (habit.low + habit.high) / 2, habit.high - habit.low
-    return int(np.clip(np.rint(4 * (support - middle) / gap), SCORES[0], SCORES[-1]))
+        return "contradiction" if support < low else "entailment" if support >= high else "neutral"
+    return int(np.clip(np.rint(4 * (support - (low + high) / 2) / (high - low)), SCORES[0], SCORES[-1]))
 
 
-def disagreement(first: Habit, second: Habit) -> float:
-    """The share of items to which two annotators give different labels."""
-    return sum(decide(level, first) != decide(level, second) for level in range(LEVELS)) / LEVELS
+def explain(scene: Scene, label: Label, style: AnnotatorProfile, facts: Sequence[str], rng: np.random.Generator) -> str:
+    """The explanation of a label.
 
-
-def explain(scene: Scene, label: Label, style: Habit, facts: Sequence[str], rng: np.random.Generator) -> str:
-    """An explanation in a style, of the first of `facts`; synonyms are drawn, so that nobody is a constant."""
+    Args:
+        scene: What the item says.
+        label: Decides the verdict, where the style has one.
+        style: The profile whose style is written; its thresholds and its own `facts` are not read.
+        facts: Names of facts; the first is spoken of, under `length` 3 the first two.
+        rng: Draws synonyms, so that nobody always writes the same words.
+    """
     clauses = [_clause(scene, fact, style.quotes, rng) for fact in facts[: 2 if style.length == 3 else 1]]
-    said = f"{style.opening} for the {scene.thing} {' and '.join(clauses)}"
+    text = f"{style.opening} for the {scene.thing} {' and '.join(clauses)}"
     if style.length > 1:
-        said += f", {VERDICTS[_verdict(label)][rng.integers(2)]}"
+        text += f", {VERDICTS[_verdict(label)][rng.integers(2)]}"
     if style.hedges:
-        said += ", I suppose"
+        text += ", I suppose"
     if style.period:
-        said += "."
-    return said.lower() if style.lower else said
+        text += "."
+    return text.lower() if style.lower else text
 
 
 def _clause(scene: Scene, fact: str, quotes: bool, rng: np.random.Generator) -> str:
@@ -186,9 +201,10 @@ def _clause(scene: Scene, fact: str, quotes: bool, rng: np.random.Generator) -> 
         if second:
             same, unsaid, other = f'"{here}" is repeated', f'"{here}" is missing', f'"{here}" became "{there}"'
     else:
-        same = f"{'the two' if second else 'both'} texts {BOTH[fact]} {here}"
-        unsaid = f"{'just' if second else 'only'} the context {SPEAKS[fact]} {here}"
-        other = f"the context {SPEAKS[fact]} {here} {'but' if second else 'while'} the statement {SPEAKS[fact]} {there}"
+        verb = VERB_SINGULAR[fact]
+        same = f"{'the two' if second else 'both'} texts {VERB_PLURAL[fact]} {here}"
+        unsaid = f"{'just' if second else 'only'} the context {verb} {here}"
+        other = f"the context {verb} {here} {'but' if second else 'while'} the statement {verb} {there}"
     return (other, unsaid, same)[scene.state(fact)]
 
 
@@ -206,7 +222,7 @@ def draw_scene(level: int, rng: np.random.Generator) -> Scene:
     for (fact, words), state in zip(FACTS.items(), states, strict=True):
         true, false = rng.choice(len(words), 2, replace=False)
         context[fact] = words[true]
-        statement[fact] = (words[false], OPEN[fact], words[true])[state]
+        statement[fact] = (words[false], UNSPECIFIED[fact], words[true])[state]
     day, verb, thing = (words[rng.integers(len(words))] for words in (DAYS, VERBS, OBJECTS))
     return Scene(day, verb, thing, context, statement)
 
@@ -228,44 +244,44 @@ def draw_scenes(count: int, rng: np.random.Generator, used: set[str]) -> list[Sc
 
 def synthetic_task(
     annotators: int = 4,
-    items: tuple[int, int, int] = (300, 60, 100),
+    sizes: tuple[int, int, int] = (300, 60, 100),
     style_distance: float = 1.0,
     content_distance: float | None = None,
     thresholds: Sequence[tuple[float, float]] | None = None,
     per_item: int | None = None,
     kind: str = "nominal",
     seed: int = 0,
-    habits: Sequence[Habit] | None = None,
+    profiles: Sequence[AnnotatorProfile] | None = None,
     name: str = "synthetic",
 ) -> Task:
     """A task made from its arguments alone; no text stands in two items.
 
     Args:
         annotators: Number of annotators, at least 2.
-        items: Sizes of train, dev and test.
+        sizes: Numbers of items in train, dev and test.
         style_distance: d in [0, 1]. The style is the annotator's own with probability d, else that of an annotator
             drawn evenly (perhaps the same one). So, for a given label, the styles of two annotators lie d times as far
             apart (total variation) as at d = 1.
         content_distance: The same for the facts; None is `style_distance`. The two are drawn independently: whole texts
             differ by more than d if both are d, and labels differ whatever d is.
-        thresholds: As in `annotator_habits`.
+        thresholds: As in `annotator_profiles`.
         per_item: Annotators drawn for each item; None is all.
         kind: "nominal" or "ordinal".
         seed: Of everything that is drawn.
-        habits: Replaces the annotators that `annotator_habits` gives.
+        profiles: Replaces the annotators that `annotator_profiles` gives.
         name: The task's name.
 
     Raises:
         TaskError: If an argument is out of range, or the grammar has too few texts for so many items.
     """
     content = style_distance if content_distance is None else content_distance
-    everyone = tuple(habits) if habits is not None else annotator_habits(annotators, thresholds)
-    _check(everyone, items, style_distance, content, per_item, kind)
+    everyone = tuple(profiles) if profiles is not None else annotator_profiles(annotators, thresholds)
+    _check_options(everyone, sizes, style_distance, content, per_item, kind)
     names = tuple(f"Ann{k + 1}" for k in range(len(everyone)))
-    rng, used = seeded("synthetic items", seed, items), set[str]()
+    rng, used = seeded("synthetic items", seed, sizes), set[str]()
     scenes: dict[str, Scene] = {}
     splits = {}
-    for split, size in zip(("train", "dev", "test"), items, strict=True):
+    for split, size in zip(("train", "dev", "test"), sizes, strict=True):
         ids = [str(len(scenes) + i + 1) for i in range(size)]
         scenes |= zip(ids, draw_scenes(size, rng, used), strict=True)
         splits[split] = tuple(ids)
@@ -274,8 +290,13 @@ def synthetic_task(
         rota = seeded("synthetic annotators", seed, item).permutation(len(names))
         for k in sorted(rota[:per_item].tolist()):
             label = decide(scene.level, everyone[k], kind)
-            text = _written(scene, label, k, everyone, (style_distance, content), seeded("record", seed, item, k))
-            records.append(Annotation(item, names[k], label, text))
+            rng = seeded("record", seed, item, k)
+            # each the annotator's own with the probability of its distance, else anybody's
+            style, facts = (
+                everyone[k if rng.random() < distance else int(rng.integers(len(everyone)))]
+                for distance in (style_distance, content)
+            )
+            records.append(Annotation(item, names[k], label, explain(scene, label, style, facts.facts, rng)))
     labels: tuple[Label, ...] = LABELS if kind == "nominal" else SCORES
     return Task(
         name=name, version="1", kind=kind, labels=labels, priority=labels,
@@ -303,28 +324,24 @@ def load(spec: Spec, data_dir: Path | None) -> Source:
     return Source(tuple(task.items.values()), task.records, sha256={"made": sha256_text(rows)}, splits=task.splits)
 
 
-def _written(
-    scene: Scene, label: Label, own: int, habits: Sequence[Habit], distances: tuple[float, float],
-    rng: np.random.Generator,
-) -> str:  # fmt: skip
-    """The explanation of annotator `own`: his style and his facts, each with the probability of its distance."""
-    style, facts = (habits[own if rng.random() < d else int(rng.integers(len(habits)))] for d in distances)
-    return explain(scene, label, style, facts.facts, rng)
-
-
-def _check(
-    habits: Sequence[Habit], items: Sequence[int], style: float, content: float, per_item: int | None, kind: str
+def _check_options(
+    profiles: Sequence[AnnotatorProfile],
+    sizes: Sequence[int],
+    style: float,
+    content: float,
+    per_item: int | None,
+    kind: str,
 ) -> None:
-    checks = {
-        f"annotators = {len(habits)}: at least 2 are needed": len(habits) >= 2,
-        f"sizes = {list(items)}: three sizes, none negative, are needed": len(items) == 3 and min(items) >= 0,
-        f"style_distance = {style}: a number in [0, 1] is needed": 0 <= style <= 1,
-        f"content_distance = {content}: a number in [0, 1] is needed": 0 <= content <= 1,
-        f"per_item = {per_item}: 1 to {len(habits)} is needed": per_item is None or 1 <= per_item <= len(habits),
-        f"kind = {kind!r}: nominal or ordinal is needed": kind in ("nominal", "ordinal"),
-        "thresholds: pairs 0 ≤ low < high ≤ 1 are needed": all(0 <= h.low < h.high <= 1 for h in habits),
+    """Raise one TaskError for all options out of range."""
+    count = len(profiles)
+    wrong = {
+        f"annotators = {count}: at least 2 are needed": count < 2,
+        f"sizes = {list(sizes)}: three sizes, none negative, are needed": len(sizes) != 3 or min(sizes) < 0,
+        f"style_distance = {style}: a number in [0, 1] is needed": not 0 <= style <= 1,
+        f"content_distance = {content}: a number in [0, 1] is needed": not 0 <= content <= 1,
+        f"per_item = {per_item}: 1 to {count} is needed": per_item is not None and not 1 <= per_item <= count,
+        f"kind = {kind!r}: nominal or ordinal is needed": kind not in ("nominal", "ordinal"),
+        "thresholds: pairs 0 ≤ low < high ≤ 1 are needed": not all(0 <= p.low < p.high <= 1 for p in profiles),
     }
-    if not all(checks.values()):
-        raise TaskError(
-            all_problems("synthetic task: wrong options", [text for text, good in checks.items() if not good])
-        )
+    if problems := [text for text, is_wrong in wrong.items() if is_wrong]:
+        raise TaskError(all_problems("synthetic task: wrong options", problems))

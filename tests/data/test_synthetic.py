@@ -20,9 +20,8 @@ from hlvbench.data.synthetic import (
     SCORES,
     Scene,
     Spec,
-    annotator_habits,
+    annotator_profiles,
     decide,
-    disagreement,
     draw_scene,
     draw_scenes,
     explain,
@@ -54,13 +53,13 @@ def by_item(task: Task) -> dict[str, dict[str, Annotation]]:
 def opening_shares(task: Task, annotator: str) -> Counter[str]:
     """How often each opening of the first four annotators begins this annotator's explanations."""
     texts = [r.explanation.lower() for r in task.records if r.annotator == annotator]
-    openings = [h.opening.lower() for h in annotator_habits(len(task.annotators))]
+    openings = [p.opening.lower() for p in annotator_profiles(len(task.annotators))]
     return Counter({o: sum(t.startswith(o) for t in texts) / len(texts) for o in openings})
 
 
 def test_equal_arguments_make_equal_tasks_and_another_seed_another_task():
-    assert synthetic_task(items=SMALL) == synthetic_task(items=SMALL)
-    assert synthetic_task(items=SMALL).items != synthetic_task(items=SMALL, seed=1).items
+    assert synthetic_task(sizes=SMALL) == synthetic_task(sizes=SMALL)
+    assert synthetic_task(sizes=SMALL).items != synthetic_task(sizes=SMALL, seed=1).items
 
 
 def test_a_known_seed_makes_known_texts_on_every_machine():
@@ -72,7 +71,7 @@ def test_a_known_seed_makes_known_texts_on_every_machine():
 
 
 def test_the_splits_have_the_sizes_asked_and_share_no_text():
-    task = synthetic_task(items=(300, 60, 100))
+    task = synthetic_task(sizes=(300, 60, 100))
     assert [len(ids) for ids in task.splits.values()] == [300, 60, 100]
     # clusters joins items that share any input text: none does
     assert all(len(group) == 1 for group in clusters(list(task.items.values())))
@@ -99,7 +98,7 @@ def test_a_drawn_scene_has_the_level_asked_for(level, seed):
 
 
 def test_thresholds_decide_at_the_support_by_hand():
-    lenient = replace(annotator_habits(1)[0], low=0.25, high=0.5)
+    lenient = replace(annotator_profiles(1)[0], low=0.25, high=0.5)
     strict = replace(lenient, low=0.6, high=0.9)
     # level 3 is a support of .5: at least .5, but below .6
     assert (decide(3, lenient), decide(3, strict)) == ("entailment", "contradiction")
@@ -110,11 +109,13 @@ def test_thresholds_decide_at_the_support_by_hand():
 def test_annotators_disagree_exactly_as_often_as_their_thresholds_declare():
     # every split holds the 7 levels in equal numbers, so the rates are exact, not estimates
     task = synthetic_task(6, (140, 70, 70))
-    habits = dict(zip(task.annotators, annotator_habits(6), strict=True))
+    levels = [[decide(level, profile) for level in range(LEVELS)] for profile in annotator_profiles(6)]
+    labels = dict(zip(task.annotators, levels, strict=True))
     for split, size in (("train", 140), ("test", 70)):
         for a, b in combinations(task.annotators, 2):
             pairs = zip(task.records_of(split, a), task.records_of(split, b), strict=True)
-            assert sum(x.label != y.label for x, y in pairs) == round(size * disagreement(habits[a], habits[b]))
+            differing = sum(x != y for x, y in zip(labels[a], labels[b], strict=True))
+            assert sum(x.label != y.label for x, y in pairs) == size // LEVELS * differing
 
 
 def test_given_thresholds_replace_the_defaults_and_one_pair_makes_all_decide_alike():
@@ -127,9 +128,9 @@ def test_given_thresholds_replace_the_defaults_and_one_pair_makes_all_decide_ali
 
 
 def test_the_first_64_annotators_all_write_in_their_own_way():
-    styles = {replace(h, low=0.0, high=1.0, facts=()) for h in annotator_habits(64)}
+    styles = {replace(p, low=0.0, high=1.0, facts=()) for p in annotator_profiles(64)}
     assert len(styles) == 64
-    assert annotator_habits(64)[:4] == annotator_habits(4)  # the same people however many there are
+    assert annotator_profiles(64)[:4] == annotator_profiles(4)  # the same people however many there are
 
 
 def test_at_distance_0_no_text_tells_its_writer():
@@ -144,17 +145,17 @@ def test_at_distance_0_no_text_tells_its_writer():
 def test_the_share_of_an_annotators_own_style_is_the_distance_plus_his_share_of_the_mixture(distance):
     # own opening: d + (1 - d) / 4, the others (1 - d) / 4; five standard errors of 301 texts are at most .145
     task = synthetic_task(4, (301, 0, 0), style_distance=distance)
-    for annotator, habit in zip(task.annotators, annotator_habits(4), strict=True):
+    for annotator, profile in zip(task.annotators, annotator_profiles(4), strict=True):
         shares = opening_shares(task, annotator)
         for opening, share in shares.items():
-            own = distance if opening == habit.opening.lower() else 0.0
+            own = distance if opening == profile.opening.lower() else 0.0
             assert share == pytest.approx(own + (1 - distance) / 4, abs=0.145 if distance < 1 else 1e-9)
 
 
 def test_content_distance_alone_decides_which_facts_are_spoken_of():
     # Ann1 speaks of the number first, Ann2 of the agent, Ann3 of the place; all in the styles of everybody
     task = synthetic_task(3, (105, 0, 0), style_distance=0.0, content_distance=1.0)
-    facts = {annotator: habit.facts[0] for annotator, habit in zip(task.annotators, annotator_habits(3), strict=True)}
+    facts = {a: profile.facts[0] for a, profile in zip(task.annotators, annotator_profiles(3), strict=True)}
     assert set(facts.values()) == set(FACTS)
     own = Counter[str]()
     for record in task.records:
@@ -173,7 +174,7 @@ def test_every_explanation_holds_a_word_of_its_item():
 
 
 def test_an_explanation_follows_its_style():
-    plain, quoting = annotator_habits(2)
+    plain, quoting = annotator_profiles(2)
     assert explain(scene(), "neutral", plain, ("number",), seeded(0)).startswith("I see that")
     quoted = explain(scene(), "neutral", replace(quoting, lower=True, period=True), ("place",), seeded(0))
     assert quoted.startswith('clearly, for the boat "in the garden"')
@@ -209,7 +210,7 @@ def test_any_sensible_options_make_a_sound_task(count, distance, seed):
         ({"annotators": 1}, "at least 2"),
         ({"style_distance": 1.5}, "style_distance"),
         ({"content_distance": -0.1}, "content_distance"),
-        ({"items": (1, 2)}, "three sizes"),
+        ({"sizes": (1, 2)}, "three sizes"),
         ({"per_item": 9}, "per_item"),
         ({"kind": "free"}, "kind"),
         ({"thresholds": [(0.8, 0.2)]}, "low < high"),
