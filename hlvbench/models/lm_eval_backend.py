@@ -32,6 +32,7 @@ class LmEval(Model):
     def __init__(self, settings: Settings, backend: str, arguments: Mapping[str, Any], lm: Any, size: int) -> None:
         self.name, self.settings, self.lm, self.batch_size = settings.model, settings, lm, size
         self.backend, self.arguments = backend, arguments
+        self.templated = False
         self.templated = self._render(PROBE) is not None
         self.countable = self._tokens(PROBE) is not None
         longest = getattr(lm, "max_length", None)
@@ -79,13 +80,16 @@ class LmEval(Model):
         return Completion(text, "length" if cut else "stop", tokens + (not cut))
 
     def _render(self, content: str) -> str | None:
+        """The prompt through the chat template; None for a backend that has none."""
         tokenizer = getattr(self.lm, "tokenizer", None)
         if tokenizer is not None and hasattr(tokenizer, "chat_template") and not tokenizer.chat_template:
             return None
         try:
             return str(self.lm.apply_chat_template([{"role": "user", "content": content}]))
-        except (NotImplementedError, AttributeError, TypeError, ValueError):
-            return None
+        except Exception as error:  # a template is a program and raises what it likes
+            if isinstance(error, NotImplementedError | AttributeError) and not self.templated:
+                return None
+            raise ModelError(f"{self.name}: its chat template cannot be used: {first_lines(error)}") from error
 
     def _tokens(self, text: str, special: bool = False) -> int | None:
         try:

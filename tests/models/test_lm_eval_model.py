@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hlvbench.cli import main
+from hlvbench.errors import ModelError
 from hlvbench.io import read_generations
-from hlvbench.models.lm_eval_backend import _defaults
+from hlvbench.models.lm_eval_backend import LmEval, _defaults
 from hlvbench.models.loading import CPU_BATCH
 from hlvbench.settings import Settings
 from tests.generation.test_run import tasks_dir  # noqa: F401
@@ -66,6 +67,33 @@ def test_a_backend_is_told_what_it_takes_and_nothing_else():
     assert _defaults("vllm", Scheduling, settings) == {"device": "cpu", "batch_size": "auto", "enable_thinking": False}
     assert _defaults("hf", Scheduling, settings)["batch_size"] == CPU_BATCH
     assert _defaults("gguf", Bare, settings) == {}
+
+
+class Backend:
+    """A backend without a tokenizer, whose chat template is a function."""
+
+    def __init__(self, template=None):
+        if template:
+            self.apply_chat_template = template
+
+
+def test_a_chat_template_that_fails_is_an_error_and_a_backend_without_one_gets_the_plain_prompt():
+    def fails_on(part):
+        def template(messages):
+            if part in messages[0]["content"]:
+                raise TypeError("no such filter")
+            return messages[0]["content"]
+
+        return template
+
+    def model(template=None):
+        return LmEval(Settings("lm-eval:x"), "x", {}, Backend(template), 1)
+
+    assert model().prompt_text("one two") == "one two\n"
+    with pytest.raises(ModelError, match="lm-eval:x: its chat template cannot be used: no such filter"):
+        model(fails_on(""))
+    with pytest.raises(ModelError, match="no such filter"):
+        model(fails_on("two")).prompt_text("one two")
 
 
 @pytest.mark.slow
