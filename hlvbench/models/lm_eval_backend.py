@@ -55,9 +55,8 @@ class LmEval(Model):
         return content + "\n" if rendered is None else rendered
 
     def count_tokens(self, content: str) -> int:
-        """-1 for a backend without a tokenizer."""
-        found = self._tokens(self.prompt_text(content), special=not self.templated) if self.countable else None
-        return -1 if found is None else found
+        tokens = self._tokens(self.prompt_text(content), special=not self.templated) if self.countable else None
+        return super().count_tokens(content) if tokens is None else tokens
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
         from lm_eval.api.instance import Instance

@@ -90,6 +90,7 @@ def test_a_chat_template_that_fails_is_an_error_and_a_backend_without_one_gets_t
         return LmEval(Settings("lm-eval:x"), "x", {}, Backend(template), 1)
 
     assert model().prompt_text("one two") == "one two\n"
+    assert model().count_tokens("one two") == 2  # words, where there is no tokenizer
     with pytest.raises(ModelError, match="lm-eval:x: its chat template cannot be used: no such filter"):
         model(fails_on(""))
     with pytest.raises(ModelError, match="no such filter"):
