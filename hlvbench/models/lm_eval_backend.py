@@ -1,7 +1,7 @@
 """Any backend of lm-eval (hf, vllm, sglang, gguf, ...) as a model: `lm-eval:BACKEND,argument=value,...`.
 
-lm-eval returns texts alone: whether the token limit cut one, and how many tokens it has, is told from the text
-through the backend's tokenizer, where it has one.
+lm-eval returns text only. Length and truncation are estimated by tokenising the returned text; a backend without a
+tokenizer reports every answer as finished, with 0 tokens.
 """
 
 from __future__ import annotations
@@ -22,21 +22,31 @@ from .loading import CPU_BATCH, GPU_BATCH, call_model, pick_device
 from .smollm2 import NAME as EMBEDDED
 from .smollm2 import fetch_embedded
 
-WHOLE = 512
-"""Questions per call where the backend makes its own batches."""
+CALL_SIZE = 512
+"""Questions per call of a backend that makes its own batches."""
 
 
 class LmEval(Model):
-    """A backend that answers every question of a task."""
+    """A backend of lm-eval as a model.
 
-    def __init__(self, settings: Settings, backend: str, arguments: Mapping[str, Any], lm: Any, size: int) -> None:
-        self.name, self.settings, self.lm, self.batch_size = settings.model, settings, lm, size
+    Args:
+        settings: Of the run.
+        backend: Its name in lm-eval.
+        arguments: What its constructor was given.
+        lm: The `lm_eval.api.model.LM`.
+        batch_size: Questions per call.
+    """
+
+    def __init__(
+        self, settings: Settings, backend: str, arguments: Mapping[str, Any], lm: Any, batch_size: int
+    ) -> None:
+        self.name, self.settings, self.lm, self.batch_size = settings.model, settings, lm, batch_size
         self.backend, self.arguments = backend, arguments
         self.templated = False
         self.templated = self._render(PROBE) is not None
         self.countable = self._tokens(PROBE) is not None
-        longest = getattr(lm, "max_length", None)
-        self.context: int | None = int(longest) if self.countable and longest else None
+        max_length = getattr(lm, "max_length", None)
+        self.context: int | None = int(max_length) if self.countable and max_length else None
 
     def describe(self) -> dict[str, Any]:
         folder = Path(str(self.arguments.get("pretrained", "")))
@@ -61,7 +71,7 @@ class LmEval(Model):
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
         from lm_eval.api.instance import Instance
 
-        # what tasks/lm_eval asks for: greedy, and nothing but the model's own end stops it
+        # as in tasks/lm_eval: greedy, and without stop strings, so that only the model's end token ends an answer
         options = {"until": [], "do_sample": False, "max_gen_toks": self.settings.max_new_tokens}
         requests = [
             Instance("generate_until", {}, (self.prompt_text(q.content), dict(options)), 0, ("hlvbench", number, 1))
@@ -74,9 +84,9 @@ class LmEval(Model):
         tokens = self._tokens(text) if self.countable else None
         if tokens is None:
             return Completion(text, "stop", 0)
-        cut = tokens >= self.settings.max_new_tokens
-        # the token that ended the text is counted, and not part of it
-        return Completion(text, "length" if cut else "stop", tokens + (not cut))
+        truncated = tokens >= self.settings.max_new_tokens
+        # the end token counts as a new token, but the text lacks it
+        return Completion(text, "length" if truncated else "stop", tokens + (not truncated))
 
     def _render(self, content: str) -> str | None:
         """The prompt through the chat template; None for a backend that has none."""
@@ -91,6 +101,7 @@ class LmEval(Model):
             raise ModelError(f"{self.name}: its chat template cannot be used: {first_lines(error)}") from error
 
     def _tokens(self, text: str, special: bool = False) -> int | None:
+        """The number of tokens; None for a backend without a tokenizer that can be asked."""
         try:
             return len(self.lm.tok_encode(text, add_special_tokens=special))
         except (NotImplementedError, AttributeError, TypeError, ValueError):
@@ -99,7 +110,7 @@ class LmEval(Model):
 
 def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> Mapping[str, Model]:
     """The same model for every task. A ModelError where the backend is unknown, not installed or does not load."""
-    _check(settings)
+    _refuse_unsupported(settings)
     backend, _, rest = settings.model.partition(":")[2].partition(",")
     try:
         from lm_eval.api.registry import get_model
@@ -110,39 +121,40 @@ def load_lm_eval(settings: Settings, tasks: Sequence[Task]) -> Mapping[str, Mode
         ) from None
     try:
         kind = get_model(backend)
-        arguments = {**_defaults(backend, kind, settings), **simple_parse_args_string(rest)}
+        arguments = {**_default_arguments(backend, kind, settings), **simple_parse_args_string(rest)}
         if arguments.get("pretrained") == EMBEDDED:
             arguments["pretrained"] = str(fetch_embedded())
-        size = arguments.get("batch_size")
         lm = kind.create_from_arg_obj(arguments)
-    except Exception as error:  # every backend raises what it likes
+    except Exception as error:  # backends have no common class of errors
         raise ModelError(f"--model lm-eval:{backend}: cannot be loaded: {first_lines(error)}") from error
-    own = int(str(size)) if str(size).isdigit() else WHOLE
-    model = LmEval(settings, backend, arguments, lm, own)
+    # "auto", "auto:N" or nothing: the backend makes its own batches
+    batch_size = str(arguments.get("batch_size"))
+    model = LmEval(settings, backend, arguments, lm, int(batch_size) if batch_size.isdigit() else CALL_SIZE)
     return {task.name: model for task in tasks}
 
 
-def _check(settings: Settings) -> None:
+def _refuse_unsupported(settings: Settings) -> None:
+    """UsageError for options that have no meaning for a backend of lm-eval."""
     names = ("adapter_dir", "model_map", "revision", "temperature", "model_arg", "trust_remote_code")
-    moot = [f"--{name.replace('_', '-')}" for name in names if vars(settings)[name]]
-    if moot:
+    unsupported = [f"--{name.replace('_', '-')}" for name in names if vars(settings)[name]]
+    if unsupported:
         raise UsageError(
             f"--model lm-eval: answers greedily by one model, whose arguments stand behind the backend's name "
-            f"(lm-eval:hf,pretrained=PATH,peft=ADAPTER); it does not take {', '.join(moot)}"
+            f"(lm-eval:hf,pretrained=PATH,peft=ADAPTER); it does not take {', '.join(unsupported)}"
         )
 
 
-def _defaults(backend: str, kind: Any, settings: Settings) -> dict[str, Any]:
+def _default_arguments(backend: str, kind: Any, settings: Settings) -> dict[str, Any]:
     """What `hlvbench run` would choose, as far as the backend's constructor takes it by name."""
-    taken = inspect.signature(kind.__init__).parameters
-    found: dict[str, Any] = {"enable_thinking": settings.think}
-    if "device" in taken:
-        found["device"] = pick_device(settings.device)
-        own = CPU_BATCH if found["device"] == "cpu" else GPU_BATCH
-        # the other backends schedule by themselves; told a number they would wait for every such batch
-        found["batch_size"] = own if backend.startswith("hf") else "auto"
+    parameters = inspect.signature(kind.__init__).parameters
+    defaults: dict[str, Any] = {"enable_thinking": settings.think}
+    if "device" in parameters:
+        defaults["device"] = pick_device(settings.device)
+        batch_size = CPU_BATCH if defaults["device"] == "cpu" else GPU_BATCH
+        # with a number, backends other than hf would wait for every batch of that size instead of scheduling freely
+        defaults["batch_size"] = batch_size if backend.startswith("hf") else "auto"
     if settings.dtype != "auto":
-        found["dtype"] = settings.dtype
-    elif found.get("device") == "cpu":
-        found["dtype"] = "float32"
-    return {name: value for name, value in found.items() if name in taken}
+        defaults["dtype"] = settings.dtype
+    elif defaults.get("device") == "cpu":
+        defaults["dtype"] = "float32"
+    return {name: value for name, value in defaults.items() if name in parameters}

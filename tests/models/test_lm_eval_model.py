@@ -10,7 +10,7 @@ import pytest
 from hlvbench.cli import main
 from hlvbench.errors import ModelError
 from hlvbench.io import read_generations
-from hlvbench.models.lm_eval_backend import LmEval, _defaults
+from hlvbench.models.lm_eval_backend import LmEval, _default_arguments
 from hlvbench.models.loading import CPU_BATCH
 from hlvbench.settings import Settings
 from tests.generation.test_run import tasks_dir  # noqa: F401
@@ -64,9 +64,13 @@ def test_a_backend_is_told_what_it_takes_and_nothing_else():
             pass
 
     settings = Settings("lm-eval:x", device="cpu", dtype="float32")
-    assert _defaults("vllm", Scheduling, settings) == {"device": "cpu", "batch_size": "auto", "enable_thinking": False}
-    assert _defaults("hf", Scheduling, settings)["batch_size"] == CPU_BATCH
-    assert _defaults("gguf", Bare, settings) == {}
+    assert _default_arguments("vllm", Scheduling, settings) == {
+        "device": "cpu",
+        "batch_size": "auto",
+        "enable_thinking": False,
+    }
+    assert _default_arguments("hf", Scheduling, settings)["batch_size"] == CPU_BATCH
+    assert _default_arguments("gguf", Bare, settings) == {}
 
 
 class Backend:
