@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
-from .options import add_common, show, tasks_of
+from .options import add_common, print_result, tasks_of
 
 
 def compare_options(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def compare_command(arguments: argparse.Namespace) -> None:
         print(side_by_side({str(run): read_scores(run) for run in arguments.runs}))
         return
     found = compare(arguments.runs)
-    show(arguments, found, compare_text(found))
+    print_result(arguments, found, compare_text(found))
 
 
 def analyze_command(arguments: argparse.Namespace) -> None:
@@ -57,7 +57,7 @@ def analyze_command(arguments: argparse.Namespace) -> None:
         found[task.name] = analyze(task, load_embedder(), seed=arguments.seed)
         write_analysis(found[task.name], folder)
         texts.append(f"{analysis_text(found[task.name])}\n\nplots: {folder}\n")
-    show(arguments, found, "\n".join(texts))
+    print_result(arguments, found, "\n".join(texts))
 
 
 def curve_command(arguments: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ def curve_command(arguments: argparse.Namespace) -> None:
 
     found = curve(arguments.runs)
     paths = write_curve(found, arguments.out)
-    show(arguments, found, "\n".join([curve_markdown(found), *map(str, paths)]))
+    print_result(arguments, found, "\n".join([curve_markdown(found), *map(str, paths)]))
 
 
 def audit_command(arguments: argparse.Namespace) -> int:
@@ -75,7 +75,7 @@ def audit_command(arguments: argparse.Namespace) -> int:
     tasks = [task.asking() for task in tasks_of(arguments)]
     found = audit(tasks, load_embedder(), seed=arguments.seed, quiet=arguments.quiet)
     write_audit(found, arguments.out)
-    show(arguments, found, audit_text(found))
+    print_result(arguments, found, audit_text(found))
     return 1 if broken_rules(found) else 0
 
 

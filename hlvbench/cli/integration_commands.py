@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_common, show
+from .options import add_common, print_result
 
 
 def import_options(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def import_command(arguments: argparse.Namespace) -> None:
 
     found = import_logs(arguments.kind, arguments.files, arguments.out)
     lines = [f"{task}: {path}\n  score it: hlvbench score {path} --task {task}" for task, path in found.items()]
-    show(arguments, {task: str(path) for task, path in found.items()}, "\n".join(lines))
+    print_result(arguments, {task: str(path) for task, path in found.items()}, "\n".join(lines))
 
 
 def card_command(arguments: argparse.Namespace) -> None:

@@ -15,10 +15,10 @@ from .options import (
     add_common,
     add_model_job,
     add_settings,
-    from_options,
     keep_paid_answers,
-    places_of,
-    show,
+    print_result,
+    settings_from_options,
+    task_folders,
 )
 
 
@@ -44,12 +44,12 @@ def judge_command(arguments: argparse.Namespace) -> None:
     from ..judging.judge_table import json_rows, judged_text
     from ..results import refresh_report
 
-    places, service = places_of(arguments), from_options(Service, arguments)
+    places, service = task_folders(arguments), settings_from_options(Service, arguments)
     judges = _judges(arguments)
     if arguments.estimate:
         found = [{"judge": s.judge, **row} for s in judges
                  for row in plan(arguments.run, s, **places, service=service, prices=arguments.prices)]  # fmt: skip
-        show(arguments, found, _estimated(found))
+        print_result(arguments, found, _estimated(found))
         return
     if arguments.rescore:
         documents = rescore(arguments.run, judged_tasks(arguments.run, **places))
@@ -65,7 +65,7 @@ def judge_command(arguments: argparse.Namespace) -> None:
         ]  # fmt: skip
     agreements = write_agreement(judged_tasks(arguments.run, **places))
     refresh_report(arguments.run)
-    show(arguments, json_rows(documents), judged_text(documents, agreements))
+    print_result(arguments, json_rows(documents), judged_text(documents, agreements))
 
 
 def _judges(arguments: argparse.Namespace) -> list[JudgeSettings]:

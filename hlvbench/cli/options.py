@@ -22,20 +22,20 @@ from ..io import read_text
 from ..settings import Service, Settings
 
 
-def add_common(parser: argparse.ArgumentParser, names: str, folder: str = "", **helps: str) -> None:
+def add_common(parser: argparse.ArgumentParser, names: str, default_out: str = "", **helps: str) -> None:
     """Add options of `COMMON`, and those that every subcommand has.
 
     Args:
         parser: The parser of a subcommand.
         names: The options, separated by spaces.
-        folder: The default of --out.
+        default_out: The default of --out.
         helps: Option to another help text.
     """
     group = parser.add_argument_group("common options")
     for name in names.split():
         option = COMMON[name] | ({"help": helps[name]} if name in helps else {})
-        if name == "out" and folder:
-            option |= {"default": Path(folder), "help": f"{helps.get(name, '')} (default: {folder})".strip()}
+        if name == "out" and default_out:
+            option |= {"default": Path(default_out), "help": f"{option['help']} (default: {default_out})"}
         group.add_argument(*(["-q"] if name == "quiet" else []), f"--{name}", **option)
     group.add_argument("--config", type=Path, metavar="FILE.toml", help="any of these options, from a file")
     group.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -140,7 +140,7 @@ COMMON: dict[str, dict[str, Any]] = {
     },
     "data-dir": {"type": Path, "metavar": "DIR", "help": "local data (default: HLVBENCH_DATA, else the cache)"},
     "tasks-dir": {"type": Path, "metavar": "DIR", "help": "a folder with more tasks"},
-    "seed": {"type": int, "default": 0, "metavar": "N", "help": "of everything that is drawn (default: 0)"},
+    "seed": {"type": int, "default": 0, "metavar": "N", "help": "seed of all random draws (default: 0)"},
     "limit": {"type": int, "metavar": "N", "help": "the first N items only"},
     "out": {"type": Path, "metavar": "DIR", "help": "folder of the results"},
     "json": {"action": "store_true", "help": "machine-readable results on stdout"},
@@ -160,7 +160,8 @@ def pairs(text: str) -> dict[str, str]:
 
 def add_model_job(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the options of a subcommand that asks a model: batches, starting again, and calls of an endpoint."""
-    parser.add_argument("--batch-size", type=batch_size, default="auto", metavar="N", help="(default: auto)")
+    text = "prompts per forward pass; auto chooses by itself (default: auto)"
+    parser.add_argument("--batch-size", type=batch_size, default="auto", metavar="N", help=text)
     parser.add_argument("--no-resume", action="store_true", help=f"delete the {what} that exist and start again")
     parser.add_argument("--yes", action="store_true", help=f"with --no-resume: delete {what} of an endpoint, too")
     add_settings(parser, Service, "concurrency timeout retries requests_per_minute", "endpoint: models")
@@ -244,17 +245,17 @@ def _from_toml(parser: argparse.ArgumentParser, action: argparse.Action, value: 
     return parser._get_values(action, [str(value)])
 
 
-def from_options(settings: type, arguments: argparse.Namespace) -> Any:
+def settings_from_options(settings: type, arguments: argparse.Namespace) -> Any:
     """A settings object from the parsed options; fields without an option have their default."""
     return settings(**{f.name: getattr(arguments, f.name) for f in fields(settings) if f.name in vars(arguments)})
 
 
-def show(arguments: argparse.Namespace, result: Any, text: object) -> None:
+def print_result(arguments: argparse.Namespace, result: Any, text: object) -> None:
     """Print a result, as JSON where --json asks for it."""
     print(json.dumps(result, ensure_ascii=False) if arguments.json else text)
 
 
-def places_of(arguments: argparse.Namespace) -> dict[str, Any]:
+def task_folders(arguments: argparse.Namespace) -> dict[str, Any]:
     """Where tasks and data are."""
     return {"data_dir": arguments.data_dir, "tasks_dir": arguments.tasks_dir}
 
@@ -263,4 +264,4 @@ def tasks_of(arguments: argparse.Namespace) -> Sequence[Any]:
     """The tasks named in --task, loaded."""
     from ..data.task import load_tasks
 
-    return load_tasks(arguments.task, **places_of(arguments))
+    return load_tasks(arguments.task, **task_folders(arguments))

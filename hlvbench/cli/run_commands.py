@@ -11,7 +11,15 @@ from typing import Any
 from ..errors import UsageError
 from ..processes import process_rank
 from ..settings import Service, Settings
-from .options import add_common, add_model_job, add_settings, from_options, keep_paid_answers, places_of, show
+from .options import (
+    add_common,
+    add_model_job,
+    add_settings,
+    keep_paid_answers,
+    print_result,
+    settings_from_options,
+    task_folders,
+)
 
 
 def tasks_options(parser: argparse.ArgumentParser) -> None:
@@ -54,10 +62,11 @@ def _generation_options(parser: argparse.ArgumentParser) -> None:
 def score_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", type=Path, metavar="RUN|FILE", help="a run folder, or a bare generations.jsonl")
     parser.add_argument("--task", metavar="NAME", help="the one task of a bare file; of a run folder: only this one")
-    parser.add_argument("--split", choices=("test", "dev", "train"), help="(default: that of the run, else test)")
+    text = "whose items (default: the split of the run, else test)"
+    parser.add_argument("--split", choices=("test", "dev", "train"), help=text)
     text = "leave questions without a row out, instead of counting them as missing"
     parser.add_argument("--only-answered", action="store_true", help=text)
-    parser.add_argument("--seed", type=int, metavar="N", help="of resampling, for a bare file (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of resampling, for a bare file (default: 0)")
     add_common(parser, "limit data-dir tasks-dir out json quiet", out="folder of the scores (default: beside the text)")
 
 
@@ -72,7 +81,7 @@ def tasks_command(arguments: argparse.Namespace) -> None:
     source, folder = smollm2.SOURCE, smollm2.embedded_folder()
     where = f"here: {folder}" if folder.is_dir() else f"not here (hlvbench fetch {smollm2.NAME})"
     model = f"\nmodel {smollm2.NAME}  {source['name']} ({source['licence']})  {where}"
-    show(arguments, rows, "\n".join([*map(_task_line, rows), model]))
+    print_result(arguments, rows, "\n".join([*map(_task_line, rows), model]))
 
 
 def _task_line(row: Mapping[str, Any]) -> str:
@@ -103,20 +112,20 @@ def fetch_command(arguments: argparse.Namespace) -> None:
     if NAME in arguments.names:
         found[NAME] = (fetch_embedded(say),)
     lines = [f"{task}: {path}" for task, paths in found.items() for path in paths]
-    show(arguments, {task: [str(path) for path in paths] for task, paths in found.items()}, "\n".join(lines))
+    print_result(arguments, {task: [str(path) for path in paths] for task, paths in found.items()}, "\n".join(lines))
 
 
 def _job(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
-        **places_of(arguments), "out": arguments.out, "batch_size": arguments.batch_size,
+        **task_folders(arguments), "out": arguments.out, "batch_size": arguments.batch_size,
         "resume": not arguments.no_resume, "quiet": arguments.quiet, "command": arguments.command,
-        "service": from_options(Service, arguments),
+        "service": settings_from_options(Service, arguments),
     }  # fmt: skip
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The settings of a run; refuses to delete answers that an endpoint was paid for."""
-    settings: Settings = from_options(Settings, arguments)
+    settings: Settings = settings_from_options(Settings, arguments)
     folder = arguments.out or Path("runs") / settings.folder()
     keep_paid_answers(arguments, settings.model, sorted(folder.glob("**/generations*.jsonl")))
     return settings
@@ -145,15 +154,15 @@ def generate_command(arguments: argparse.Namespace) -> None:
 
     if arguments.dry_run:
         found = dry_run(
-            _settings(arguments), **places_of(arguments), batch_size=arguments.batch_size,
-            service=from_options(Service, arguments),
+            _settings(arguments), **task_folders(arguments), batch_size=arguments.batch_size,
+            service=settings_from_options(Service, arguments),
         )  # fmt: skip
-        show(arguments, found, _plain(found))
+        print_result(arguments, found, _plain(found))
     else:
         process = process_rank()
         folder = generate(_settings(arguments), **_job(arguments), process=process)
         if process.rank == 0:
-            show(arguments, {"run": str(folder)}, folder)
+            print_result(arguments, {"run": str(folder)}, folder)
 
 
 def score_command(arguments: argparse.Namespace) -> None:
@@ -163,11 +172,12 @@ def score_command(arguments: argparse.Namespace) -> None:
     if arguments.seed is not None and arguments.place.is_dir():
         raise UsageError(f"--seed {arguments.seed}: {arguments.place} is a run folder, which has its own seed")
     if is_ranking(arguments.place):
-        _show_ranking(score_ranking(arguments.place, **places_of(arguments)), arguments)
+        _show_ranking(score_ranking(arguments.place, **task_folders(arguments)), arguments)
         return
     folder = score(
         arguments.place, task=arguments.task, split=arguments.split, limit=arguments.limit, out=arguments.out,
-        seed=arguments.seed or 0, only_answered=arguments.only_answered, quiet=arguments.quiet, **places_of(arguments),
+        seed=arguments.seed or 0, only_answered=arguments.only_answered, quiet=arguments.quiet,
+        **task_folders(arguments),
     )  # fmt: skip
     _show(folder, arguments)
 
@@ -177,7 +187,7 @@ def _show_ranking(folder: Path, arguments: argparse.Namespace) -> None:
     from ..judging.rank import read_rankings
 
     documents = read_rankings(folder)
-    show(arguments, documents, ranked_text(documents))
+    print_result(arguments, documents, ranked_text(documents))
 
 
 def _show(folder: Path, arguments: argparse.Namespace) -> None:
@@ -186,7 +196,7 @@ def _show(folder: Path, arguments: argparse.Namespace) -> None:
 
     reports = read_scores(folder)
     text = f"{summary(reports)}\n\nreport: {folder / 'report.html'}"
-    show(arguments, [report.to_dict() for report in reports], text)
+    print_result(arguments, [report.to_dict() for report in reports], text)
 
 
 def _plain(found: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
-from .options import Collect, add_common, places_of, show, words
+from .options import Collect, add_common, print_result, task_folders, words
 
 
 def human_study_options(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +21,8 @@ def human_study_options(parser: argparse.ArgumentParser) -> None:
         ("shots", 5, "annotations of each annotator that are shown"),
     ):
         group.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: {default})")
-    group.add_argument(
-        "--task", type=words, action=Collect, metavar="NAME,...", help="(default: all tasks of every run)"
-    )
+    text = "tasks, comma-separated (default: all that every run has)"
+    group.add_argument("--task", type=words, action=Collect, metavar="NAME,...", help=text)
     add_common(parser, "data-dir tasks-dir seed out json", "human-study", out="of export")
 
 
@@ -34,11 +33,11 @@ def human_study_command(arguments: argparse.Namespace) -> None:
         found = export_study(
             arguments.places, arguments.out, samples=arguments.samples, raters=arguments.raters,
             repeats=arguments.repeats, shots=arguments.shots, seed=arguments.seed,
-            tasks=arguments.task, **places_of(arguments),
+            tasks=arguments.task, **task_folders(arguments),
         )  # fmt: skip
-        show(arguments, found, export_text(found))
+        print_result(arguments, found, export_text(found))
         return
     if len(arguments.places) > 1:
         raise UsageError("human-study score takes one exported folder: hlvbench human-study score DIR")
     found = score_study(arguments.places[0])
-    show(arguments, found, study_text(found))
+    print_result(arguments, found, study_text(found))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from .options import Collect, Merge, add_common, pairs, show, words
+from .options import Collect, Merge, add_common, pairs, print_result, words
 
 
 def check_options(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def check_options(parser: argparse.ArgumentParser) -> None:
 
 def leaderboard_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if leaderboard/ is not up to date")
-    text = "(default: %(default)s)"
+    text = "folder of the submissions (default: %(default)s)"
     parser.add_argument("--submissions", type=Path, default=Path("submissions"), metavar="DIR", help=text)
     add_common(parser, "out json", "leaderboard")
 
@@ -45,10 +45,10 @@ def submit_options(parser: argparse.ArgumentParser) -> None:
     add("--contaminated", action="store_true", help="the model may have seen test material: the row is marked")
     add("--training-note", default="", help="anything else that training read")
     add("--not-distributed", dest="distributed", action="store_const", const=False, help="others cannot get the model")
-    add("--hardware", help="(default: the run's device)")
+    add("--hardware", help="that the run took place on (default: the run's device)")
     add("--hours", type=float, help="of work of that hardware (default: the run's wall time)")
     add("--usd", type=float, help="what it cost")
-    add("--date", type=datetime.date.fromisoformat, metavar="YYYY-MM-DD", help="(default: today)")
+    add("--date", type=datetime.date.fromisoformat, metavar="YYYY-MM-DD", help="of the submission (default: today)")
     add_common(parser, "data-dir tasks-dir out json quiet", "submissions")
 
 
@@ -66,7 +66,7 @@ def submit_command(arguments: argparse.Namespace) -> None:
     for finding in findings:
         if finding.level != "OK" and not arguments.quiet:
             print(finding, file=sys.stderr)
-    show(arguments, {"submission": str(folder)}, folder)
+    print_result(arguments, {"submission": str(folder)}, folder)
 
 
 def _each(places: Sequence[Path]) -> list[Path]:
@@ -110,5 +110,5 @@ def leaderboard_command(arguments: argparse.Namespace) -> int:
             print(json.dumps({"stale": list(differing)}))
         return 1 if differing else 0
     files = build(arguments.submissions, out)
-    show(arguments, [str(f) for f in files], "\n".join(map(str, files)))
+    print_result(arguments, [str(f) for f in files], "\n".join(map(str, files)))
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..processes import process_rank
 from ..training.training_config import METHODS, Config, check_method, named_config
-from .options import add_common, add_settings, from_options, places_of, show
+from .options import add_common, add_settings, print_result, settings_from_options, task_folders
 
 
 def train_options(parser: argparse.ArgumentParser) -> None:
@@ -38,20 +38,20 @@ def train_command(arguments: argparse.Namespace) -> None:
 
     if arguments.config is not None:
         check_method(named_config(arguments.config), arguments.method)
-    config: Config = from_options(Config, arguments)
+    config: Config = settings_from_options(Config, arguments)
     if arguments.dry_run:
-        found = dry_run(config, **places_of(arguments), skip_missing=arguments.skip_missing)
-        show(arguments, found, _plain(found))
+        found = dry_run(config, **task_folders(arguments), skip_missing=arguments.skip_missing)
+        print_result(arguments, found, _plain(found))
         return
     if arguments.out is None:
         raise UsageError("--out DIR: where do the adapters go?")
     out = train(
-        config, arguments.out, **places_of(arguments), device=arguments.device, micro=arguments.micro_batch,
+        config, arguments.out, **task_folders(arguments), device=arguments.device, micro=arguments.micro_batch,
         report_to=arguments.report_to, skip_missing=arguments.skip_missing, quiet=arguments.quiet,
         command=arguments.command,
     )  # fmt: skip
     if process_rank().rank == 0:
-        show(arguments, {"adapters": str(out)}, out)
+        print_result(arguments, {"adapters": str(out)}, out)
 
 
 def _plain(found: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 from hlvbench.cli import SUBCOMMANDS, build_parser, main, subparsers
-from hlvbench.cli.options import add_settings, apply_config, described, from_options, pairs
+from hlvbench.cli.options import add_settings, apply_config, described, pairs, settings_from_options
 from hlvbench.errors import UsageError
 from hlvbench.settings import Service, Settings
 
@@ -57,10 +57,10 @@ def test_options_have_the_types_choices_defaults_and_texts_of_the_settings(parse
     text = " ".join(parser.format_help().split())
     assert "--count N how many, over two lines (default: 3)" in text
     assert "--kind KIND 100 % of the kinds (default: a)" in text
-    assert from_options(Example, parser.parse_args(["--name", "n"])) == Example("n")
+    assert settings_from_options(Example, parser.parse_args(["--name", "n"])) == Example("n")
     words = ["--name", "n", "--count", "2", "--kind", "b", "--share", "0.5", "--loud"]
     words += ["--who", "y,z", "--who", "v", "--extra", "k=1", "--extra", "l=2"]
-    made = from_options(Example, parser.parse_args(words))
+    made = settings_from_options(Example, parser.parse_args(words))
     assert made == Example("n", 2, "b", 0.5, True, ("y", "z", "v"), {"k": "1", "l": "2"})
     for wrong in (["--count", "2"], ["--name", "n", "--count", "x"], ["--name", "n", "--kind", "c"]):
         with pytest.raises(SystemExit):
@@ -74,8 +74,8 @@ def test_a_config_file_sets_defaults_that_the_command_line_replaces(
     path.write_text('name = "n"\ncount = 5\nloud = true\nwho = ["y", "z"]\nextra = { k = true, l = 2 }\n')
     apply_config(parser, path)
     made = Example("n", 5, loud=True, who=("y", "z"), extra={"k": "true", "l": "2"})
-    assert from_options(Example, parser.parse_args([])) == made
-    assert from_options(Example, parser.parse_args(["--who", "v", "--count", "1"])).who == ("v",)
+    assert settings_from_options(Example, parser.parse_args([])) == made
+    assert settings_from_options(Example, parser.parse_args(["--who", "v", "--count", "1"])).who == ("v",)
 
 
 def test_a_config_file_names_judges_that_the_command_line_replaces(tmp_path: Path) -> None:
