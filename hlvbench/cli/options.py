@@ -230,7 +230,7 @@ def _from_toml(parser: argparse.ArgumentParser, action: argparse.Action, value: 
     if (action.nargs == 0) is not isinstance(value, bool):
         raise ValueError("true or false was expected" if action.nargs == 0 else "the option takes a value")
     if isinstance(value, bool):
-        return value
+        return action.const if value else action.default
     if isinstance(value, dict):
         if action.type is not pairs:
             raise ValueError("the option takes no table")

@@ -44,6 +44,7 @@ class Example:
 @pytest.fixture
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("example", allow_abbrev=False)
+    made.add_argument("--off", dest="here", action="store_const", const=False)
     add_settings(made, Example, "name count kind share loud who extra", kind={"metavar": "KIND"})
     return made
 
@@ -71,10 +72,11 @@ def test_a_config_file_sets_defaults_that_the_command_line_replaces(
     parser: argparse.ArgumentParser, tmp_path: Path
 ) -> None:
     path = tmp_path / "c.toml"
-    path.write_text('name = "n"\ncount = 5\nloud = true\nwho = ["y", "z"]\nextra = { k = true, l = 2 }\n')
+    path.write_text('name = "n"\ncount = 5\nloud = true\noff = true\nwho = ["y", "z"]\nextra = { k = true, l = 2 }\n')
     apply_config(parser, path)
     made = Example("n", 5, loud=True, who=("y", "z"), extra={"k": "true", "l": "2"})
     assert settings_from_options(Example, parser.parse_args([])) == made
+    assert parser.parse_args([]).here is False
     assert settings_from_options(Example, parser.parse_args(["--who", "v", "--count", "1"])).who == ("v",)
 
 
