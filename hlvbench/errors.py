@@ -78,7 +78,7 @@ def option_problems(error: ValidationError) -> list[str]:
     """The same for settings whose fields are command-line options: "--option value: what is wrong"."""
     lines = []
     for problem in error.errors(include_url=False):
-        option, value = "-".join(map(str, problem["loc"])).replace("_", "-"), problem["input"]
+        option, value = str(problem["loc"][0]).replace("_", "-"), problem["input"]
         shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
         lines.append(f"--{option} {shown}: {problem['msg'].removeprefix('Value error, ')}")
     return lines

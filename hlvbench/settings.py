@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from .errors import UsageError, all_problems
+from .errors import UsageError, all_problems, option_problems
 from .io import sha256_text
 
 Prompt = Literal["base", "icl", "vp", "vp-icl"]
@@ -159,14 +159,11 @@ class Service:
 
 
 def invalid_options(settings: Any) -> list[str]:
-    """Every field of a settings dataclass that pydantic finds invalid: "--name value: what is wrong"."""
+    """The problems of a settings dataclass that pydantic finds, as `option_problems` words them."""
     try:
         TypeAdapter(type(settings)).validate_python(asdict(settings))
     except ValidationError as error:
-        return [
-            f"--{str(e['loc'][0]).replace('_', '-')} {e['input']}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        ]
+        return option_problems(error)
     return []
 
 
