@@ -20,7 +20,7 @@ from .questions import SHOTS, SHOWN
 STYLOMETRIC = "stylometric"
 
 
-@dataclass(frozen=True, config=ConfigDict(validate_default=True, extra="ignore"))
+@dataclass(frozen=True, config=ConfigDict(validate_default=True, extra="forbid"))
 class JudgeSettings:
     """A judge and the conditions it is asked under (docs/metrics.md section 8; docs/cli.md for each option).
 
@@ -34,7 +34,7 @@ class JudgeSettings:
         show: "label" and "input" show the labels of all texts and the inputs of the references.
         shots: references per candidate, 1 or more.
         orders: "one" balanced order of the letters, or "all" cyclic shifts.
-        max_new_tokens: of a reply; 1 for "letters" and 0 for "style", whatever the value.
+        max_new_tokens: of a reply, 1 or more; 1 for "letters" and 0 for "style", whatever the value.
 
     Raises:
         pydantic.ValidationError: with every problem; `judge_settings` turns it into a UsageError.
@@ -89,6 +89,8 @@ class JudgeSettings:
     @field_validator("max_new_tokens")
     @classmethod
     def _resolve_tokens(cls, tokens: int, info: ValidationInfo) -> int:
+        if info.data.get("by") == "reply" and tokens < 1:
+            raise ValueError("a reply has at least 1 token")
         return {"style": 0, "letters": 1}.get(info.data.get("by", ""), tokens)
 
     @field_validator("show", "base_url", "think")
@@ -122,7 +124,7 @@ class JudgeSettings:
             trust_remote_code=self.trust_remote_code,
             model_arg=self.model_arg,
             seed=self.seed,
-            max_new_tokens=max(self.max_new_tokens, 1),
+            max_new_tokens=self.max_new_tokens,
         )
 
     @property
@@ -152,7 +154,7 @@ class JudgeSettings:
 
 
 def judge_settings(**options: Any) -> JudgeSettings:
-    """`JudgeSettings` of options or of recorded settings; unknown names are ignored.
+    """`JudgeSettings` of options or of recorded settings.
 
     Raises:
         UsageError: with every problem, each named by its command-line option.

@@ -339,6 +339,7 @@ def test_a_ragged_table_of_many_annotators_is_judged(tmp_path: Path) -> None:
         (["--show", "name"], "--show name: label, input, each once"),
         (["--show", "label"], "takes no --show"),
         (["--shots", "0"], "--shots 0"),
+        (["--judge", "some:", "--by", "reply", "--max-new-tokens", "-5"], "--max-new-tokens -5: a reply has at least 1"),
         (["--judge", "/no/such/place"], "/no/such/place"),
         (["--rescore"], "no judge has judged it yet"),
     ],
@@ -370,3 +371,5 @@ def test_unusual_options_are_part_of_the_judges_name() -> None:
     assert len(set(titles)) == 4
     with pytest.raises(UsageError, match=r"(?s)--view x.*--shots 0.*--orders some"):
         judge_settings(view="x", orders="some", shots=0)
+    with pytest.raises(UsageError, match=r"--shot 3: Unexpected keyword argument"):
+        judge_settings(shot=3)
