@@ -64,15 +64,11 @@ class CheckContext:
         except HlvbenchError:
             return False
 
-    def quotes(self, path: Path, task: Task) -> bool:
-        """Whether any string of a file is dataset text."""
+    def holds_dataset_text(self, path: Path, task: Task) -> bool:
+        """Whether any string of a file is dataset text; DataError if the file cannot be read."""
         if self.synthetic(task):
             return False
-        try:
-            value = SafeReader(len(task.annotators)).read(path)
-        except DataError:
-            return True
-        texts = (text for _, text in strings(value))
+        texts = (text for _, text in strings(SafeReader(len(task.annotators)).read(path)))
         # the names of the data files are no dataset text, even where one repeats a field
         return self.originals(task).quoted(t for t in texts if t.removeprefix("data ") not in task.data_sha256)
 
@@ -192,10 +188,14 @@ class _Check:
     def _check_texts(self) -> None:
         """No file but the raw answers holds dataset text; what training saw is repeated as a warning."""
         for name in (CARD, README, *self.card.files):
-            quoting = (self.context.quotes(self.folder / name, task) for task in self.tasks.values())
-            if not name.endswith(f"/{GENERATIONS}") and any(quoting):
-                stretch = f"a stretch of {STRETCH} characters or more"
-                self.findings.error(name, f"holds {stretch} of dataset text; take it out")
+            if name.endswith(f"/{GENERATIONS}"):
+                continue
+            try:
+                if any(self.context.holds_dataset_text(self.folder / name, task) for task in self.tasks.values()):
+                    stretch = f"a stretch of {STRETCH} characters or more"
+                    self.findings.error(name, f"holds {stretch} of dataset text; take it out")
+            except DataError as error:
+                self.findings.error(name, str(error))
         training = self.card.training
         seen = [split for split in training.splits if split != "train"]
         if seen or training.contaminated:

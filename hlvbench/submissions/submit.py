@@ -15,7 +15,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from ..errors import RunError, UsageError, all_problems, validation_problems
+from ..errors import DataError, RunError, UsageError, all_problems, validation_problems
 from ..io import dump_json, read_generations, read_json, read_text, sha256_bytes, sha256_file, write_atomic
 from ..results import side_by_side
 from ..results.markdown import plain
@@ -258,7 +258,12 @@ def _contents(
             path = file.relative_to(run.folder).as_posix()
             if not file.is_file():
                 continue
-            if card.recipe or (isinstance(task, Task) and context.quotes(file, task)):
+            try:
+                private = card.recipe or (isinstance(task, Task) and context.holds_dataset_text(file, task))
+            except DataError as error:
+                findings.warn(path, f"left out: {error}")
+                continue
+            if private:
                 findings.warn(path, "left out: it may hold dataset text")
             elif "/judge/" in path and file.suffix == ".json":
                 contents[path] = dump_json(without_paths(read_json(file)))

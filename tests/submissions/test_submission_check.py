@@ -325,6 +325,15 @@ def test_dataset_text_hides_in_no_file(tmp_path, name, content):
     assert said == [f"ERROR {name}: holds a stretch of 60 characters or more of dataset text; take it out"]
 
 
+def test_a_file_that_cannot_be_read_is_no_dataset_text(tmp_path):
+    folder = _with_answers(tmp_path, _own_words())
+    (folder / "toy" / "judge").mkdir()
+    (folder / "toy" / "judge" / "gpt-9.jsonl").write_text("{")
+    rehashed(folder)
+    (error,) = check(folder, context=ToyContext(), rescore=False).errors()
+    assert str(error).startswith("ERROR toy/judge/gpt-9.jsonl: 1 broken lines; line 1: not valid JSON")
+
+
 def test_the_name_of_a_data_file_is_no_dataset_text(tmp_path):
     text, long = _long_record()
     folder = _with_answers(tmp_path, _own_words())
