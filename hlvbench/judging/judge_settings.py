@@ -22,18 +22,22 @@ STYLOMETRIC = "stylometric"
 
 @dataclass(frozen=True, config=ConfigDict(validate_default=True, extra="forbid"))
 class JudgeSettings:
-    """A judge and the conditions it is asked under (docs/metrics.md section 8; docs/cli.md for each option).
+    """A judge and the conditions it is asked under (docs/metrics.md section 8).
 
-    Every "auto" is resolved on construction, so equal conditions are equal settings.
+    Every "auto" is resolved on construction, so equal conditions are equal settings. `base_url`, `revision`, `dtype`,
+    `device`, `think`, `trust_remote_code` and `model_arg` are those of the judge's model, as in `Settings`; the
+    stylometric judge has no model and ignores or refuses them.
 
     Args:
         judge: "stylometric", a path or hub id, "endpoint:MODEL", or KIND:REST of any other backend.
         by: "style" (the stylometric judge), "letters" (the likelihood of each letter in one forward pass; local
             models) or "reply" (a short text). "auto" takes the first of these that the judge supports.
         view: view of the explanations. "auto" is "norm" for the stylometric judge and "raw" for the others.
-        show: "label" and "input" show the labels of all texts and the inputs of the references.
+        show: "label" shows the labels of all texts, "input" the inputs of the references; default: neither.
         shots: references per candidate, 1 or more.
-        orders: "one" balanced order of the letters, or "all" cyclic shifts.
+        orders: "one" asks each question once, each letter being right equally often; "all" asks every cyclic shift of
+            the letters.
+        seed: of the candidates, references and letters of the questions, and of the resampling.
         max_new_tokens: of a reply, 1 or more; 1 for "letters" and 0 for "style", whatever the value.
 
     Raises:
@@ -68,7 +72,9 @@ class JudgeSettings:
     @field_validator("by")
     @classmethod
     def _resolve_by(cls, by: str, info: ValidationInfo) -> str:
-        judge = info.data.get("judge", STYLOMETRIC)
+        if "judge" not in info.data:  # it is wrong itself
+            return by
+        judge = info.data["judge"]
         possible = ("style",) if judge == STYLOMETRIC else ("letters", "reply") if is_local(judge) else ("reply",)
         if by not in ("auto", *possible):
             raise ValueError(f"{judge} is asked by {' or '.join(possible)}")
@@ -83,7 +89,7 @@ class JudgeSettings:
     @classmethod
     def _known_show(cls, show: tuple[str, ...]) -> tuple[str, ...]:
         if not set(show) <= set(SHOWN) or len(set(show)) < len(show):
-            raise ValueError(f"{', '.join(SHOWN)}, each once")
+            raise ValueError(f"choose among {' and '.join(SHOWN)}, each at most once")
         return tuple(name for name in SHOWN if name in show)
 
     @field_validator("max_new_tokens")

@@ -336,10 +336,10 @@ def test_a_ragged_table_of_many_annotators_is_judged(tmp_path: Path) -> None:
         (["--judge", "reference:human"], "a judge is stylometric, a path or hub id, or endpoint:MODEL"),
         (["--judge", "endpoint:m"], "needs --base-url"),
         (["--by", "letters"], "--by letters: stylometric is asked by style"),
-        (["--show", "name"], "--show name: label, input, each once"),
+        (["--show", "name"], "--show name: choose among label and input, each at most once"),
         (["--show", "label"], "takes no --show"),
         (["--shots", "0"], "--shots 0"),
-        (["--judge", "some:", "--by", "reply", "--max-new-tokens", "-5"], "--max-new-tokens -5: a reply has at least 1"),
+        (["--judge", "some:", "--by", "reply", "--max-new-tokens", "-5"], "-tokens -5: a reply has at least 1 token"),
         (["--judge", "/no/such/place"], "/no/such/place"),
         (["--rescore"], "no judge has judged it yet"),
     ],
@@ -373,3 +373,6 @@ def test_unusual_options_are_part_of_the_judges_name() -> None:
         judge_settings(view="x", orders="some", shots=0)
     with pytest.raises(UsageError, match=r"--shot 3: Unexpected keyword argument"):
         judge_settings(shot=3)
+    with pytest.raises(UsageError) as wrong:
+        judge_settings(judge="reference:human", by="letters")
+    assert "--by" not in str(wrong.value)
