@@ -127,13 +127,15 @@ class _Check:
         self.largest, self.renewed = 0.0, dict[str, ScoreReport]()
         for name, report in submission.reports.items():
             task = context.task(name)
-            if isinstance(task, Task) and f"{name}@{task.version}" != report.task:
-                task = f"version {task.version} of the task is at hand, the submission is of {report.task}"
-            if isinstance(task, Task):
-                self.tasks[name] = task
-            else:
+            if isinstance(task, str):
                 why = f"{task} (hlvbench fetch, or HLVBENCH_DATA)"
-                findings.warn(name, f"questions and texts not checked, nothing re-scored: {why}")
+            elif f"{name}@{task.version}" != report.task:
+                why = f"the submission is of {report.task}, this hlvbench has version {task.version}: check it with a "
+                why += "release that has the same, or run the task again and submit that"
+            else:
+                self.tasks[name] = task
+                continue
+            findings.warn(name, f"questions and texts not checked, nothing re-scored: {why}")
 
     def run(self, rescore: bool, write: bool) -> None:
         findings, card = self.findings, self.card

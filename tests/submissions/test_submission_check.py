@@ -202,6 +202,13 @@ def test_equal_sentences_of_synthetic_people_are_no_copies(tmp_path, capsys):
     assert rows.read_bytes() == (tmp_path / "20260527_parrot" / "demo" / "generations.jsonl").read_bytes()
 
 
+def test_another_version_of_a_task_needs_another_release(tmp_path):
+    folder = _with_answers(tmp_path, _own_words())
+    told = "\n".join(map(str, check(folder, context=ToyContext(dataclasses.replace(toy_task(), version=2)))))
+    assert "the submission is of toy@1, this hlvbench has version 2: check it with a release" in told
+    assert "hlvbench fetch" not in told
+
+
 def test_a_date_in_the_future_is_an_error_by_the_clock_alone(tmp_path):
     folder = submission(tmp_path, date=datetime.date(2098, 1, 1))
     assert errors(folder) == []
