@@ -242,7 +242,10 @@ class _Check:
         if renewed:
             newest = {**reports, **renewed}
             old, fresh = (side_by_side({card.system: list(found.values())}) for found in (reports, newest))
-            write_atomic(folder / README, read_text(folder / README).replace(old, fresh))
+            readme = read_text(folder / README)
+            if old not in readme:
+                self.findings.warn(README, "does not hold the replaced table as submit wrote it: edit it by hand")
+            write_atomic(folder / README, readme.replace(old, fresh))
         for name, text in written.items():
             write_atomic(folder / name, text)
         files = {**card.files, **{name: sha256_text(text) for name, text in written.items()}}

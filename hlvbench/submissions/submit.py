@@ -156,7 +156,9 @@ def _card(run: _Run, name: str, about: About) -> Card:
     baseline, adapted = is_baseline(recorded), bool(settings.get("adapter_dir") or settings.get("model_map"))
     trainers = {trainer for value in run.training.values() if (trainer := trained_by(value))}
     trained = trainers.pop() if len(trainers) == 1 else "adapter"
-    method = about.method or ("reference" if baseline else trained if adapted else settings["prompt"])
+    splits = [split for split in about.trained_on or () if split != "none"]
+    untold = "other" if splits else settings["prompt"]
+    method = about.method or ("reference" if baseline else trained if adapted else untold)
     whose = "one adapter, all annotators' annotations"
     if not any(path.startswith("train/shared.") for path in run.training):
         whose = "each adapter its annotator's own annotations"
@@ -165,9 +167,10 @@ def _card(run: _Run, name: str, about: About) -> Card:
         problems.append("--authors: who made the system? names, comma-separated")
     if about.date and (why := in_future(about.date)):
         problems.append(f"--date {why}")
-    if adapted and not about.trained_on:
+    if (adapted or _is_own_folder(described)) and not about.trained_on:
         problems.append("--trained-on: which splits did training read? train (dev or test mark the row), or none")
-    splits = [] if list(about.trained_on or ()) == ["none"] else list(about.trained_on or ())
+    if splits and not adapted and not about.annotators:
+        problems.append("--annotators: whose annotations did training read?")
     adapters = [
         {"task": task, "annotator": annotator, "sha256": digest}
         for task in settings["task"]
@@ -210,6 +213,11 @@ def _card(run: _Run, name: str, about: About) -> Card:
     if problems:
         raise UsageError(all_problems("a submission needs other options:", problems))
     return card
+
+
+def _is_own_folder(described: Mapping[str, Any]) -> bool:
+    """Whether a manifest's model is a local folder that may be fine-tuned: no download of the hub, not the embedded."""
+    return "config_sha256" in described and not (described.get("revision") or described.get("source"))
 
 
 def _as_option(problem: str) -> str:

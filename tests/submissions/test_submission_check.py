@@ -17,15 +17,16 @@ from hlvbench import __version__
 from hlvbench.cli import main
 from hlvbench.errors import UsageError
 from hlvbench.generation.run import run
-from hlvbench.io import dump_json, generation_lines, sha256_file
+from hlvbench.io import dump_json, generation_lines, sha256_file, write_atomic
 from hlvbench.results import side_by_side
 from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
-from hlvbench.submissions import Findings, check, read_submission
+from hlvbench.submissions import About, Findings, check, read_submission
 from hlvbench.submissions.check import check_copies
 from hlvbench.submissions.copies import Originals, Overlap
 from hlvbench.submissions.rescore import compare_reports
+from hlvbench.submissions.submit import _card, _Run
 from tests.boards import (
     DAY,
     NamedEmbedder,
@@ -82,7 +83,10 @@ def test_a_recipe_that_answers_otherwise_in_this_release_gets_its_hash_anew(tmp_
     older = json.loads(json.dumps(scored("nearest")).replace(f"|hlvbench:{__version__}", "|hlvbench:0.0.9"))
     folder = reference(tmp_path, "nearest", document=older)
     assert "gives other answers here" in "\n".join(map(str, check(folder, context=ToyContext())))
-    assert check(folder, context=ToyContext(), write=True).errors() == []
+    told = check(folder, context=ToyContext(), write=True)
+    assert told.errors() == []
+    # nor is the table that `submit` writes in its README
+    assert "WARN  README.md: does not hold the replaced table" in "\n".join(map(str, told))
     assert errors(folder) == []
     again = "\n".join(map(str, check(folder, context=ToyContext())))
     assert "reference:nearest gives the same" in again
@@ -200,6 +204,30 @@ def test_equal_sentences_of_synthetic_people_are_no_copies(tmp_path, capsys):
     assert main(words) == 0
     assert "synthetic" in "".join(map(str, check(tmp_path / "20260527_parrot", rescore=False)))
     assert rows.read_bytes() == (tmp_path / "20260527_parrot" / "demo" / "generations.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("described", "about", "expected"),
+    [
+        ({"config_sha256": "1" * 64}, {}, "--trained-on"),
+        ({"config_sha256": "1" * 64}, {"trained_on": ["train"]}, "--annotators"),
+        ({"config_sha256": "1" * 64}, {"trained_on": ["train"], "annotators": "all"}, ("other", "all", ["train"])),
+        ({"config_sha256": "1" * 64}, {"trained_on": ["none"]}, ("base", "none", [])),
+        ({"config_sha256": "1" * 64, "revision": "main"}, {}, ("base", "none", [])),
+        ({"config_sha256": "1" * 64, "source": {"name": "SmolLM2"}}, {}, ("base", "none", [])),
+        ({"kind": "endpoint"}, {"trained_on": ["train"]}, "--annotators"),
+    ],
+)
+def test_what_a_local_model_was_trained_on_is_asked(tmp_path, described, about, expected):
+    write_atomic(tmp_path / "toy" / "generations.jsonl", "")
+    manifest = {"tasks": {"toy": {"model": described}}, "wall_seconds": 1, "command": []}
+    place = _Run(tmp_path, {"model": "org/m", "task": ["toy"], "prompt": "base", "seed": 0}, manifest, {}, None)
+    if isinstance(expected, str):
+        with pytest.raises(UsageError, match=expected):
+            _card(place, "mine", About(authors=["A"], **about))
+    else:
+        card = _card(place, "mine", About(authors=["A"], **about))
+        assert (card.method, card.training.annotators, card.training.splits) == expected
 
 
 def test_another_version_of_a_task_needs_another_release(tmp_path):
