@@ -38,9 +38,9 @@ def submit_options(parser: argparse.ArgumentParser) -> None:
     add("--description", default="", help="of the system, in a sentence or two")
     text = "paper, code, model or homepage"
     add("--link", dest="links", type=pairs, default={}, action=Merge, metavar="KIND=URL", help=text)
-    text = "splits that training read: train, dev, test, or none"
+    text = "splits that training read: train, dev, test, or none; needed with adapters or a local --model"
     add("--trained-on", type=words, action=Collect, metavar="SPLIT,...", help=text)
-    add("--annotators", help="whose annotations training read (default: each adapter its annotator's own)")
+    add("--annotators", help="whose annotations training read (default with adapters: each its annotator's own)")
     add("--lewidi", action="store_true", help="training read LeWiDi data")
     add("--contaminated", action="store_true", help="the model may have seen test material: the row is marked")
     add("--training-note", default="", help="anything else that training read")
@@ -86,7 +86,11 @@ def check_command(arguments: argparse.Namespace) -> int:
         if not arguments.quiet:
             print(f"checking {place}", file=sys.stderr, flush=True)
         findings = check(
-            place, context=context, write=arguments.write, rescore=not arguments.no_rescore, new=arguments.new
+            place,
+            context=context,
+            write=arguments.write,
+            rescore=not arguments.no_rescore,
+            from_submitter=arguments.new,
         )
         failed |= bool(findings.errors())
         results.append({"submission": str(place), "findings": [vars(f) for f in findings]})

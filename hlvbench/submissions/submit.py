@@ -90,7 +90,7 @@ def submit(
     with tempfile.TemporaryDirectory(dir=root, prefix=".submit-") as scratch:
         for path, content in contents.items():
             write_atomic(Path(scratch) / target.name / path, content)
-        read_submission(Path(scratch) / target.name, findings, context.annotators(finished.reports))
+        read_submission(Path(scratch) / target.name, findings, context.most_annotators(finished.reports))
         if findings.errors():
             raise RunError(all_problems(f"{run} cannot be submitted:", map(str, findings.errors())))
         (Path(scratch) / target.name).rename(target)
@@ -156,7 +156,7 @@ def _card(run: _Run, name: str, about: About) -> Card:
     baseline, adapted = is_baseline(recorded), bool(settings.get("adapter_dir") or settings.get("model_map"))
     trainers = {trainer for value in run.training.values() if (trainer := trained_by(value))}
     trained = trainers.pop() if len(trainers) == 1 else "adapter"
-    splits = [split for split in about.trained_on or () if split != "none"]
+    splits = [] if list(about.trained_on or ()) == ["none"] else list(about.trained_on or ())
     untold = "other" if splits else settings["prompt"]
     method = about.method or ("reference" if baseline else trained if adapted else untold)
     whose = "one adapter, all annotators' annotations"
