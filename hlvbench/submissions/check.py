@@ -48,7 +48,7 @@ class CheckContext:
                 self._tasks[name] = str(error)
         return self._tasks[name]
 
-    def annotators(self, tasks: Iterable[str]) -> int:
+    def most_annotators(self, tasks: Iterable[str]) -> int:
         """The number of annotators of the largest of these tasks; 0 if none is at hand."""
         return max((len(t.annotators) for name in tasks if isinstance(t := self.task(name), Task)), default=0)
 
@@ -83,7 +83,7 @@ def check(
     context: CheckContext | None = None,
     write: bool = False,
     rescore: bool = True,
-    new: bool = False,
+    from_submitter: bool = False,
 ) -> Findings:
     """Check one submission against itself, the data and its raw answers.
 
@@ -93,7 +93,7 @@ def check(
         write: Record [verified] in submission.toml if nothing is wrong and everything was scored again; scores of an
             older hlvbench are then replaced by those of this one.
         rescore: Score the raw answers again.
-        new: The submission is a submitter's: a [verified], which a maintainer writes, is an error.
+        from_submitter: The submission comes from its submitter: a [verified], which a maintainer writes, is an error.
 
     Returns:
         Everything that is wrong or worth knowing.
@@ -106,9 +106,9 @@ def check(
     if not (folder / CARD).exists() and (folder / SETTINGS).exists():
         raise UsageError(f"{folder} is a run, not a submission; make one of it: hlvbench submit {folder} --name NAME")
     findings, context = Findings(), context or CheckContext()
-    largest = context.annotators(p.name for p in folder.iterdir() if p.is_dir())
-    if submission := read_submission(folder, findings, largest):
-        _Check(submission, context, findings, new).run(rescore, write)
+    most_annotators = context.most_annotators(p.name for p in folder.iterdir() if p.is_dir())
+    if submission := read_submission(folder, findings, most_annotators):
+        _Check(submission, context, findings, from_submitter).run(rescore, write)
     return findings
 
 
@@ -120,11 +120,11 @@ def _release(version: str) -> list[int]:
 class _Check:
     """One submission, compared with the data and with what its raw answers give."""
 
-    def __init__(self, submission: Submission, context: CheckContext, findings: Findings, new: bool) -> None:
-        self.submission, self.context, self.findings, self.new = submission, context, findings, new
-        self.card, self.folder = submission.card, submission.folder
+    def __init__(self, submission: Submission, context: CheckContext, findings: Findings, from_submitter: bool) -> None:
+        self.submission, self.context, self.findings = submission, context, findings
+        self.from_submitter, self.card, self.folder = from_submitter, submission.card, submission.folder
         self.tasks, self.answers = dict[str, Task](), dict[str, list[Generation]]()
-        self.largest, self.renewed = 0.0, dict[str, ScoreReport]()
+        self.largest_difference, self.renewed = 0.0, dict[str, ScoreReport]()
         for name, report in submission.reports.items():
             task = context.task(name)
             if isinstance(task, str):
@@ -141,7 +141,7 @@ class _Check:
         findings, card = self.findings, self.card
         if why := in_future(card.date):
             findings.error(CARD, f"date: {why}")
-        if self.new and card.verified:
+        if self.from_submitter and card.verified:
             findings.error(CARD, "[verified] is written by a maintainer's check --write; leave it out")
         self.answers = {name: self._read_answers(name) for name in self.submission.reports}
         self._check_texts()
@@ -214,12 +214,12 @@ class _Check:
         found, version = compare_reports(report, fresh), report.version
         whose = f" ({found.whose})" if found.whose else ""
         if version == __version__:
-            self.largest = max(self.largest, found.largest)
+            self.largest_difference = max(self.largest_difference, found.largest)
             findings.error(where, *found.problems)
             if not found.problems:
                 count = len(fresh.scores)
                 findings.ok(where, f"re-scored: all {count} scores, largest difference {found.largest:g}{whose}")
-        elif self.new or _release(version) > _release(__version__):
+        elif self.from_submitter or _release(version) > _release(__version__):
             remedy = "score it with this release (hlvbench score RUN) and submit it again"
             findings.error(where, f"scored by hlvbench {version}, this is {__version__}: {remedy}")
         else:
@@ -254,7 +254,7 @@ class _Check:
             # a date that is a day ahead of Greenwich is not before its verification
             date=max(datetime.datetime.now(datetime.UTC).date(), card.date),
             hlvbench=__version__,
-            largest_difference=round(self.largest, 6),
+            largest_difference=round(self.largest_difference, 6),
             card_sha256=card_digest(to_toml(card)),
         )
         write_atomic(folder / CARD, to_toml(card.model_copy(update={"verified": verified})))
@@ -269,9 +269,19 @@ def check_copies(
     findings: Findings,
     declared: Mapping[Any, int] | None = None,
 ) -> dict[str, int]:
-    """Refuse copies of test annotations and a republished dataset; the counts of memorised text.
+    """Refuse copies of test annotations and a republished dataset, and count memorised text.
 
-    declared: the counts on the card, which must be these; None while the card is being made.
+    Args:
+        rows: The raw answers to a task.
+        where: Their file, which findings name.
+        task: The task, whose annotations and inputs they are compared with.
+        context: What several checks share.
+        findings: Receives what is wrong.
+        declared: The counts on the card. Other counts are an error, unless none are declared and no text is memorised.
+            None while the card is being made.
+
+    Returns:
+        `Overlap.counts`, which go on the card; {} for a task whose texts are generated.
     """
     if context.synthetic(task):
         findings.ok(where, "not compared with the annotations: they are synthetic")

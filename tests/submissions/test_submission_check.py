@@ -63,7 +63,8 @@ def test_scores_of_an_older_release_are_replaced_by_those_of_this_one(tmp_path):
     told = check(folder, context=ToyContext())
     assert told.errors() == []
     # nobody submits scores of another release: what they would be by this one, only a maintainer looks at
-    assert "scored by hlvbench 0.0.9, this is" in str(check(folder, context=ToyContext(), new=True).errors()[0])
+    (why,) = check(folder, context=ToyContext(), from_submitter=True).errors()
+    assert "scored by hlvbench 0.0.9, this is" in str(why)
     assert f"scored by hlvbench 0.0.9; by {__version__} the largest change is" in "\n".join(map(str, told))
     name = tomllib.loads((folder / "submission.toml").read_text())["system"]
     table, renewed = (side_by_side({name: [report_of(document)]}) for document in (older, newest))
@@ -171,7 +172,7 @@ def test_a_verification_counts_for_the_state_that_was_verified(tmp_path, change,
     found, told = warnings(folder)
     assert (found.card.verified is not None) is (said is None)
     assert any(said in text for text in told) if said else told == []
-    findings = check(folder, context=ToyContext(), new=True, rescore=False)
+    findings = check(folder, context=ToyContext(), from_submitter=True, rescore=False)
     assert bool(findings.errors()) is (said is None)
 
 
