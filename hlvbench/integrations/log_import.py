@@ -145,15 +145,18 @@ def _dig(value: Any, *keys: str | int) -> Any:
 
 
 def _doubled(rows: Iterable[Found]) -> Iterator[str]:
-    seen = set[tuple[str, Pair, int]]()
-    splits: dict[str, set[str]] = {}
+    """Questions that are answered twice, and tasks or splits that would be written to one file."""
+    seen, sources = set[tuple[str, Pair, int]](), dict[str, set[str]]()
     for (place, split), row in rows:
-        splits.setdefault(place, set()).add(split)
-        key = (place, (row.item, row.annotator), row.sample)
+        name = task_of(place).name
+        sources.setdefault(name, set()).add(f"{place} ({split})")
+        key = (name, (row.item, row.annotator), row.sample)
         if key in seen:
-            yield f"{place}: item {row.item}, annotator {row.annotator}, sample {row.sample} is answered twice"
+            yield f"{name}: item {row.item}, annotator {row.annotator}, sample {row.sample} is answered twice"
         seen.add(key)
-    yield from (f"{place}: answers of the splits {', '.join(sorted(s))}" for place, s in splits.items() if len(s) > 1)
+    for name, own in sources.items():
+        if len(own) > 1:
+            yield f"{name}: answers to {', '.join(sorted(own))}; import the logs one by one, each with its own --out"
 
 
 def _write(rows: Sequence[Found], out: Path) -> dict[str, Path]:

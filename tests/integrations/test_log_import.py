@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hlvbench.cli import main
+from hlvbench.data.task import builtin_tasks_dir
 from hlvbench.errors import DataError, RunError, UsageError
 from hlvbench.integrations import harness
 from hlvbench.integrations.log_import import import_logs
@@ -133,6 +135,16 @@ def test_everything_wrong_with_logs_is_told_at_once(rows, tmp_path):
     with pytest.raises(DataError, match=r"(?s)samples_a.jsonl: 2 lines.*line 2.*line 3.*answered twice"):
         import_logs("lm-eval", [strange, double], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_two_tasks_of_one_name_or_two_splits_are_not_joined(rows, tmp_path):
+    copied, demo = tmp_path / "other" / "mine", harness.questions("demo")[0]
+    shutil.copytree(rows[0]["task"], copied)
+    by_path = {"task": str(builtin_tasks_dir() / "demo")}
+    for row, changed in ((rows[0], {"split": "dev"}), (rows[0], {"task": str(copied)}), (demo, by_path)):
+        log = write(tmp_path / "samples.jsonl", [sample(row), sample({**row, **changed})])
+        with pytest.raises(DataError, match=r"answers to .* \(.*\), .* \(.*\); import the logs one by one"):
+            import_logs("lm-eval", [log], tmp_path / "out")
 
 
 def test_an_answer_to_no_question_and_a_place_without_logs_are_named(rows, tmp_path):
