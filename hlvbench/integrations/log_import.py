@@ -60,17 +60,18 @@ def _lm_eval(path: Path) -> Iterator[Found]:
     problems = []
     number = 0
     for number, row in read_jsonl(path):
-        doc, text, asked = row.get("doc"), _dig(row, "resps", 0, 0), _dig(row, "arguments", "gen_args_0", "arg_0")
+        doc, found, asked = row.get("doc"), _dig(row, "resps", 0), _dig(row, "arguments", "gen_args_0", "arg_0")
+        texts = found if found and isinstance(found, list) else [None]
         prompt, chat = _prompt(asked)
-        if not _is_ours(doc) or not isinstance(text, str | None) or prompt is None:
+        if not _is_ours(doc) or not all(isinstance(text, str | None) for text in texts) or prompt is None:
             problems.append(f"line {number}: no answer to a task hlv_*")
             continue
-        null = text is None or (chat and text == "None" and "None" not in map(str, task_of(doc["task"]).labels))
-        answer = Generation(
-            doc["item"], doc["annotator"], 0, "" if null else str(text), "error" if null else "stop", 0,
-            sha256_text(prompt),
-        )  # fmt: skip
-        yield (doc["task"], doc["split"]), answer
+        for sample, text in enumerate(texts):
+            null = text is None or (chat and text == "None" and "None" not in map(str, task_of(doc["task"]).labels))
+            yield (doc["task"], doc["split"]), Generation(
+                doc["item"], doc["annotator"], sample, "" if null else text, "error" if null else "stop", 0,
+                sha256_text(prompt),
+            )  # fmt: skip
     if not number:
         raise DataError(f"{path}: no samples in it; was lm-eval stopped, or run without --log_samples?")
     if problems:

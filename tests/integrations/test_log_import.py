@@ -172,14 +172,16 @@ def test_a_file_that_inspect_cannot_read_is_named(tmp_path):
         import_logs("inspect", [tmp_path / "x.eval"], tmp_path / "out")
 
 
-def test_an_imported_file_is_scored_on_the_questions_it_answers(rows, tasks_dir, tmp_path, capsys):  # noqa: F811
-    log = write(tmp_path / "samples.jsonl", [sample(row) for row in rows[:2]])
+def test_an_imported_file_is_scored_on_the_questions_and_samples_it_answers(rows, tasks_dir, tmp_path, capsys):  # noqa: F811
+    twice = [{**sample(row), "resps": [["Label: yes", "Label: no"]]} for row in rows[:2]]
+    log = write(tmp_path / "samples.jsonl", twice)
     assert main(["import", "lm-eval", str(log), "--out", str(tmp_path / "out"), "--json"]) == 0
     path = json.loads(capsys.readouterr().out)["mine"]
+    assert [(r.sample, r.text) for r in read_generations(Path(path))] == [(0, "Label: yes"), (1, "Label: no")] * 2
     words = ["score", path, "--task", "mine", "--tasks-dir", str(tasks_dir), "--only-answered", "-q", "--json"]
     assert main(words) == 0
     (document,) = json.loads(capsys.readouterr().out)
-    assert (document["questions"], document["missing"]) == (2, 0)
+    assert (document["questions"], document["samples"], document["missing"]) == (2, 2, 0)
     assert "|only:2-" in document["scores"][0]["signature"]
 
 
