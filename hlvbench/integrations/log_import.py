@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from ..errors import DataError, HlvbenchError, RunError, UsageError, all_problems
+from ..errors import DataError, HlvbenchError, RunError, UsageError, all_problems, first_lines
 from ..io import generation_lines, read_jsonl, sha256_text, write_atomic
 from ..models.endpoint import finish_of, joined_parts
 from ..types import Generation, Pair
@@ -109,7 +109,7 @@ def _inspect(path: Path) -> Iterator[Found]:
     try:
         log = read_eval_log(str(path), resolve_attachments=True)
     except Exception as error:  # zip, JSON and schema errors share no base class
-        raise DataError(f"{path}: not a log that inspect can read: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path}: not a log that inspect can read: {first_lines(error)}") from None
     if not log.samples:
         raise DataError(f"{path}: no samples in it; the eval of {log.eval.task} ended as {log.status!r}")
     if not all(_is_ours(sample.metadata) for sample in log.samples):

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -165,10 +166,13 @@ def test_other_answers_are_never_overwritten_and_the_same_ones_may_come_again(ro
         import_logs("lm-eval", [log], tmp_path / "out")
 
 
-def test_a_file_that_inspect_cannot_read_is_named(tmp_path):
-    pytest.importorskip("inspect_ai")
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_file_that_inspect_cannot_read_is_named(tmp_path, monkeypatch, silent):
+    log = pytest.importorskip("inspect_ai.log")
     (tmp_path / "x.eval").write_text("not a zip")
-    with pytest.raises(DataError, match=r"x.eval: not a log that inspect can read"):
+    if silent:
+        monkeypatch.setattr(log, "read_eval_log", Mock(side_effect=KeyError()))
+    with pytest.raises(DataError, match=r"x.eval: not a log that inspect can read: \w"):
         import_logs("inspect", [tmp_path / "x.eval"], tmp_path / "out")
 
 
