@@ -1,4 +1,8 @@
-"""Other harnesses' logs -> our raw text, so that everything here (score, compare, submit) works on it."""
+"""Logs of lm-eval and inspect -> generations.jsonl, which score, compare and submit read.
+
+Logs of lm-eval say neither why an answer ended nor how many tokens it has: `finish` is "stop", or "error" where the
+backend gave no text, and `new_tokens` is 0.
+"""
 
 from __future__ import annotations
 
@@ -13,34 +17,46 @@ from ..models.endpoint import finish_of, joined_parts
 from ..types import Generation, Pair
 from .harness import in_question_order, task_of
 
-Found = tuple[tuple[str, str], Generation]
-"""((task, split), answer)."""
+LoggedAnswer = tuple[tuple[str, str], Generation]
+"""((task_ref, split), answer); task_ref: the task's name, or the path of its folder."""
 
 
 def import_logs(kind: str, files: Sequence[Path], out: Path) -> dict[str, Path]:
-    """Write `out`/<task>/generations.jsonl from logs of the tasks hlv_* or hlvbench/*; task -> its file.
+    """Write `out`/<task>/generations.jsonl from logs of the tasks hlv_* or hlvbench/*, answers in question order.
 
-    kind: "lm-eval" (samples_*.jsonl, or folders of them) or "inspect" (.eval or .json, or folders of .eval). Logs of
-    one task are joined, so four runs of one annotator each make one file. Answers in question order; a question
-    answered twice, an answer to no question and a file that is there with other content are errors, all at once.
+    Logs of one task are joined, so four runs of one annotator each make one file.
+
+    Args:
+        kind: "lm-eval" (samples_*.jsonl, or folders of them) or "inspect" (.eval or .json, or folders of .eval).
+        files: The logs.
+        out: The folder to write to.
+
+    Returns:
+        Task -> its file.
+
+    Raises:
+        DataError: Logs that cannot be read, questions answered twice, several tasks of one name or splits of one task.
+        UsageError: Another kind, an unknown task, or answers to no question of the task.
+        RunError: A file is there with other answers.
     """
     readers = {"lm-eval": (_lm_eval, ("samples_*.jsonl",)), "inspect": (_inspect, ("*.eval",))}
     if kind not in readers:
         raise UsageError(f"logs of {kind!r} are not known; there are {' and '.join(readers)}")
     reader, patterns = readers[kind]
-    rows, problems = list[Found](), list[str]()
-    for path in _spread(files, patterns):
+    rows, problems = list[LoggedAnswer](), list[str]()
+    for path in _log_files(files, patterns):
         try:
             rows += reader(path)
         except HlvbenchError as error:
             problems.append(str(error))
-    problems += _doubled(rows)
+    problems += _conflicts(rows)
     if problems:
         raise DataError(all_problems("these logs cannot be imported:", problems))
     return _write(rows, out)
 
 
-def _spread(files: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
+def _log_files(files: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
+    """The logs, those in folders included, each once."""
     found, problems = list[Path](), list[str]()
     for path in files:
         inner = sorted(p for pattern in patterns for p in path.rglob(pattern)) if path.is_dir() else [path]
@@ -52,8 +68,8 @@ def _spread(files: Sequence[Path], patterns: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _lm_eval(path: Path) -> Iterator[Found]:
-    """lm-eval tells no end and no token count; the hash of its prompt is that of a run, also through an endpoint.
+def _lm_eval(path: Path) -> Iterator[LoggedAnswer]:
+    """The answers in a samples file; the hash of a prompt is that of a run, also through an endpoint.
 
     A backend that gave no text left null, or nothing, or (API models) the word "None".
     """
@@ -102,7 +118,7 @@ def _prompt(asked: Any) -> tuple[str | None, bool]:
     return "\n\n".join(texts), True
 
 
-def _inspect(path: Path) -> Iterator[Found]:
+def _inspect(path: Path) -> Iterator[LoggedAnswer]:
     """inspect keeps messages and not what a template made of them: the hash is that of the user message."""
     from inspect_ai.log import read_eval_log
 
@@ -145,12 +161,12 @@ def _dig(value: Any, *keys: str | int) -> Any:
     return value
 
 
-def _doubled(rows: Iterable[Found]) -> Iterator[str]:
+def _conflicts(rows: Iterable[LoggedAnswer]) -> Iterator[str]:
     """Questions that are answered twice, and tasks or splits that would be written to one file."""
     seen, sources = set[tuple[str, Pair, int]](), dict[str, set[str]]()
-    for (place, split), row in rows:
-        name = task_of(place).name
-        sources.setdefault(name, set()).add(f"{place} ({split})")
+    for (task_ref, split), row in rows:
+        name = task_of(task_ref).name
+        sources.setdefault(name, set()).add(f"{task_ref} ({split})")
         key = (name, (row.item, row.annotator), row.sample)
         if key in seen:
             yield f"{name}: item {row.item}, annotator {row.annotator}, sample {row.sample} is answered twice"
@@ -160,11 +176,11 @@ def _doubled(rows: Iterable[Found]) -> Iterator[str]:
             yield f"{name}: answers to {', '.join(sorted(own))}; import the logs one by one, each with its own --out"
 
 
-def _write(rows: Sequence[Found], out: Path) -> dict[str, Path]:
+def _write(rows: Sequence[LoggedAnswer], out: Path) -> dict[str, Path]:
     files = {}
-    for place, split in dict.fromkeys(key for key, _ in rows):
-        task = task_of(place)
-        ordered = in_question_order(task, split, [row for key, row in rows if key == (place, split)])
+    for task_ref, split in dict.fromkeys(key for key, _ in rows):
+        task = task_of(task_ref)
+        ordered = in_question_order(task, split, [row for key, row in rows if key == (task_ref, split)])
         files[task.name] = out / task.name / "generations.jsonl", generation_lines(ordered)
     other = [str(path) for path, text in files.values() if path.exists() and path.read_text("utf-8") != text]
     if other:
