@@ -53,13 +53,13 @@ def submit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def submit_command(arguments: argparse.Namespace) -> None:
-    from ..submissions import About, CheckContext, submit
+    from ..submissions import CheckContext, SubmissionInfo, submit
 
-    about = About(**{field.name: getattr(arguments, field.name) for field in fields(About)})
+    info = SubmissionInfo(**{field.name: getattr(arguments, field.name) for field in fields(SubmissionInfo)})
     folder, findings = submit(
         arguments.run,
         name=arguments.name,
-        about=about,
+        info=info,
         root=arguments.out,
         context=CheckContext(arguments.data_dir, arguments.tasks_dir),
     )

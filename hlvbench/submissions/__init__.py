@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .check import CheckContext, check
 from .folder import Finding, Findings, Submission, read_submission
-from .submit import About, submit
+from .submit import SubmissionInfo, submit
 
-__all__ = ["About", "CheckContext", "Finding", "Findings", "Submission", "check", "read_submission", "submit"]
+__all__ = ["CheckContext", "Finding", "Findings", "Submission", "SubmissionInfo", "check", "read_submission", "submit"]

@@ -29,15 +29,30 @@ from .folder import Findings, read_submission
 from .safe_reading import CARD, GENERATIONS, MANIFEST, PROFILES, README, SCORES, SETTINGS, without_paths
 
 TRAINED, RECORD = "train.toml", "hlvbench.json"
-"""What training leaves beside an adapter: its configuration, and its annotator and base model."""
+"""What training leaves beside an adapter: its configuration; a record of its task, annotator and base model."""
 _OPTIONS = {"training.splits": "--trained-on", "links": "--link", "cost.usd": "--usd", "cost.hours": "--hours"}
 
 
 @dataclass(frozen=True)
-class About:
-    """What a run's own files cannot tell; what is None or empty is left out or read from the run.
+class SubmissionInfo:
+    """What a run's own files cannot tell.
 
-    trained_on: splits that training read. distributed: whether others can get the model.
+    Attributes:
+        authors: Names of those who made the system; only a baseline needs none.
+        system: The system's name on the page; None takes the model and the method.
+        method: One of `card.Method`; None takes it from the run.
+        description: Of the system, in a sentence or two.
+        links: "paper", "code", "model" or "homepage" -> https address.
+        trained_on: Splits that training read, or "none"; needed with adapters and with a local model.
+        annotators: Whose annotations training read, in words; None is known for adapters alone.
+        lewidi: Whether training read LeWiDi data.
+        contaminated: Whether the model may have seen test material.
+        training_note: Anything else that training read.
+        distributed: Whether others can get the model; None leaves it open.
+        hardware: That the run used; None takes the run's device.
+        hours: Of work of that hardware; None takes the run's wall time.
+        usd: What the run cost, in US dollars; None leaves it out.
+        date: Of the submission; None is today.
     """
 
     authors: Sequence[str] = ()
@@ -58,27 +73,36 @@ class About:
 
 
 def submit(
-    run: Path, *, name: str, about: About, root: Path = Path("submissions"), context: CheckContext | None = None
+    run: Path,
+    *,
+    name: str,
+    info: SubmissionInfo,
+    root: Path = Path("submissions"),
+    context: CheckContext | None = None,
 ) -> tuple[Path, Findings]:
-    """Write `root`/<YYYYMMDD>_<name>/ from a finished, scored run. The run of a baseline becomes a recipe.
+    """Write `root`/<YYYYMMDD>_<name>/ from a finished, scored run.
+
+    The answers of most baselines are dataset text. Their submission is a recipe: it names the baseline and its seed
+    instead of holding answers, and `check` makes the answers again.
 
     Args:
         run: The run folder.
-        name: Of the submission: lower-case letters, digits, "-" and ".".
-        about: What the run's files cannot tell.
-        root: Where the submission is written.
-        context: What several submissions share.
+        name: The submission's name: lower-case letters, digits, "-" and ".".
+        info: What the run's files cannot tell.
+        root: The folder that the submission's folder is written to.
+        context: A CheckContext to reuse for several submissions; None makes one with the default folders.
 
     Returns:
-        The folder, and what was found on the way.
+        The submission's folder, and what was found on the way.
 
     Raises:
-        RunError: If the run is not finished and scored, or its texts are copies of human annotations.
-        UsageError: If something in `about` is missing or wrong; all problems at once.
+        RunError: If the run is not finished and scored, its texts are copies of human annotations, or the submission's
+            folder exists.
+        UsageError: If something in `info` is missing or wrong; all problems at once.
     """
     context, findings = context or CheckContext(), Findings()
     finished = _Run.read(run)
-    card = _card(finished, name, about)
+    card = _card(finished, name, info)
     target = root / card.folder
     if target.exists():
         raise RunError(f"{target} exists; choose another --name, or remove it")
@@ -121,85 +145,94 @@ class _Run:
         adapters = Path(settings["adapter_dir"]).expanduser() if settings.get("adapter_dir") else None
         return cls(folder, settings, read_json(folder / MANIFEST), reports, adapters)
 
-    def beside_adapters(self, *names: str) -> list[Path]:
-        """The files of these names in the adapter folders, but not in hidden ones, which hold unfinished trainings."""
-        root = self.adapters
-        if root is None:
-            return []
-        paths = (p for name in names for depth in ("", "*/", "*/*/") for p in root.glob(f"{depth}{name}"))
-        return sorted(p for p in paths if not any(part.startswith(".") for part in p.relative_to(root).parts))
+    def adapter_files(self, name: str) -> dict[str, Path]:
+        """TASK/ANNOTATOR, ANNOTATOR or "shared" -> the file of this name in the folder of that adapter."""
+        if (root := self.adapters) is None:
+            return {}
+        paths = sorted(path for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}{name}"))
+        folders = {path.parent.relative_to(root): path for path in paths}
+        # hidden folders hold unfinished trainings
+        shown = {folder: p for folder, p in folders.items() if not any(part.startswith(".") for part in folder.parts)}
+        return {folder.as_posix() if folder.parts else "shared": path for folder, path in shown.items()}
 
     @cached_property
-    def training(self) -> dict[str, Any]:
+    def training_records(self) -> dict[str, Any]:
         """Path in the submission -> content of every training configuration beside the adapters, and of the training's
         manifest, or of the record of an adapter without one."""
-        found = {}
-        # sorted by name, so the manifest comes last
-        for path in self.beside_adapters(TRAINED, RECORD, MANIFEST):
-            stem = path.parent.relative_to(self.adapters or path).as_posix().replace("/.", "")
-            value = tomllib.loads(read_text(path)) if path.suffix == ".toml" else read_json(path)
-            found[f"train/{'shared' if stem == '.' else stem}{path.suffix}"] = without_paths(value)
-        return found
+        return {
+            f"train/{adapter}{path.suffix}": without_paths(
+                tomllib.loads(read_text(path)) if path.suffix == ".toml" else read_json(path)
+            )
+            # the manifest comes last: it has the path of the record, and replaces it
+            for name in (TRAINED, RECORD, MANIFEST)
+            for adapter, path in self.adapter_files(name).items()
+        }
 
     def commands(self) -> list[str]:
         """How the adapters were trained, from the manifests beside them, and how the run was made."""
-        trained = [read_json(path).get("command") for path in self.beside_adapters(MANIFEST)]
+        trained = [read_json(path).get("command") for path in self.adapter_files(MANIFEST).values()]
         commands = dict.fromkeys(shlex.join(without_paths(words)) for words in trained if words)
         return [*commands, shlex.join(_command(self.manifest["command"])) or "hlvbench run"]
 
 
-def _card(run: _Run, name: str, about: About) -> Card:
+def _card(run: _Run, name: str, info: SubmissionInfo) -> Card:
     """The card, without the hashes of files; UsageError with everything that the submitter must add or change."""
-    settings = run.settings
-    recorded, facts = str(settings["model"]), run.manifest["tasks"]
-    model, described = without_paths(recorded), next(iter(facts.values()))["model"]
-    baseline, adapted = is_baseline(recorded), bool(settings.get("adapter_dir") or settings.get("model_map"))
-    trainers = {trainer for value in run.training.values() if (trainer := trained_by(value))}
-    trained = trainers.pop() if len(trainers) == 1 else "adapter"
-    splits = [] if list(about.trained_on or ()) == ["none"] else list(about.trained_on or ())
-    untold = "other" if splits else settings["prompt"]
-    method = about.method or ("reference" if baseline else trained if adapted else untold)
-    whose = "one adapter, all annotators' annotations"
-    if not any(path.startswith("train/shared.") for path in run.training):
-        whose = "each adapter its annotator's own annotations"
+    settings, tasks = run.settings, run.manifest["tasks"]
+    recorded, described = str(settings["model"]), next(iter(tasks.values()))["model"]
+    model, baseline = without_paths(recorded), is_baseline(recorded)
+    adapted = bool(settings.get("adapter_dir") or settings.get("model_map"))
+    splits = [] if list(info.trained_on or ()) == ["none"] else list(info.trained_on or ())
+    if baseline:
+        method = "reference"
+    elif adapted:
+        trainers = {trainer for value in run.training_records.values() if (trainer := trained_by(value))}
+        method = trainers.pop() if len(trainers) == 1 else "adapter"
+    else:
+        method = "other" if splits else settings["prompt"]
+    method = info.method or method
+    annotators = "none"
+    if adapted and any(path.startswith("train/shared.") for path in run.training_records):
+        annotators = "one adapter, all annotators' annotations"
+    elif adapted:
+        annotators = "each adapter its annotator's own annotations"
     problems = []
-    if not about.authors and not baseline:
+    if not info.authors and not baseline:
         problems.append("--authors: who made the system? names, comma-separated")
-    if about.date and (why := in_future(about.date)):
+    if info.date and (why := in_future(info.date)):
         problems.append(f"--date {why}")
-    if (adapted or _is_own_folder(described)) and not about.trained_on:
+    if (adapted or _is_own_folder(described)) and not info.trained_on:
         problems.append("--trained-on: which splits did training read? train (dev or test mark the row), or none")
-    if splits and not adapted and not about.annotators:
+    if splits and not adapted and not info.annotators:
         problems.append("--annotators: whose annotations did training read?")
     adapters = [
         {"task": task, "annotator": annotator, "sha256": digest}
         for task in settings["task"]
-        for annotator, digest in facts[task]["model"].get("adapters", {}).items()
+        for annotator, digest in tasks[task]["model"].get("adapters", {}).items()
     ]
     values = {
         "format": 1,
         "name": name,
-        "date": about.date or datetime.datetime.now(datetime.UTC).date(),
-        "system": about.system or (model if baseline else f"{model}, {method}"),
+        "date": info.date or datetime.datetime.now(datetime.UTC).date(),
+        "system": info.system or (model if baseline else f"{model}, {method}"),
         "method": method,
-        "authors": list(about.authors) or ["hlvbench"],
+        "authors": list(info.authors) or ["hlvbench"],
         "recipe": recorded if publishes_dataset_text(recorded) else None,
         "seed": settings["seed"] if publishes_dataset_text(recorded) else None,
-        "description": about.description,
-        "links": dict(about.links),
-        "base": None if baseline else {**base_of(described, model), "distributed": about.distributed},
+        "description": info.description,
+        "links": dict(info.links),
+        "base": None if baseline else {**base_of(described, model), "distributed": info.distributed},
         "asked": asked_by(settings),
         "training": {
-            "annotators": about.annotators or (whose if adapted else "none"),
+            "annotators": info.annotators or annotators,
             "splits": splits,
-            "lewidi": about.lewidi,
-            "note": about.training_note,
-            "contaminated": about.contaminated or None,
+            "lewidi": info.lewidi,
+            "note": info.training_note,
+            "contaminated": info.contaminated or None,
         },
         "cost": {
-            "hardware": about.hardware or described.get("device"),
-            "hours": round(run.manifest["wall_seconds"] / 3600, 3) if about.hours is None else about.hours,
-            "usd": about.usd,
+            "hardware": info.hardware or described.get("device"),
+            "hours": round(run.manifest["wall_seconds"] / 3600, 3) if info.hours is None else info.hours,
+            "usd": info.usd,
         },
         "reproduce": {"commands": run.commands()},
         "generations": {task: sha256_file(run.folder / task / GENERATIONS) for task in settings["task"]},
@@ -249,7 +282,7 @@ def _contents(
     contents: dict[str, str | bytes] = {
         SETTINGS: dump_json(shown),
         MANIFEST: dump_json({**without_paths(run.manifest), "settings": shown}),
-        **{p: dump_json(v) if p.endswith(".json") else tomli_w.dumps(v) for p, v in run.training.items()},
+        **{p: dump_json(v) if p.endswith(".json") else tomli_w.dumps(v) for p, v in run.training_records.items()},
     }
     for name, report in run.reports.items():
         contents[f"{name}/{SCORES}"] = dump_json({**report.to_dict(), "system": without_paths(report.system)})

@@ -17,7 +17,7 @@ from hlvbench.generation.run import run
 from hlvbench.io import dump_json, dump_line
 from hlvbench.results.score_check import check_submitted
 from hlvbench.settings import Settings
-from hlvbench.submissions import About, CheckContext, Findings, submit
+from hlvbench.submissions import CheckContext, Findings, SubmissionInfo, submit
 from hlvbench.submissions.answers import answer_problems
 from hlvbench.submissions.card import Card, card_digest, role, to_toml
 from hlvbench.submissions.copies import Originals, Overlap, longest_common, stretches
@@ -340,7 +340,7 @@ def test_what_a_person_must_say_is_asked_for_at_once(demo_run, tmp_path):
             submit(
                 demo_run,
                 name="Not A Slug",
-                about=About(
+                info=SubmissionInfo(
                     method="magic",
                     links={"foo": "https://a.org/"},
                     trained_on=["weekends"],
@@ -363,7 +363,7 @@ def test_the_manifests_of_the_adapters_trainings_are_published(demo_run, tmp_pat
     (adapter / "manifest.json").write_text('{"command": ["hlvbench", "train", "sft", "--out", "/data/adapters"]}')
     edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=str(tmp_path / "adapters")))
     try:
-        folder, _ = submit(demo_run, name="trained", about=About(trained_on=["train"]), root=tmp_path / "submissions")
+        folder, _ = submit(demo_run, name="trained", info=SubmissionInfo(trained_on=["train"]), root=tmp_path / "out")
     finally:
         edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=None))
     published = json.loads((folder / "train" / "demo" / "Ann1.json").read_text())
@@ -394,7 +394,7 @@ def test_a_run_with_the_texts_of_test_records_is_refused(demo_run, tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     try:
         with pytest.raises(RunError, match="copies of test annotations"):
-            submit(demo_run, name="thief", about=About(), root=tmp_path, context=PeoplesContext())
+            submit(demo_run, name="thief", info=SubmissionInfo(), root=tmp_path, context=PeoplesContext())
     finally:
         path.write_text(kept)
     assert list(tmp_path.iterdir()) == []

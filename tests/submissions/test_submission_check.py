@@ -22,7 +22,7 @@ from hlvbench.results import side_by_side
 from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
 from hlvbench.settings import Settings
-from hlvbench.submissions import About, Findings, check, read_submission
+from hlvbench.submissions import Findings, SubmissionInfo, check, read_submission
 from hlvbench.submissions.check import check_copies
 from hlvbench.submissions.copies import Originals, Overlap
 from hlvbench.submissions.rescore import compare_reports
@@ -225,9 +225,9 @@ def test_what_a_local_model_was_trained_on_is_asked(tmp_path, described, about, 
     place = _Run(tmp_path, {"model": "org/m", "task": ["toy"], "prompt": "base", "seed": 0}, manifest, {}, None)
     if isinstance(expected, str):
         with pytest.raises(UsageError, match=expected):
-            _card(place, "mine", About(authors=["A"], **about))
+            _card(place, "mine", SubmissionInfo(authors=["A"], **about))
     else:
-        card = _card(place, "mine", About(authors=["A"], **about))
+        card = _card(place, "mine", SubmissionInfo(authors=["A"], **about))
         assert (card.method, card.training.annotators, card.training.splits) == expected
 
 
