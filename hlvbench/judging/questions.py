@@ -1,7 +1,7 @@
 """Attribution questions: one answer, up to four annotators with references of each; who wrote it?
 
-Everything but the answer is a function of (task, split, seed) alone: candidates, references and letters of a question
-are the same for every system and every judge, so systems are compared on one layout and no system can influence it.
+Candidates, letters and references depend on the task and the options, never on the answers, so every system and judge
+gets the same layout.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Questionnaire:
 
     missing: (item, annotator, sample) without an answer: there is no question, and they count as wrong
     (docs/metrics.md section 1). left_out: pairs without a question whatever the system (fewer than two annotators
-    have references, or the one in question has none); they count nowhere. cut: answers longer than `LONGEST`.
+    have references, or the one in question has none); they count nowhere. cut: answers longer than `MAX_ANSWER_CHARS`.
+    In neither list, and counted nowhere: pairs that the annotator gave no explanation for, and pairs of annotators with
+    fewer than `min_records` test items.
     """
 
     questions: tuple[Question, ...]
@@ -223,7 +225,7 @@ class _References:
         return tuple(a for a in self._train if self._usable(item, a))
 
     def of(self, item: str, annotator: str) -> tuple[Annotation, ...]:
-        """References of a candidate; a function of item and candidate alone, so they reveal nothing."""
+        """References of a candidate. They do not depend on who is in question, so they cannot give the writer away."""
         own = self._usable(item, annotator)
         order = seeded("references", self.task.name, self.seed, item, annotator).permutation(len(own))
         return tuple(_in_view(own[i], self.view) for i in order[: self.shots])
