@@ -17,7 +17,7 @@ from ..errors import HlvbenchError, RunError, UsageError, all_problems
 from ..generation.run import SETTINGS
 from ..io import dump_json, read_json, sha256_text, write_atomic
 from ..judging.judge_run import JudgedTask, judged_tasks
-from ..judging.questions import LONGEST, SHOTS, Question, attribution_questions
+from ..judging.questions import MAX_ANSWER_CHARS, SHOTS, AttributionQuestion, attribution_questions
 from ..results.compare import Run, distinct_names
 from .rating_sheet import Material, make_sheet, sheet_csv, sheet_page
 from .study_design import Cell, Sample, choose, sheet_units
@@ -95,8 +95,8 @@ def export_study(
     for sheet in sheets:
         write_atomic(out / FOR_RATERS / f"{sheet.id}.html", sheet_page(sheet))
         write_atomic(out / FOR_RATERS / f"{sheet.id}.csv", sheet_csv(sheet))
-    if cut := sum(len(text) >= LONGEST for _, text in answers.values()):
-        notes.append(f"{cut} answers are longer than {LONGEST} characters and shown up to there")
+    if cut := sum(len(text) >= MAX_ANSWER_CHARS for _, text in answers.values()):
+        notes.append(f"{cut} answers are longer than {MAX_ANSWER_CHARS} characters and shown up to there")
     screens = Counter(screen["part"] for screen in sheets[0].screens)
     return {
         "out": str(out),
@@ -182,7 +182,7 @@ def _material(
 ) -> Material:
     """All that is shown, of the first sample index of every system."""
     tasks = {name: one.task for name, one in next(iter(systems.values())).items()}
-    questions: dict[tuple[str, str, str, str], Question] = {}
+    questions: dict[tuple[str, str, str, str], AttributionQuestion] = {}
     for system, own in systems.items():
         for name, one in own.items():
             own_questions = attribution_questions(one.task, split, one.answers[0], shots=shots, seed=seed).questions

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..io import sha256_text
-from ..judging.questions import LETTERS, Question
+from ..judging.questions import LETTERS, AttributionQuestion
 from ..prompting.prompt import label_word
 from ..results.markup import Html, tag
 from ..results.report_page import page_head
@@ -40,7 +40,7 @@ class Material:
 
     tasks: Mapping[str, Task]
     samples: Sequence[Sample]
-    questions: Mapping[tuple[int, str], Question]
+    questions: Mapping[tuple[int, str], AttributionQuestion]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def make_sheet(study: str, rater: int, units: Sequence[Unit], material: Material
     return Sheet(name, study, tuple(screens), source, SheetKey(sha256=sha256_text(source), screens=keys))
 
 
-def _shown(part: str, questions: Sequence[Question], task: Task) -> Screen:
+def _shown(part: str, questions: Sequence[AttributionQuestion], task: Task) -> Screen:
     """What a screen shows of the answers to one question."""
     first = questions[0]
     screen: Screen = {"about": legible(task.instruction), "fields": _fields(task, first.item)}

@@ -13,7 +13,7 @@ from ..models import Completion, Model, Query
 from ..settings import Service
 from ..types import Task
 from .judge_settings import STYLOMETRIC, JudgeSettings
-from .questions import LETTERS, Question
+from .questions import LETTERS, AttributionQuestion
 from .stylometric import Stylometric
 
 
@@ -45,7 +45,7 @@ class LetterJudge(PromptJudge):
     The completion's first line is the likeliest letter, its second the probabilities among the letters on offer.
     """
 
-    def __init__(self, model: Model, questions: Mapping[Any, Question]) -> None:
+    def __init__(self, model: Model, questions: Mapping[Any, AttributionQuestion]) -> None:
         super().__init__(model)
         self.questions = questions
 
@@ -71,7 +71,7 @@ class Judge:
         if settings.judge != STYLOMETRIC:
             self._models = open_models(settings.model(tuple(t.name for t in tasks)), tasks, service)
 
-    def model(self, task: Task, split: str, questions: Sequence[Question]) -> Any:
+    def model(self, task: Task, split: str, questions: Sequence[AttributionQuestion]) -> Any:
         """The model that answers `queries(task, questions)`."""
         by_key = {question.key: question for question in questions}
         if self.settings.by == "style":

@@ -12,7 +12,7 @@ from ..prompting.prompt import label_word, render_item
 from ..prompting.reasoning import first_turn, without_reasoning
 from ..text import raw
 from ..types import Annotation, Task
-from .questions import Question
+from .questions import AttributionQuestion
 
 _NOUN = "(?i:answer|writer|author|person|letter|choice|option|verdict|decision|conclusion|guess|prediction)"
 _OPEN = r"[\s:\"'“‘*_`(\[{<$]{0,20}"
@@ -33,12 +33,12 @@ _LETTER_LINE = re.compile(r"[\W_]*([A-Da-d])[\W_]*")
 _LAST_LINE = re.compile(rf"[\W_]*(?:(?:[Tt]he )?{_NOUN}[\W_]+)?([A-Da-d])[\W_]*")
 
 
-def queries(task: Task, questions: Sequence[Question]) -> list[Query]:
+def queries(task: Task, questions: Sequence[AttributionQuestion]) -> list[Query]:
     """The questions as queries to a model."""
     return [Query(*question.key, render_question(task, question)) for question in questions]
 
 
-def render_question(task: Task, question: Question, *, delimited: bool = True) -> str:
+def render_question(task: Task, question: AttributionQuestion, *, delimited: bool = True) -> str:
     """The user message of one question; its reply is one letter.
 
     Every line of the answer stands between two lines with the question's code, which the answer cannot contain, and
@@ -71,7 +71,7 @@ def render_question(task: Task, question: Question, *, delimited: bool = True) -
     return "\n\n".join(parts)
 
 
-def _reference(task: Task, question: Question, record: Annotation) -> str:
+def _reference(task: Task, question: AttributionQuestion, record: Annotation) -> str:
     """A reference on one line: a line break in it could imitate the list."""
     about = ""
     if "input" in question.show:
@@ -81,7 +81,7 @@ def _reference(task: Task, question: Question, record: Annotation) -> str:
     return " ".join((about + _with_label(task, question, record)).split())
 
 
-def _with_label(task: Task, question: Question, record: Annotation) -> str:
+def _with_label(task: Task, question: AttributionQuestion, record: Annotation) -> str:
     before = f"({label_word(task)}: {record.label}) " if "label" in question.show else ""
     return before + record.explanation
 

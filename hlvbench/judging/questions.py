@@ -7,9 +7,11 @@ gets the same layout.
 from __future__ import annotations
 
 import itertools
+import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from ..bootstrap import clusters, seeded
 from ..errors import UsageError
@@ -17,14 +19,15 @@ from ..io import dump_line, sha256_text
 from ..text import in_view, legible
 from ..types import Annotation, Item, Pair, Task
 
-MOST = 4
-"""Candidates of a question at most, the annotator in question among them."""
-LETTERS = "ABCD"
+MAX_CANDIDATES = 4
+"""Of a question, the annotator in question among them."""
+LETTERS = string.ascii_uppercase[:MAX_CANDIDATES]
 SHOTS = 5
-SHOWN = ("label", "input")
+Shown = Literal["label", "input"]
+SHOWN: tuple[Shown, ...] = get_args(Shown)
 """What may be shown beside the explanations: labels, and the inputs of the references."""
-LONGEST = 4000
-"""Characters of an answer that a judge sees; the longest human explanations have a few hundred."""
+MAX_ANSWER_CHARS = 4000
+"""Characters of an answer that a judge sees; the rest is cut. The longest human explanations have a few hundred."""
 NONCE_DIGITS = 16
 
 Predictions = Mapping[Pair, Annotation] | Sequence[Mapping[Pair, Annotation]]
@@ -34,7 +37,7 @@ Layout = tuple[tuple[str, ...], tuple[tuple[Annotation, ...], ...]]
 
 
 @dataclass(frozen=True)
-class Question:
+class AttributionQuestion:
     """Who of `candidates` wrote `answer`? `answer` and `references` are texts in `view`, ready to be shown.
 
     candidates: annotators in the order of the letters A, B, C, D; `annotator`, whose answer it is meant to be, is one
@@ -60,7 +63,7 @@ class Question:
     @property
     def key(self) -> tuple[str, str, int]:
         """Item, annotator, and a number for sample and order: unique within a run."""
-        return self.item.id, self.annotator, self.sample * MOST + self.order
+        return self.item.id, self.annotator, self.sample * MAX_CANDIDATES + self.order
 
     @property
     def letters(self) -> str:
@@ -83,7 +86,7 @@ class Questionnaire:
     fewer than `min_records` test items.
     """
 
-    questions: tuple[Question, ...]
+    questions: tuple[AttributionQuestion, ...]
     missing: tuple[tuple[str, str, int], ...]
     left_out: tuple[Pair, ...]
     cut: int
@@ -97,9 +100,9 @@ def attribution_questions(
     limit: int | None = None,
     shots: int = SHOTS,
     seed: int = 0,
-    orders: str = "one",
-    show: Sequence[str] = (),
-    view: str = "raw",
+    orders: Literal["one", "all"] = "one",
+    show: Sequence[Shown] = (),
+    view: Literal["raw", "norm"] = "raw",
 ) -> Questionnaire:
     """The questions about a system's answers, in question order; about several samples, one after the other.
 
@@ -126,11 +129,11 @@ def attribution_questions(
                 missing.append((*pair, sample))
                 continue
             answer = _in_view(predictions[pair], view)
-            cut += len(answer.explanation) > LONGEST
-            answer = replace(answer, explanation=answer.explanation[:LONGEST])
+            cut += len(answer.explanation) > MAX_ANSWER_CHARS
+            answer = replace(answer, explanation=answer.explanation[:MAX_ANSWER_CHARS])
             for order in range(len(candidates) if orders == "all" else 1):
                 start = -order % len(candidates)
-                question = Question(
+                question = AttributionQuestion(
                     task.items[pair[0]],
                     pair[1],
                     sample,
@@ -178,7 +181,7 @@ def _candidates(task: Task, annotators: Sequence[str], item: str, annotator: str
     rng = seeded("candidates", task.name, seed, item, annotator)
     others = [a for a in annotators if a != annotator]
     order = sorted(rng.permutation(len(others)).tolist(), key=lambda i: (item, others[i]) not in task.by_pair)
-    names = [annotator, *(others[i] for i in sorted(order[: MOST - 1]))]
+    names = [annotator, *(others[i] for i in sorted(order[: MAX_CANDIDATES - 1]))]
     return tuple(names[i] for i in rng.permutation(len(names)))
 
 
@@ -241,12 +244,11 @@ def _in_view(record: Annotation, view: str) -> Annotation:
     return replace(record, explanation=legible(in_view(record.explanation, view)))
 
 
-def _nonce(task: Task, question: Question, seed: int) -> str:
-    """A code that delimits the answer.
+def _nonce(task: Task, question: AttributionQuestion, seed: int) -> str:
+    """A code that delimits the answer: the first of a series of hashes that no text of the prompt contains.
 
-    It is a hash of the answer among other things, drawn again until no text of the prompt contains it. So it
-    needs no secret: an attacker would have to write a text that contains its own hash, and a text
-    that does by chance gets another code. The same question has the same code in every run.
+    The answer is hashed, too: a text that is changed to hold its code gets another one. The same question has the same
+    code in every run.
     """
     texts = [question.answer.explanation, str(question.answer.label), *question.item.text.values()]
     texts += [r.explanation for own in question.references for r in own]

@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..models import Completion, Model, Query
 from ..text import in_view
 from ..types import Annotation, Task
-from .questions import Question
+from .questions import AttributionQuestion
 
 GRAMS = (1, 4)
 SMOOTHING = 0.1
@@ -35,7 +35,9 @@ class Stylometric(Model):
 
     name = "stylometric"
 
-    def __init__(self, task: Task, split: str, view: str, seed: int, questions: Mapping[Any, Question]) -> None:
+    def __init__(
+        self, task: Task, split: str, view: str, seed: int, questions: Mapping[Any, AttributionQuestion]
+    ) -> None:
         self.task, self.split, self.view, self.seed, self.questions = task, split, view, seed, questions
         self.fit = fitted_on(task, split)
 
@@ -48,7 +50,7 @@ class Stylometric(Model):
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
         return [Completion(self._choose(self.questions[q.item, q.annotator, q.sample]), "stop", 0) for q in batch]
 
-    def _choose(self, question: Question) -> str:
+    def _choose(self, question: AttributionQuestion) -> str:
         grams, classes = self._models[self._half.get(question.item.id, 0)]
         logprobs = classes.predict_joint_log_proba(grams.transform([question.answer.explanation]))[0]
         known = dict(zip(classes.classes_, logprobs, strict=True))

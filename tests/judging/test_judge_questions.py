@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hlvbench.errors import UsageError
 from hlvbench.io import sha256_text
 from hlvbench.judging.judge_prompt import render_question
-from hlvbench.judging.questions import LETTERS, LONGEST, Question, attribution_questions
+from hlvbench.judging.questions import LETTERS, MAX_ANSWER_CHARS, AttributionQuestion, attribution_questions
 from hlvbench.types import Annotation, Item, Task
 from tests.toy import toy_task
 
@@ -23,11 +23,11 @@ def human(task: Task, split: str = "test") -> dict[tuple[str, str], Annotation]:
     return {pair: task.by_pair[pair][0] for pair in task.questions(split)}
 
 
-def asked(task: Task, **options: object) -> tuple[Question, ...]:
+def asked(task: Task, **options: object) -> tuple[AttributionQuestion, ...]:
     return attribution_questions(task, "test", human(task), **options).questions  # type: ignore[arg-type]
 
 
-def first_about(text: str, **options: object) -> Question:
+def first_about(text: str, **options: object) -> AttributionQuestion:
     """The first question of the toy task with an answer of our own."""
     pair = TASK.questions("test")[0]
     answers = {pair: Annotation(*pair, "neutral", text)}
@@ -126,7 +126,7 @@ def test_what_is_shown_of_an_item_is_the_same_whoever_is_asked_for() -> None:
 
 
 def test_the_layout_depends_neither_on_the_answers_nor_on_the_limit() -> None:
-    def layout(questions: tuple[Question, ...]) -> list[object]:
+    def layout(questions: tuple[AttributionQuestion, ...]) -> list[object]:
         return [(q.key, q.candidates, q.references) for q in questions]
 
     whole = asked(TASK)
@@ -190,9 +190,9 @@ def test_an_unknown_split_is_told() -> None:
 
 def test_a_long_answer_is_cut_and_counted() -> None:
     pair = TASK.questions("test")[0]
-    found = attribution_questions(TASK, "test", {pair: Annotation(*pair, "neutral", "x" * (LONGEST + 1))})
+    found = attribution_questions(TASK, "test", {pair: Annotation(*pair, "neutral", "x" * (MAX_ANSWER_CHARS + 1))})
     assert found.cut == 1
-    assert len(found.questions[0].answer.explanation) == LONGEST
+    assert len(found.questions[0].answer.explanation) == MAX_ANSWER_CHARS
 
 
 HOSTILE = st.text(st.characters(), max_size=300) | st.lists(

@@ -20,7 +20,7 @@ from hlvbench.io import read_generations, sha256_text
 from hlvbench.judging.judge_prompt import queries, render_question
 from hlvbench.judging.judge_run import judge, judged_tasks, rescore
 from hlvbench.judging.judge_settings import JudgeSettings, judge_settings
-from hlvbench.judging.questions import Question, attribution_questions
+from hlvbench.judging.questions import AttributionQuestion, attribution_questions
 from hlvbench.judging.stylometric import Stylometric
 from hlvbench.judging.verdict import accuracies, read_replies
 from hlvbench.metrics import bind, parse_signature
@@ -50,7 +50,7 @@ def endpoint(server: ChatServer, **settings: Any) -> JudgeSettings:
     return JudgeSettings("endpoint:m", base_url=server.url, **settings)
 
 
-def rows_for(questions: tuple[Question, ...], texts: list[str]) -> list[Generation]:
+def rows_for(questions: tuple[AttributionQuestion, ...], texts: list[str]) -> list[Generation]:
     prompts = queries(TASK, questions)
     return [
         Generation(q.item, q.annotator, q.sample, text, "stop", 1, sha256_text(q.content))
