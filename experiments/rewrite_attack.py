@@ -31,7 +31,7 @@ def shown(item: Item) -> str:
 
 def instruction(task: Task, known: Knowledge, pair: Pair) -> str:
     """The old texts with their sentence, the new texts, and what is asked."""
-    record = known.nearest(pair, known.guesses[pair])
+    record = known.nearest(pair, known.predicted_labels[pair])
     return (
         "A person explained an answer in one sentence.\n\n"
         f"{shown(task.items[record.item])}\nSentence: {raw(record.explanation)}\n\n"
@@ -80,7 +80,7 @@ def main() -> None:
         known = Knowledge(task, "test", load_embedder())
         pairs = task.questions("test")
         texts = rewrite(task, known, list(pairs), arguments.out / f"{name}.jsonl")
-        scores = score_texts(task, {p: render_answer(task, known.guesses[p], texts[p]) for p in pairs})
+        scores = score_texts(task, {p: render_answer(task, known.predicted_labels[p], texts[p]) for p in pairs})
         metrics = {**factor_metrics(), "index": index_metric(task)}
         for key, metric in metrics.items():
             found = scores[str(metric)]

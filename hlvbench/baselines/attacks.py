@@ -14,10 +14,12 @@ import numpy as np
 
 from ..text import norm, raw
 from ..types import Item, Label, Pair
-from .knowledge import CLOSENESS, COMMON_WORDS, Knowledge
+from .knowledge import COMMON_WORDS, Knowledge
 
 SLOT = ""
 """Stands in a frame where the words of the item go."""
+CLOSENESS = 0.2
+"""Weight of the input's embedding beside the expected difference: the value that buys most."""
 _CANDIDATES = 4
 _NEAREST = 20
 _COLLAGE = 3
@@ -62,12 +64,12 @@ def nearest(known: Knowledge, pair: Pair, label: Label | None) -> str:
 
 def constant(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The most typical own sentence."""
-    return known.constants[pair[1]]
+    return known.most_typical_explanations[pair[1]]
 
 
 def constant_echo(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The most typical own sentence, and the input."""
-    return f"{known.constants[pair[1]]} {known.task.items[pair[0]].joined}"
+    return f"{known.most_typical_explanations[pair[1]]} {known.task.items[pair[0]].joined}"
 
 
 def template(known: Knowledge, pair: Pair, label: Label | None) -> str:
@@ -80,7 +82,7 @@ def template(known: Knowledge, pair: Pair, label: Label | None) -> str:
         if record.annotator == pair[1]:
             for place, word in enumerate(words):
                 places.setdefault(word, []).append(place / len(words))
-    size = int(np.median([len(norm(r.explanation).split()) for r in known.own(pair[1])]))
+    size = int(np.median([len(norm(r.explanation).split()) for r in known.train_annotations(pair[1])]))
     frequent = sorted(mine, key=lambda w: (-mine[w], w))[:COMMON_WORDS]
     telling = sorted(frequent, key=lambda w: (-np.log((mine[w] + 1) / (others[w] + 1)), w))[:size]
     ordered = sorted(telling, key=lambda w: (float(np.mean(places[w])), w))
@@ -91,19 +93,19 @@ def nearest_splice(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The own explanation of the nearest input, the content words of the old input replaced by those of the new one."""
     record = known.nearest(pair, label)
     items = known.task.items
-    return splice(record.explanation, items[record.item], items[pair[0]], known.common)
+    return splice(record.explanation, items[record.item], items[pair[0]], known.common_words)
 
 
 def frame_splice(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The annotator's most frequent frame with slots, filled with the content words of the target, last field first."""
     key = (pair[1], label)
     if key not in known.frames:
-        items, own = known.task.items, known.own(*key)
-        counts = Counter(frame(r.explanation, items[r.item], known.common) for r in own)
+        items, own = known.task.items, known.train_annotations(*key)
+        counts = Counter(frame(r.explanation, items[r.item], known.common_words) for r in own)
         slotted = [f for f in counts if SLOT in f] or list(counts)
         known.frames[key] = max(slotted, key=lambda f: (counts[f], -len(f), f))
     fields = list(known.task.items[pair[0]].text.values())[::-1]
-    fill = [w for text in fields for w in content_words(text, known.common)] or norm(fields[0]).split() or [SLOT]
+    fill = [w for text in fields for w in content_words(text, known.common_words)] or norm(fields[0]).split() or [SLOT]
     slots = iter(np.resize(np.array(fill, dtype=object), len(known.frames[key])))
     return " ".join(next(slots) if word == SLOT else word for word in known.frames[key])
 
@@ -113,7 +115,7 @@ def markov(known: Knowledge, pair: Pair, label: Label | None) -> str:
     key = (pair[1], label)
     if key not in known.chains:
         chain: dict[tuple[str, str], list[str]] = {}
-        for record in known.own(*key):
+        for record in known.train_annotations(*key):
             words = [_END, _END, *raw(record.explanation).split(), _END]
             for first, second, third in zip(words, words[1:], words[2:], strict=False):
                 chain.setdefault((first, second), []).append(third)
@@ -131,19 +133,19 @@ def restyled(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """Another annotator's explanation of the nearest train input, its function words replaced run by run by the
     target's most frequent run of that place, in the target's habits of capital and period."""
     task = known.task
-    others = [r for r in task.records_of("train") if r.annotator != pair[1]] or list(known.own(pair[1]))
+    others = [r for r in task.records_of("train") if r.annotator != pair[1]] or list(known.train_annotations(pair[1]))
     fitting = [r for r in others if r.label == label] or others
     target = known.inputs[pair[0]]
     source = fitting[int(np.argmax([target @ known.inputs[r.item] for r in fitting]))]
-    text = splice(source.explanation, task.items[source.item], task.items[pair[0]], known.common)
+    text = splice(source.explanation, task.items[source.item], task.items[pair[0]], known.common_words)
     counts: dict[tuple[bool, bool], Counter[tuple[str, ...]]] = {}
-    for record in known.own(pair[1], label):
-        for place, run in _runs(record.explanation, known.common):
-            counts.setdefault(place, Counter())[run] += run[0] in known.common
+    for record in known.train_annotations(pair[1], label):
+        for place, run in _runs(record.explanation, known.common_words):
+            counts.setdefault(place, Counter())[run] += run[0] in known.common_words
     parts: list[str] = []
-    for place, run in _runs(text, known.common):
+    for place, run in _runs(text, known.common_words):
         usual, times = counts[place].most_common(1)[0] if place in counts else (run, 0)
-        parts += usual if run[0] in known.common and times else run
+        parts += usual if run[0] in known.common_words and times else run
     period, capital = known.orthography[pair[1]]
     text = " ".join(parts)
     return (text[:1].upper() if capital > 0.5 else text[:1]) + text[1:] + ("." if period > 0.5 else "")
@@ -163,10 +165,10 @@ def _runs(text: str, common: frozenset[str]) -> list[tuple[tuple[bool, bool], tu
 def chosen_splice(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """Of the nearest own explanations, spliced, the one that is most typical and closest to the input."""
     items = known.task.items
-    target = known.inputs[pair[0]].astype(float)
-    near = sorted(known.own(pair[1], label), key=lambda r: -float(target @ known.inputs[r.item]))[:_CANDIDATES]
-    texts = [splice(r.explanation, items[r.item], items[pair[0]], known.common) for r in near]
-    gained = known.typical(texts, pair[1]) + known.vectors(texts) @ target
+    own, target = known.train_annotations(pair[1], label), known.inputs[pair[0]].astype(float)
+    near = sorted(own, key=lambda r: -float(target @ known.inputs[r.item]))[:_CANDIDATES]
+    texts = [splice(r.explanation, items[r.item], items[pair[0]], known.common_words) for r in near]
+    gained = known.style_similarity(texts, pair[1]) + known.vectors(texts) @ target
     return texts[int(np.argmax(gained.round(9)))]
 
 
@@ -177,29 +179,29 @@ def expected(known: Knowledge, pair: Pair, label: Label | None) -> str:
 
 def beyond_label(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The own explanation closest to what is expected of this annotator on this item beyond the label."""
-    return _best(known, pair, [raw(r.explanation) for r in known.own(pair[1])])
+    return _best(known, pair, [raw(r.explanation) for r in known.train_annotations(pair[1])])
 
 
 def beyond_label_splice(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """`beyond-label`, with splices of the twenty nearest own explanations among the candidates."""
     items = known.task.items
-    own, target = known.own(pair[1]), known.inputs[pair[0]].astype(float)
+    own, target = known.train_annotations(pair[1]), known.inputs[pair[0]].astype(float)
     near = sorted(own, key=lambda r: -float(target @ known.inputs[r.item]))[:_NEAREST]
-    spliced = [splice(r.explanation, items[r.item], items[pair[0]], known.common) for r in near]
+    spliced = [splice(r.explanation, items[r.item], items[pair[0]], known.common_words) for r in near]
     return _best(known, pair, [*(raw(r.explanation) for r in own), *spliced])
 
 
 def _best(known: Knowledge, pair: Pair, texts: Sequence[str]) -> str:
     wanted = 2 * CLOSENESS * known.inputs[pair[0]].astype(float)
-    if pair in known.beyond_label:
-        wanted = wanted + known.beyond_label[pair]
+    if pair in known.expected_difference_given_label:
+        wanted = wanted + known.expected_difference_given_label[pair]
     return texts[int(np.argmax((known.vectors(texts) @ wanted).round(9)))]
 
 
 def clustered(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The own explanation of the nearest input in the cluster that is likelier than for the label's other questions."""
     target = known.inputs[pair[0]]
-    return max(known.clustered[pair], key=lambda r: float(target @ known.inputs[r.item])).explanation
+    return max(known.cluster_candidates[pair], key=lambda r: float(target @ known.inputs[r.item])).explanation
 
 
 def collage(known: Knowledge, pair: Pair, label: Label | None) -> str:
@@ -209,11 +211,11 @@ def collage(known: Knowledge, pair: Pair, label: Label | None) -> str:
 
 def _collage_of(known: Knowledge, pair: Pair, most: int) -> str:
     """Greedy: the embedding of texts in a row is taken to be the mean of theirs."""
-    texts = list(dict.fromkeys(raw(r.explanation) for r in known.own(pair[1])))
+    texts = list(dict.fromkeys(raw(r.explanation) for r in known.train_annotations(pair[1])))
     # the direction in which an answer gains both distinctness and grounding
     wanted = CLOSENESS * known.inputs[pair[0]].astype(float)
-    if pair in known.expected:
-        wanted = wanted + known.expected[pair]
+    if pair in known.expected_difference:
+        wanted = wanted + known.expected_difference[pair]
     vectors = known.vectors(texts)
     chosen: list[int] = []
     best = -np.inf

@@ -29,7 +29,7 @@ ROLES: Mapping[str, str] = {
 LABELS: Mapping[str, Callable[[Knowledge, Pair], Label]] = {
     "mode": lambda known, pair: known.modes[pair[1]],
     "nearest": lambda known, pair: known.nearest(pair).label,
-    "guess": lambda known, pair: known.guesses[pair],
+    "guess": lambda known, pair: known.predicted_labels[pair],
     "gold": lambda known, pair: known.task.by_pair[pair][0].label,
 }
 """Where an attack takes its labels from: the most frequent one, the nearest train input's, a classifier's on the input,

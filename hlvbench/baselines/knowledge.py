@@ -18,15 +18,20 @@ from ..types import Annotation, Label, Pair, Task
 
 COMMON_WORDS = 100
 """So many most frequent words of the train explanations count as function words."""
-CLOSENESS = 0.2
-"""Weight of the input's embedding beside the expected difference: the value that buys most."""
-_ALPHA = 10.0
-_CLUSTERS = 12
-_NEARLY = 1e-5
+RIDGE_ALPHA = 10.0
+"""Of the regression behind `Knowledge.expected_difference`."""
+MAX_CLUSTERS = 12
+"""Clusters of an annotator's train explanations, at most."""
+TIE_TOLERANCE = 1e-5
+"""Cosines this close to the largest are computed again, so that equal inputs tie."""
 
 
 class Knowledge:
-    """Everything that baselines compute from a task and a split, computed once and shared by all of them."""
+    """Everything that baselines compute from a task and a split, computed once and shared by all of them.
+
+    Embeddings have d dimensions. `chains` and `frames` are filled by attacks, by annotator and label: the words that
+    follow each pair of words, and the annotator's most frequent frame.
+    """
 
     def __init__(self, task: Task, split: str, embedder: Embedder, seed: int = 0) -> None:
         self.task, self.split, self.embedder, self.seed = task, split, embedder, seed
@@ -38,7 +43,7 @@ class Knowledge:
         """The random numbers of a baseline for one question."""
         return seeded(name, self.task.name, self.seed, *key)
 
-    def own(self, annotator: str, label: Label | None = None) -> Sequence[Annotation]:
+    def train_annotations(self, annotator: str, label: Label | None = None) -> Sequence[Annotation]:
         """The annotator's train annotations, those with `label` if there are any; everybody's where there are none."""
         found = self.task.records_of("train", annotator) or self._everybodys
         return [r for r in found if r.label == label] or found
@@ -50,12 +55,12 @@ class Knowledge:
             raise UsageError(f"task {self.task.name}: there are no train annotations, which baselines answer from")
         return found
 
-    def asked(self, annotator: str) -> list[Pair]:
+    def questions_of(self, annotator: str) -> list[Pair]:
         """The annotator's questions of the split."""
-        return self._asked.get(annotator, [])
+        return self._questions.get(annotator, [])
 
     @cached_property
-    def _asked(self) -> dict[str, list[Pair]]:
+    def _questions(self) -> dict[str, list[Pair]]:
         out: dict[str, list[Pair]] = {}
         for pair in self.task.questions(self.split):
             out.setdefault(pair[1], []).append(pair)
@@ -66,21 +71,21 @@ class Knowledge:
         """The most frequent train label of each annotator; ties: the smaller label."""
         out = {}
         for annotator in self.task.annotators:
-            own = self.task.records_of("train", annotator, label_only=True) or self.own(annotator)
+            own = self.task.records_of("train", annotator, label_only=True) or self.train_annotations(annotator)
             counts = Counter(r.label for r in own)
             out[annotator] = min(counts, key=lambda label: (-counts[label], label))
         return out
 
     @cached_property
     def inputs(self) -> dict[str, np.ndarray]:
-        """The embedding of every item's joined input in the raw view."""
+        """(d,) per item the embedding of its joined input in the raw view."""
         vectors = self.embedder.encode([raw(item.joined) for item in self.task.items.values()])
         return dict(zip(self.task.items, vectors, strict=True))
 
     @cached_property
     def features(self) -> dict[str, np.ndarray]:
-        """(F,) per item what the label classifier sees: the input's embedding, and for several fields how each pair of
-        neighbours relates (|u - v|, u · v)."""
+        """(F,) per item the input of the label classifier: the joined input's embedding, and for several fields how
+        neighbouring ones relate (|u - v|, u · v)."""
         items = self.task.items.values()
         by_field = [self.embedder.encode([raw(i.text[f]) for i in items]) for f in self.task.fields]
         blocks = [self.embedder.encode([raw(i.joined) for i in items])]
@@ -92,30 +97,30 @@ class Knowledge:
         return np.array([self.features[item] for item in items])
 
     @cached_property
-    def blind(self) -> dict[Pair, Annotation]:
-        """Per question the annotation of the item that is drawn without looking at who is asked."""
+    def annotator_blind_answers(self) -> dict[Pair, Annotation]:
+        """Per question the annotation of the item that is drawn whoever the annotator is."""
         return blind_answers(self.task, self.split, self.seed)
 
     def nearest(self, pair: Pair, label: Label | None = None) -> Annotation:
         """The annotator's train annotation (with that label, if any has it) of the nearest input; ties: the first."""
         key = pair[1], label
         if key not in self._candidates:
-            own = list(self.own(*key))
+            own = list(self.train_annotations(*key))
             self._candidates[key] = own, np.array([self.inputs[r.item] for r in own])
         candidates, inputs = self._candidates[key]
         target = self.inputs[pair[0]]
         near = inputs @ target
         # one by one, so that equal inputs tie whatever the matrix product rounds
-        best = np.flatnonzero(near >= near.max() - _NEARLY)
+        best = np.flatnonzero(near >= near.max() - TIE_TOLERANCE)
         return candidates[int(best[np.argmax([inputs[i] @ target for i in best])])]
 
     @cached_property
-    def guesses(self) -> dict[Pair, Label]:
-        """A per-annotator classifier's label for every question of the split."""
-        return {p: y for a in self.task.annotators for p, y in self._guess(a).items()}
+    def predicted_labels(self) -> dict[Pair, Label]:
+        """Per question of the split the label that a classifier of the annotator reads from the input."""
+        return {p: y for a in self.task.annotators for p, y in self._predict_labels(a).items()}
 
-    def _guess(self, annotator: str) -> dict[Pair, Label]:
-        pairs, own = self.asked(annotator), self.own(annotator)
+    def _predict_labels(self, annotator: str) -> dict[Pair, Label]:
+        pairs, own = self.questions_of(annotator), self.train_annotations(annotator)
         if not pairs:
             return {}
         labels = [r.label for r in own]
@@ -123,7 +128,7 @@ class Knowledge:
             return dict.fromkeys(pairs, labels[0])
         train, test = self._features_of([r.item for r in own]), self._features_of([item for item, _ in pairs])
         if self.task.kind == "ordinal":
-            return dict(zip(pairs, self._guess_scores(train, np.array(labels, dtype=float), test), strict=True))
+            return dict(zip(pairs, self._predict_scores(train, np.array(labels, dtype=float), test), strict=True))
         from sklearn.linear_model import LogisticRegression
 
         chosen = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000).fit(
@@ -132,7 +137,7 @@ class Knowledge:
         names = {str(label): label for label in self.task.labels}
         return {p: names[y] for p, y in zip(pairs, chosen.predict(test), strict=True)}
 
-    def _guess_scores(self, train: np.ndarray, scores: np.ndarray, test: np.ndarray) -> list[Label]:
+    def _predict_scores(self, train: np.ndarray, scores: np.ndarray, test: np.ndarray) -> list[Label]:
         """Ridge regression, its predictions stretched to the spread of the annotator's own train scores.
 
         Least squares keeps near the mean, and quadratic-weighted κ punishes an annotator without extremes.
@@ -153,7 +158,7 @@ class Knowledge:
         """Per annotator the shares of train explanations that end in a period and start with a capital."""
         out = {}
         for annotator in self.task.annotators:
-            texts = [t for r in self.own(annotator) if (t := raw(r.explanation))]
+            texts = [t for r in self.train_annotations(annotator) if (t := raw(r.explanation))]
             count = max(len(texts), 1)
             out[annotator] = (sum(t[-1] == "." for t in texts) / count, sum(t[0].isupper() for t in texts) / count)
         return out
@@ -163,14 +168,15 @@ class Knowledge:
         return self.embedder.encode([norm(text) for text in texts]).astype(float)
 
     @cached_property
-    def common(self) -> frozenset[str]:
+    def common_words(self) -> frozenset[str]:
         """The most frequent words of all train explanations."""
         counts = Counter(w for r in self.task.records_of("train") for w in norm(r.explanation).split())
         return frozenset(sorted(counts, key=lambda w: (-counts[w], w))[:COMMON_WORDS])
 
     @cached_property
-    def habits(self) -> dict[str, np.ndarray]:
-        """Per annotator the unit vector of the mean train explanation less what the others say of its items."""
+    def style_directions(self) -> dict[str, np.ndarray]:
+        """(d,) per annotator the mean over train explanations, each less the mean over all annotators' explanations of
+        its item, its own included; of length 1, or 0 for an annotator whose items nobody else explained."""
         answers = human_annotations(self.task, "train", self.embedder)
         kept, columns = usable(answers, "self"), answers.cells[1]
         vectors, out = residuals(answers, "norm", "self"), {}
@@ -181,30 +187,30 @@ class Knowledge:
         return out
 
     @cached_property
-    def centre(self) -> np.ndarray:
+    def mean_explanation(self) -> np.ndarray:
         """(d,) the mean over annotators of their mean train explanation."""
-        means = [self.vectors([r.explanation for r in self.own(a)]).mean(axis=0) for a in self.task.annotators]
-        return np.asarray(np.mean(means, axis=0))
+        texts = [[r.explanation for r in self.train_annotations(a)] for a in self.task.annotators]
+        return np.asarray(np.mean([self.vectors(own).mean(axis=0) for own in texts], axis=0))
 
-    def typical(self, texts: Sequence[str], annotator: str) -> np.ndarray:
-        """(n,) cosine of each text, less the centre, with the annotator's habits."""
-        ahead = self.vectors(texts) - self.centre
-        return np.asarray(ahead @ self.habits[annotator] / np.maximum(np.linalg.norm(ahead, axis=1), 1e-9))
+    def style_similarity(self, texts: Sequence[str], annotator: str) -> np.ndarray:
+        """(n,) cosine of each text, less `mean_explanation`, with the annotator's style direction."""
+        ahead = self.vectors(texts) - self.mean_explanation
+        return np.asarray(ahead @ self.style_directions[annotator] / np.maximum(np.linalg.norm(ahead, axis=1), 1e-9))
 
     @cached_property
-    def constants(self) -> dict[str, str]:
-        """Per annotator the most typical train explanation; ties: the first."""
+    def most_typical_explanations(self) -> dict[str, str]:
+        """Per annotator the train explanation of the highest `style_similarity`; ties: the first."""
         out = {}
         for annotator in self.task.annotators:
-            texts = [r.explanation for r in self.own(annotator)]
-            out[annotator] = texts[int(np.argmax(self.typical(texts, annotator).round(9)))]
+            texts = [r.explanation for r in self.train_annotations(annotator)]
+            out[annotator] = texts[int(np.argmax(self.style_similarity(texts, annotator).round(9)))]
         return out
 
     @cached_property
-    def expected(self) -> dict[Pair, np.ndarray]:
-        """Per question the embedding of what this annotator is expected to say less what the others are, by ridge
-        regression from the input, less the annotator's mean: what `own_gain(within=all)` rewards. Empty for annotators
-        without train items that others explained, too."""
+    def expected_difference(self) -> dict[Pair, np.ndarray]:
+        """(d,) per question the embedding of what this annotator is expected to say less what the others are, by ridge
+        regression from the input, less the annotator's mean: what `own_gain(within=all)` rewards. Without the questions
+        of annotators none of whose train items others explained, too."""
         from sklearn.linear_model import Ridge
 
         pairs = [p for p in self.task.questions("train") if p in self.task.explained]
@@ -215,53 +221,54 @@ class Knowledge:
         out: dict[Pair, np.ndarray] = {}
         for annotator in self.task.annotators:
             own = [p for p in pairs if p[1] == annotator and len(on_item[p[0]]) > 1]
-            asked = self.asked(annotator)
-            if not (own and asked):
+            questions = self.questions_of(annotator)
+            if not (own and questions):
                 continue
             ahead = [vector[p] - np.mean([vector[q] for q in on_item[p[0]] if q != p], axis=0) for p in own]
-            train, test = (self._features_of([i for i, _ in ps]) for ps in (own, asked))
-            found = Ridge(_ALPHA).fit(train, np.array(ahead)).predict(test) - np.mean(ahead, axis=0)
-            out |= dict(zip(asked, found, strict=True))
+            train, test = (self._features_of([i for i, _ in ps]) for ps in (own, questions))
+            found = Ridge(RIDGE_ALPHA).fit(train, np.array(ahead)).predict(test) - np.mean(ahead, axis=0)
+            out |= dict(zip(questions, found, strict=True))
         return out
 
     @cached_property
-    def beyond_label(self) -> dict[Pair, np.ndarray]:
-        """`expected` less its mean over the annotator's questions with the same guessed label, of length 1: what
-        `own_gain(within=label)` rewards. Where no other question has the label, `expected` itself."""
+    def expected_difference_given_label(self) -> dict[Pair, np.ndarray]:
+        """(d,) per question `expected_difference` less its mean over the annotator's questions with the same predicted
+        label, of length 1: what `own_gain(within=label)` rewards. Where no other question has the label, nothing is
+        subtracted."""
         out = {}
-        for pair, vectors in self._same_guess(self.expected).items():
-            ahead = self.expected[pair] - np.mean(vectors, axis=0) if len(vectors) > 1 else self.expected[pair]
+        for pair, vectors in self._with_same_predicted_label(self.expected_difference).items():
+            ahead = self.expected_difference[pair] - (np.mean(vectors, axis=0) if len(vectors) > 1 else 0)
             out[pair] = ahead / max(float(np.linalg.norm(ahead)), 1e-9)
         return out
 
-    def _same_guess(self, values: Mapping[Pair, np.ndarray]) -> dict[Pair, list[np.ndarray]]:
-        """Per question the values of the annotator's questions with the same guessed label, its own included."""
+    def _with_same_predicted_label(self, values: Mapping[Pair, np.ndarray]) -> dict[Pair, list[np.ndarray]]:
+        """Per question the values of the annotator's questions with the same predicted label, its own included."""
         groups: dict[tuple[str, Label], list[np.ndarray]] = {}
         for pair, value in values.items():
-            groups.setdefault((pair[1], self.guesses[pair]), []).append(value)
-        return {pair: groups[pair[1], self.guesses[pair]] for pair in values}
+            groups.setdefault((pair[1], self.predicted_labels[pair]), []).append(value)
+        return {pair: groups[pair[1], self.predicted_labels[pair]] for pair in values}
 
     @cached_property
-    def clustered(self) -> dict[Pair, Sequence[Annotation]]:
+    def cluster_candidates(self) -> dict[Pair, Sequence[Annotation]]:
         """Per question the annotator's train annotations of the cluster of explanations that a classifier on the input
-        finds likelier than for the annotator's other questions with the same guessed label."""
+        finds likelier than for the annotator's other questions with the same predicted label."""
         from sklearn.cluster import KMeans
         from sklearn.linear_model import LogisticRegression
 
         likely: dict[Pair, np.ndarray] = {}
         members: dict[str, list[list[Annotation]]] = {}
         for annotator in self.task.annotators:
-            own, asked = list(self.own(annotator)), self.asked(annotator)
+            own, questions = list(self.train_annotations(annotator)), self.questions_of(annotator)
             vectors = self.vectors([r.explanation for r in own])
-            count = min(_CLUSTERS, len(np.unique(vectors, axis=0)))
+            count = min(MAX_CLUSTERS, len(np.unique(vectors, axis=0)))
             found = KMeans(count, n_init=4, random_state=self.seed).fit_predict(vectors)
             members[annotator] = [[r for r, c in zip(own, found, strict=True) if c == k] for k in range(count)]
-            if not asked:
+            if not questions:
                 continue
-            shares = np.ones((len(asked), count)) / count
+            shares = np.ones((len(questions), count)) / count
             if count > 1:
-                train, test = (self._features_of(ids) for ids in ([r.item for r in own], [p[0] for p in asked]))
+                train, test = (self._features_of(ids) for ids in ([r.item for r in own], [p[0] for p in questions]))
                 shares = LogisticRegression(max_iter=1000).fit(train, found).predict_proba(test)
-            likely |= dict(zip(asked, shares, strict=True))
-        groups = self._same_guess(likely)
+            likely |= dict(zip(questions, shares, strict=True))
+        groups = self._with_same_predicted_label(likely)
         return {p: members[p[1]][int(np.argmax((v - np.mean(groups[p], axis=0)).round(9)))] for p, v in likely.items()}

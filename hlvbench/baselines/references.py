@@ -39,7 +39,7 @@ def other(known: Knowledge, pair: Pair, sample: int) -> Answer:
 
 def blind(known: Knowledge, pair: Pair, sample: int) -> Answer:
     """One annotation per item, drawn without looking at who is asked."""
-    return _of(known.blind[pair])
+    return _of(known.annotator_blind_answers[pair])
 
 
 def nearest(known: Knowledge, pair: Pair, sample: int) -> Answer:
@@ -49,7 +49,7 @@ def nearest(known: Knowledge, pair: Pair, sample: int) -> Answer:
 
 def random_own(known: Knowledge, pair: Pair, sample: int) -> Answer:
     """A random own train annotation."""
-    own = known.own(pair[1])
+    own = known.train_annotations(pair[1])
     return _of(own[int(known.rng("random-own", *pair, sample).integers(len(own)))])
 
 
@@ -70,5 +70,5 @@ def echo(known: Knowledge, pair: Pair, sample: int) -> Answer:
 
 def label_guess(known: Knowledge, pair: Pair, sample: int) -> Answer:
     """A classifier's label for the input, and the own explanation of the nearest input with that label."""
-    label = known.guesses[pair]
+    label = known.predicted_labels[pair]
     return label, known.nearest(pair, label).explanation

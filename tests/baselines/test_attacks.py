@@ -102,7 +102,7 @@ def test_the_constant_attack_says_one_own_train_sentence_per_annotator():
 def test_the_most_typical_sentence_carries_the_habit_that_only_this_person_has():
     # each toy annotator has an opening of his own
     task = task_of()
-    constants = Knowledge(task, "test", ToyEmbedder()).constants
+    constants = Knowledge(task, "test", ToyEmbedder()).most_typical_explanations
     assert all(
         constants[f"Ann{k + 1}"].startswith(o) for k, o in enumerate(("Because", "I think", "Clearly,", "Given"))
     )
@@ -156,11 +156,11 @@ def test_what_is_expected_beyond_the_label_is_centred_within_it():
     task = task_of()
     known = Knowledge(task, "test", ToyEmbedder())
     groups: dict = {}
-    for pair in known.expected:
-        groups.setdefault((pair[1], known.guesses[pair]), []).append(pair)
+    for pair in known.expected_difference:
+        groups.setdefault((pair[1], known.predicted_labels[pair]), []).append(pair)
     for pairs in groups.values():
         if len(pairs) > 1:
-            ahead = np.array([known.expected[p] for p in pairs])
+            ahead = np.array([known.expected_difference[p] for p in pairs])
             ahead -= ahead.mean(axis=0)
             ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-9)
-            assert np.allclose([known.beyond_label[p] for p in pairs], ahead)
+            assert np.allclose([known.expected_difference_given_label[p] for p in pairs], ahead)
