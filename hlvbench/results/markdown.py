@@ -9,7 +9,7 @@ from typing import Any
 from ..text import aligned, legible, number
 from .markup import Html
 from .report_model import MOST_COLUMNS, Beside, Block, Bullets, Cell, Code, Facts, Fold, Note, Shaded, Table
-from .report_page import asked_for
+from .report_page import shown_settings
 from .report_sections import TaskResult, headline_table, sections, tally
 from .score_report import Score, ScoreReport
 
@@ -89,7 +89,10 @@ def markdown(results: Sequence[TaskResult], settings: Mapping[str, Any] | None =
     """The report as GitHub-flavoured Markdown."""
     lines = ["# hlvbench report", ""]
     if settings:
-        lines += [f"Settings: {', '.join(f'{plain(what)} {plain(how)}' for what, how in asked_for(settings))}.", ""]
+        lines += [
+            f"Settings: {', '.join(f'{plain(what)} {plain(how)}' for what, how in shown_settings(settings))}.",
+            "",
+        ]
     for result in results:
         lines += [f"## {plain(result.report.task)}", ""]
         for section in sections(result):

@@ -29,7 +29,7 @@ def page(results: Sequence[TaskResult], settings: Mapping[str, Any] | None = Non
         link = tag("a", name_of(report.task), href=f"#task-{k}")
         rows.append([link, index.value if index else None, report.questions, report.missing])
     overview = _table(Table("Tasks of this run", ["task", "hlv_index", "questions", "missing"], rows))
-    asked = [tag("li", f"{what} ", tag("b", name_of(how))) for what, how in asked_for(settings or {})]
+    asked = [tag("li", f"{what} ", tag("b", name_of(how))) for what, how in shown_settings(settings or {})]
     body = tag(
         "body",
         tag("a", "Skip to the scores", href="#task-1", class_="skip"),
@@ -47,9 +47,9 @@ def page(results: Sequence[TaskResult], settings: Mapping[str, Any] | None = Non
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
-def asked_for(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+def shown_settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The settings of a run in words: what is off or empty is left out, and the model, which stands in the title."""
-    kept = {k: v for k, v in settings.items() if v not in (None, {}, False) and k != "model"}
+    kept = {k: v for k, v in settings.items() if v is not False and v not in (None, "", [], {}) and k != "model"}
     return [(k.replace("_", " "), ", ".join(map(str, v if isinstance(v, list) else [v]))) for k, v in kept.items()]
 
 

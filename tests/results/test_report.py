@@ -201,6 +201,14 @@ def test_the_markdown_report_says_what_the_page_says():
         assert line in found.splitlines()
 
 
+def test_settings_that_are_zero_are_shown_and_empty_ones_are_not():
+    settings = {"seed": 0, "temperature": 0.0, "think": False, "annotator": [], "limit": None, "model_arg": {}}
+    assert "\n\nSettings: seed 0, temperature 0.0.\n\n" in markdown([document()], settings=settings)
+    assert '<ul class="settings"><li>seed <b><bdi>0</bdi></b></li><li>temperature' in page(
+        [document()], settings=settings
+    )
+
+
 def test_every_row_of_a_markdown_table_has_the_columns_of_its_head():
     evil = EVIL.replace("\ud800", "")
     doc = document(names=(evil, "b|c"), system=evil, note=evil)
