@@ -47,7 +47,7 @@ def tag(element: str, /, *children: Part, **attributes: object) -> Html:
     return Html(f"{start}>{join(children)}</{element}>")
 
 
-def name_of(value: object) -> Html:
+def isolated(value: object) -> Html:
     """A name from outside, kept from turning the direction of the text around it."""
     return tag("bdi", str(value))
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..text import number
-from .markup import Html, Part, code, join, name_of, tag
+from .markup import Html, Part, code, isolated, join, tag
 from .report_model import Beside, Block, Bullets, Cell, Code, Facts, Fold, Note, Shaded, Table
 from .report_sections import TaskResult, sections
 from .score_report import Score, in_brackets
 
 _HERE = Path(__file__).parent
 LEVELS = 10
-"""Steps of shade in a heat table; the style sheet has a class for each."""
+"""The darkest shade of a heat table; the style sheet has the classes h0 to h10."""
 
 
 def page(results: Sequence[TaskResult], settings: Mapping[str, Any] | None = None) -> str:
@@ -26,17 +26,17 @@ def page(results: Sequence[TaskResult], settings: Mapping[str, Any] | None = Non
     rows = []
     for k, result in enumerate(results, start=1):
         report, index = result.report, result.report.index()
-        link = tag("a", name_of(report.task), href=f"#task-{k}")
+        link = tag("a", isolated(report.task), href=f"#task-{k}")
         rows.append([link, index.value if index else None, report.questions, report.missing])
     overview = _table(Table("Tasks of this run", ["task", "hlv_index", "questions", "missing"], rows))
-    asked = [tag("li", f"{what} ", tag("b", name_of(how))) for what, how in shown_settings(settings or {})]
+    asked = [tag("li", f"{what} ", tag("b", isolated(how))) for what, how in shown_settings(settings or {})]
     body = tag(
         "body",
         tag("a", "Skip to the scores", href="#task-1", class_="skip"),
         tag(
             "header",
             tag("p", "hlvbench report", class_="kind"),
-            tag("h1", name_of(system)),
+            tag("h1", isolated(system)),
             tag("ul", asked, class_="settings") if asked else None,
         ),
         tag("nav", overview, aria_label="Tasks"),
@@ -87,13 +87,13 @@ def _task(result: TaskResult, position: int) -> Html:
     for section in sections(result):
         content = join(map(_block, section.blocks))
         parts.append(tag("section", tag("h3", section.title), content) if section.title else content)
-    return tag("article", tag("h2", name_of(result.report.task)), parts, id=f"task-{position}")
+    return tag("article", tag("h2", isolated(result.report.task)), parts, id=f"task-{position}")
 
 
 def _block(block: Block) -> Html:
     match block:
         case Facts(rows):
-            pairs = [tag("div", tag("dt", what), tag("dd", name_of(how))) for what, how in rows]
+            pairs = [tag("div", tag("dt", what), tag("dd", isolated(how))) for what, how in rows]
             return tag("dl", pairs, class_="facts")
         case Note(parts, style):
             return tag("p", [_inline(part) for part in parts], class_=style)
@@ -103,7 +103,7 @@ def _block(block: Block) -> Html:
             return _fold(title, map(_block, blocks))
         case Beside(figures, style):
             drawn = [
-                tag("figure", tag("figcaption", name_of(title)), map(_block, blocks))
+                tag("figure", tag("figcaption", isolated(title)), map(_block, blocks))
                 for title, blocks in figures.items()
             ]
             return tag("div", drawn, class_=style)
@@ -141,7 +141,7 @@ def _metrics(metrics: Sequence[str]) -> Part:
 
 def _table(block: Table) -> Html:
     wide = [head in block.wide for head in block.head]
-    head = [tag("span", h, class_="wide") if w else name_of(h) for h, w in zip(block.head, wide, strict=True)]
+    head = [tag("span", h, class_="wide") if w else isolated(h) for h, w in zip(block.head, wide, strict=True)]
     rows = [
         tag(
             "tr",
@@ -165,14 +165,16 @@ def _first(cell: Cell) -> Part:
             return tag("span", code(text), more, title=title or None)
         case Html():
             return cell
-    return name_of(cell)
+    return isolated(cell)
 
 
 def _cell(cell: Cell, digits: int, wide: bool) -> Html:
-    style, inner = "", name_of(cell)
+    style = ""
     match cell:
         case Html():
             inner = cell
+        case str():
+            inner = isolated(cell)
         case Score():
             style, inner = "value", join(_value(cell))
         case Shaded(text, share):
