@@ -88,11 +88,8 @@ def side_by_side_cells(report: ScoreReport) -> list[str]:
 def markdown(results: Sequence[TaskResult], settings: Mapping[str, Any] | None = None) -> str:
     """The report as GitHub-flavoured Markdown."""
     lines = ["# hlvbench report", ""]
-    if settings:
-        lines += [
-            f"Settings: {', '.join(f'{plain(what)} {plain(how)}' for what, how in shown_settings(settings))}.",
-            "",
-        ]
+    if shown := [f"{plain(what)} {plain(how)}" for what, how in shown_settings(settings or {})]:
+        lines += [f"Settings: {', '.join(shown)}.", ""]
     for result in results:
         lines += [f"## {plain(result.report.task)}", ""]
         for section in sections(result):
