@@ -29,6 +29,7 @@ from .reasoning import first_turn, without_reasoning
 LABEL_KEYS = ("label", "score", "answer", "rating")
 EXPLANATION_KEYS = ("explanation", "reason", "reasoning", "rationale", "justification")
 PROMPT_OPENING = "You are annotator"
+"""The first words of every instruction."""
 EXAMPLES_OPENING = "Examples of how this annotator answered:"
 """Stands above the worked examples of a prompt."""
 

@@ -16,17 +16,17 @@ from ..metrics.predictions import Embedder
 from ..settings import PROMPTS, SHOTS
 from ..text import raw
 from ..types import Annotation, Item, Label, Task
-from .parse import EXAMPLES_OPENING
+from .parse import EXAMPLES_OPENING, PROMPT_OPENING
 
 # templates that print today's date print this one, or prompts would change from day to day
 FIXED_DATE = datetime(2024, 7, 26)
 _NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
 
 
-def shown_annotator(annotator: str) -> str:
-    """How a prompt names an annotator: "Ann2" is "annotator 2", any other id stands as it is."""
+def shown_id(annotator: str) -> str:
+    """How a prompt names an annotator: "Ann2" is "2", any other id stands as it is."""
     match = re.fullmatch(r"Ann(\d+)", annotator)
-    return f"annotator {match[1] if match else annotator}"
+    return match[1] if match else annotator
 
 
 def label_word(task: Task) -> str:
@@ -68,7 +68,7 @@ def instruction(task: Task, annotator: str) -> str:
     meanings = "; ".join(f"{label}: {clause}" for label, clause in task.meanings.items())
     labels = list(map(str, task.meanings if task.meanings and not ordinal else task.labels))
     allowed = f"an integer from {labels[0]} to {labels[-1]}" if ordinal else f"one of {', '.join(labels)}"
-    lines = [f"You are {shown_annotator(annotator)}. {task.instruction}"]
+    lines = [f"{PROMPT_OPENING} {shown_id(annotator)}. {task.instruction}"]
     if meanings:
         lines.append(f"{'What scores mean' if ordinal else 'What the labels mean'}: {meanings}.")
     lines.append(

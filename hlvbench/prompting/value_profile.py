@@ -12,7 +12,7 @@ from ..metrics.features import feature_names, features
 from ..settings import SHOTS
 from ..text import raw
 from ..types import Annotation, Task
-from .prompt import label_word, render_answer, render_item, shown_annotator
+from .prompt import label_word, render_answer, render_item, shown_id
 
 
 def counted_profile(task: Task, annotator: str) -> str:
@@ -60,7 +60,7 @@ def profile_request(task: Task, annotator: str, seed: int = 0, records: int = SH
         f"{render_item(task, task.items[own[i].item])}\n{render_answer(task, own[i].label, own[i].explanation)}"
         for i in order
     ]
-    head = f"Below are answers of {shown_annotator(annotator)} to this instruction: {task.instruction}"
+    head = f"Below are answers of annotator {shown_id(annotator)} to this instruction: {task.instruction}"
     ask = (
         "Describe in at most 100 words how this annotator decides and how the explanations are written: "
         "values, criteria, tone, length, form. Do not quote any answer."

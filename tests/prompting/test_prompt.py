@@ -8,14 +8,14 @@ import pytest
 
 from hlvbench.data.task import load_spec
 from hlvbench.errors import ModelError, UsageError
-from hlvbench.prompting.parse import parse
+from hlvbench.prompting.parse import PROMPT_OPENING, parse
 from hlvbench.prompting.prompt import (
     Prompter,
     answer_schema,
     instruction,
     render,
     render_answer,
-    shown_annotator,
+    shown_id,
 )
 from hlvbench.prompting.reasoning import closed_reasoning, opened_reasoning
 from hlvbench.prompting.value_profile import counted_profile, profile_request
@@ -37,7 +37,11 @@ def test_the_base_prompt_is_instruction_and_item_word_for_word():
 
 
 def test_an_annotator_with_another_id_is_named_by_it():
-    assert (shown_annotator("Ann12"), shown_annotator("w13")) == ("annotator 12", "annotator w13")
+    assert (shown_id("Ann12"), shown_id("w13")) == ("12", "w13")
+
+
+def test_an_instruction_opens_as_the_parser_expects_of_an_echoed_prompt():
+    assert instruction(TASK, "Ann12").startswith(f"{PROMPT_OPENING} 12. ")
 
 
 def test_shots_are_the_target_annotators_train_records_and_nobody_elses():
