@@ -22,7 +22,7 @@ from ..processes import ALONE, ProcessRank
 from ..types import Generation, Task
 from .batches import ReadableCheck, answer_batch, answer_within_memory, as_completed
 from .journal import STEM, AnswerFiles, Journal, refuse_other_settings
-from .prompts import Prompts, Question, check_context, cut_batches, prompted, queries_of
+from .prompted_questions import Prompts, Question, check_context, cut_batches, prompted, queries_of
 
 Watch = Callable[[Sequence[Mapping[str, Any]]], None]
 REFUSED_IN_A_ROW, REFUSED_ITEMS = 5, 3

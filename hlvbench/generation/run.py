@@ -28,7 +28,7 @@ from .generate import finished_facts, plan_summary
 from .generate import generate as generate_task
 from .journal import refuse_other_settings
 from .open_model import open_models
-from .prompts import make_prompter
+from .prompted_questions import make_prompter
 
 SETTINGS = "settings.json"
 
