@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -117,12 +117,12 @@ class Draws:
             out += self.counts[start : start + _ROWS].T.astype(float) @ values[start : start + _ROWS]
         return out
 
-    @cached_property
-    def lists(self) -> tuple[np.ndarray, ...]:
+    @property
+    def lists(self) -> Iterator[np.ndarray]:
         """The item positions of each list, in drawn order; lengths differ where clusters do."""
         members, sizes = self._members
         first = np.cumsum(sizes) - sizes
-        return tuple(members[ranges(first[row], sizes[row])] for row in self.picks)
+        return (members[ranges(first[row], sizes[row])] for row in self.picks)
 
 
 def ranges(first: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def test_weights_count_what_stands_in_the_lists(sizes: list[int], seed: int) -> 
 
 def test_every_item_once_is_the_list_itself() -> None:
     assert (every_item_once(4).counts == 1).all()
-    assert list(every_item_once(4).lists[0]) == [0, 1, 2, 3]
+    assert next(every_item_once(4).lists).tolist() == [0, 1, 2, 3]
 
 
 def test_weighted_means_equal_a_loop_over_the_lists() -> None:

@@ -178,11 +178,11 @@ class Knowledge:
         """(d,) per annotator the mean over train explanations, each less the mean over all annotators' explanations of
         its item, its own included; of length 1, or 0 for an annotator whose items nobody else explained."""
         answers = human_annotations(self.task, "train", self.embedder)
-        kept, columns = usable(answers, "self"), answers.cells[1]
-        vectors, out = residuals(answers, "norm", "self"), {}
+        kept, vectors, out = usable(answers, "self"), residuals(answers, "norm", "self"), {}
+        own = dict(zip(answers.annotators, answers.own, strict=True))
         for annotator in self.task.annotators:
-            own = kept & (columns == answers.annotators.index(annotator)) if annotator in answers.annotators else []
-            mean = vectors[own].sum(axis=0) if np.any(own) else np.zeros(vectors.shape[1])
+            questions = own.get(annotator, np.zeros(0, dtype=int))
+            mean = vectors(questions[kept[questions]]).sum(axis=0)
             out[annotator] = mean / max(float(np.linalg.norm(mean)), 1e-9)
         return out
 

@@ -7,7 +7,7 @@ a replicate is a matrix product and touches no embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ import numpy as np
 from ..bootstrap import Draws, every_item_once, mean_over_annotators, ranges
 from ..types import Task
 from .predictions import Answers
-from .probe import ProbeScores, groups_of, probe_scores
+from .probe import ProbeScores, groups_by_length, member_logits, probe_scores
 from .projections import EMBED, Reduce, View, check_embedder, usable
 from .registry import Estimate, Value, metric
 
@@ -53,22 +53,22 @@ def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int,
     """Group statistics on every list; replicates are kept, so the metrics of one probe share them."""
     scored = probe_scores(answers, view, reduce, m, fit, among)
     key = ("groups", view, reduce, m, fit, among)
-    return answers.once_on(draws, key, lambda: _on_lists(answers, scored, draws, m))
+
+    def make() -> _GroupStats:
+        confidence, hits = np.full((2, len(draws), len(scored.members)), np.nan)
+        for i, own in enumerate(member_logits(answers, scored, view, reduce)):
+            (confidence[:, i],), hits[:, i] = _of_member(answers, scored, own, draws, m, i)
+        return _GroupStats(confidence, hits)
+
+    return answers.once_on(draws, key, make)
 
 
-def _on_lists(answers: Answers, scored: ProbeScores, draws: Draws, m: int) -> _GroupStats:
-    confidence, hits = np.full((2, len(draws), len(scored.members)), np.nan)
-    for i in range(len(scored.members)):
-        (confidence[:, i],), hits[:, i] = _of_member(answers, scored, draws, m, i)
-    return _GroupStats(confidence, hits)
-
-
-def _cross(answers: Answers, scored: ProbeScores, draws: Draws, m: int) -> np.ndarray:
+def _cross(answers: Answers, scored: ProbeScores, every: Sequence[np.ndarray], draws: Draws, m: int) -> np.ndarray:
     """(R, P): the mean probability that the groups of the others, of those told from it, give to each member."""
     sums, times = np.zeros((len(answers.annotators), len(draws))), np.zeros((len(answers.annotators), 1))
     for i, k in enumerate(scored.members):
         others = np.array(scored.classes[i])
-        probability, _ = _of_member(answers, scored, draws, m, i, every=True)
+        probability, _ = _of_member(answers, scored, every[i], draws, m, i, every=True)
         sums[others[others != k]] += probability[others != k]
         times[others[others != k]] += 1
     members = list(scored.members)
@@ -78,14 +78,14 @@ def _cross(answers: Answers, scored: ProbeScores, draws: Draws, m: int) -> np.nd
 
 
 def _of_member(
-    answers: Answers, scored: ProbeScores, draws: Draws, m: int, i: int, every: bool = False
+    answers: Answers, scored: ProbeScores, logits: np.ndarray, draws: Draws, m: int, i: int, every: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Member i on R lists: the mean probability of the writer, (1, R), or of every class, (C, R), for its groups; and
-    the share of hits, (R).
+    """Member i, whose answers have these (n, C) logits, on R lists: the mean probability that its
+    groups give the writer, (1, R), or every class, (C, R); and the share of hits, (R).
 
     A group stays within one fold; the folds' means are averaged.
     """
-    k, rows, logits = scored.members[i], scored.rows[i], scored.logits[i]
+    k, rows = scored.members[i], answers.cells[0][scored.questions[i]]
     writer = scored.classes[i].index(k)
     folds = sorted(set(scored.folds))
     size = logits.shape[1] if every else 1
@@ -109,7 +109,7 @@ def _of_member(
         for part in np.array_split(order, len(order) * scored.groups * m // _CHUNK + 1):
             # lists of one length share their groups; a list shorter than m is one group
             distinct, times = np.unique(lengths[part], return_counts=True)
-            groups = [groups_of(int(n), m, k, scored.groups) for n in distinct]
+            groups = groups_by_length(distinct, m, k, scored.groups)
             begins = np.split(starts[part], times.cumsum()[:-1])
             chosen = [(begin[:, None, None] + own).ravel() for begin, own in zip(begins, groups, strict=True)]
             each = np.repeat([len(own) for own in groups], times)
@@ -319,7 +319,8 @@ def imitation_score(
     lowest = np.broadcast_to(scored.chance, confidence.shape)
     if floor == "cross":
         people = answers.human
-        lowest = _cross(people, probe_scores(people, view, reduce, m, fit, candidates), draws, m)
+        theirs = probe_scores(people, view, reduce, m, fit, candidates)
+        lowest = _cross(people, theirs, member_logits(people, theirs, view, reduce), draws, m)
     places = list(scope.places)
     gained, span = confidence - lowest, human.confidence - lowest
     by = _spread(_ratio(gained, span), scope, len(answers.annotators))
@@ -347,6 +348,7 @@ def swap_matrix(answers: Answers, view: str, m: int, *, reduce: str = "self", fi
     """
     scored, draws = probe_scores(answers, view, reduce, m, fit), every_item_once(len(answers.items))
     out = np.full((len(answers.annotators), len(answers.annotators)), np.nan)
-    for i, k in enumerate(scored.members):
-        out[k, list(scored.classes[i])] = _of_member(answers, scored, draws, m, i, every=True)[0][:, 0]
+    for i, own in enumerate(member_logits(answers, scored, view, reduce)):
+        found, _ = _of_member(answers, scored, own, draws, m, i, every=True)
+        out[scored.members[i], list(scored.classes[i])] = found[:, 0]
     return out

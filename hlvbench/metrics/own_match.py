@@ -79,7 +79,13 @@ def _vectors(answers: Answers, view: str, sim: str, flat: Sequence[str]) -> tupl
     flat = flat or [""]
     if sim == "embed":
         name = ("record embeddings", answers.split, answers.limit, answers.only, view, answers.embedder.name)
-        return encoded(answers, view), once_per_task(answers.task, name, lambda: answers.embedder.encode(flat))
+        human = answers.human
+        records = (
+            encoded(human, view)
+            if flat == human.texts(view)  # one record for each question: no second table of them
+            else once_per_task(answers.task, name, lambda: answers.embedder.encode(flat))
+        )
+        return encoded(answers, view), records
     grams = _chargrams(answers, view)
     key = ("record chargrams", answers.split, answers.limit, answers.only, view)
     records, place = once_per_task(

@@ -136,6 +136,13 @@ class Answers:
         """As `once`, a result for each draws: these are kept beside it, so that their id is not given to others."""
         return self.once((key, id(draws)), lambda: (draws, make()))[1]
 
+    def latest(self, name: str, key: Hashable, make: Callable[[], T]) -> T:
+        """As `once`, for what is too large to be kept for every key: only the result of the last key is."""
+        if name not in self.memo or self.memo[name][0] != key:
+            self.memo[name] = key, make()
+        found: T = self.memo[name][1]
+        return found
+
     @cached_property
     def missing(self) -> int:
         """Questions without a parsed answer."""

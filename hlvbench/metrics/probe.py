@@ -11,7 +11,7 @@ import numpy as np
 from ..bootstrap import clusters, seeded
 from ..errors import MetricError
 from .predictions import Answers
-from .projections import human_annotations, residuals, usable
+from .projections import Residuals, human_annotations, residuals, usable
 
 GROUPS = 200
 MOST_GROUPS, LEAST_GROUPS = 2000, 20
@@ -20,31 +20,38 @@ MOST_ON_DEV = 10
 """The largest m when dev scores itself: its halves hold too few records for larger groups."""
 
 
-@lru_cache(maxsize=1024)
 def groups_of(count: int, m: int, column: int, groups: int = GROUPS) -> np.ndarray:
     """(groups, m) positions in a list of `count`, each row drawn without replacement; (count, 1) where m is 1.
 
     A group is the first m of a random order of all positions, less those beyond the list: lists of one
     length share their groups, whatever they hold. A list shorter than m is one group. Seed: (0, m, annotator).
     """
-    if m == 1 or count == 0:
-        return np.arange(count)[:, None]
-    if count <= m:
-        return np.arange(count)[None]
-    size = 1 << (count - 1).bit_length()
-    for most in (4 * m + 20, size):  # at least half of the order lies within the list, so its beginning will do
-        first = _first(m, column, size, min(size, most))[:groups]
-        inside = first < count
-        if (inside.sum(axis=1) >= m).all():
-            break
-    return first[inside & (inside.cumsum(axis=1) <= m)].reshape(groups, m)
+    return groups_by_length(np.array([count]), m, column, groups)[0]
 
 
-@lru_cache(maxsize=1024)
-def _first(m: int, column: int, size: int, most: int) -> np.ndarray:
-    """(200, most): the first positions of the random orders. Their keys are drawn position by position, so that a
+def groups_by_length(counts: np.ndarray, m: int, column: int, groups: int) -> list[np.ndarray]:
+    """`groups_of` of lists of these lengths."""
+    found = [np.arange(n)[:, None] if m == 1 or n == 0 else np.arange(n)[None] for n in counts.tolist()]
+    longer = np.flatnonzero(counts > m) if m > 1 else np.zeros(0, dtype=int)
+    sizes = np.array([1 << (n - 1).bit_length() for n in counts[longer].tolist()], dtype=int)
+    for size in np.unique(sizes).tolist():
+        at = longer[sizes == size]
+        for most in (4 * m + 20, size):  # at least half of the order lies within a list, so its beginning will do
+            first = _first(m, column, size, min(size, most), groups)
+            inside = first < counts[at, None, None]
+            if (inside.sum(axis=2) >= m).all():
+                break
+        chosen = inside & (inside.cumsum(axis=2, dtype=np.int32) <= m)
+        for place, own in zip(at, np.broadcast_to(first, inside.shape)[chosen].reshape(-1, groups, m), strict=True):
+            found[place] = own
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _first(m: int, column: int, size: int, most: int, groups: int) -> np.ndarray:
+    """(groups, most): the first positions of the random orders. Their keys are drawn position by position, so that a
     longer table begins with the shorter one."""
-    keys = seeded("groups", 0, m, column).random((size, GROUPS)).T
+    keys = seeded("groups", 0, m, column).random((size, GROUPS)).T[:groups]
     first = np.argpartition(keys, most - 1, axis=1)[:, :most]
     order = np.argsort(np.take_along_axis(keys, first, axis=1), axis=1)
     return np.take_along_axis(first, order, axis=1).astype(np.int32)
@@ -52,15 +59,15 @@ def _first(m: int, column: int, size: int, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """The annotators scored in groups of m, and the probe's logits of each of their predictions.
+    """The annotators scored in groups of m, and the probes that give each of their predictions its logits.
 
     Attributes:
         members: Columns of the P annotators with enough predictions and reference annotations.
         classes: Per member, the C columns that its probe tells apart, its own among them; chance is 1/C. All members
             where they are at most `candidates`.
-        rows: Per member, the items (n) of its predictions.
-        logits: Per member, (n, C).
-        folds: (N,) which probe scored the item; a group stays within one fold.
+        questions: Per member, its (n) predictions.
+        probes: Per member and fold, slope (d, C) and intercept (C,) of the probe.
+        folds: (N,) which probe scores the item; a group stays within one fold.
         groups: Number of groups of a member.
         counts: Predictions per annotator (K).
         notes: Per annotator (K), why it has no value.
@@ -69,8 +76,8 @@ class ProbeScores:
 
     members: tuple[int, ...]
     classes: tuple[tuple[int, ...], ...]
-    rows: tuple[np.ndarray, ...]
-    logits: tuple[np.ndarray, ...]
+    questions: tuple[np.ndarray, ...]
+    probes: tuple[tuple[tuple[np.ndarray, np.ndarray], ...], ...]
     folds: np.ndarray
     groups: int
     counts: tuple[int, ...]
@@ -115,21 +122,33 @@ def _probe_scores(answers: Answers, view: str, reduce: str, m: int, fit: str, ca
         alone = "shares no item with another annotator"
         notes = [note or ("" if k in members else alone) for k, note in enumerate(notes)]
     many = len(set(classes.values())) > 1
-    scored = [answers.own[k][kept[answers.own[k]]] for k in members]
-    logits = [np.empty((len(q), len(classes[k]))) for k, q in zip(members, scored, strict=True)]
-    if members:
-        vectors, reference = residuals(answers, view, reduce), cache(lambda: residuals(source, view, reduce))
-        for place, k in enumerate(members):
-            for fold in sorted(set(folds)):
-                slope, intercept = _fitted(source, reference, view, reduce, m, classes[k], fold_of_source == fold)
-                here = folds[rows[scored[place]]] == fold
-                logits[place][here] = vectors[scored[place][here]] @ slope + intercept
+    reference = cache(lambda: residuals(source, view, reduce))
+    learned = [fold_of_source == fold for fold in range(folds.max(initial=0) + 1)]
+    probes = tuple(
+        tuple(_fitted(source, reference, view, reduce, m, classes[k], here) for here in learned) for k in members
+    )
     note = _summary(answers.annotators, notes, counts, m, bool(members))
     return ProbeScores(
-        members, tuple(classes[k] for k in members), tuple(rows[q] for q in scored), tuple(logits), folds,
+        members, tuple(classes[k] for k in members), tuple(answers.own[k][kept[answers.own[k]]] for k in members),
+        probes, folds,
         max(LEAST_GROUPS, min(GROUPS, MOST_GROUPS // len(members))) if many else GROUPS,
         tuple(counts), tuple(notes), note,
     )  # fmt: skip
+
+
+def member_logits(answers: Answers, scored: ProbeScores, view: str, reduce: str) -> list[np.ndarray]:
+    """Per member, (n, C): the probe's logits of each of its predictions."""
+
+    def make() -> list[np.ndarray]:
+        vectors, found = residuals(answers, view, reduce), []
+        for k, questions in enumerate(scored.questions):
+            own, fold = vectors(questions), scored.folds[answers.cells[0][questions]]
+            found.append(np.empty((len(own), len(scored.classes[k]))))
+            for f, (slope, intercept) in enumerate(scored.probes[k]):
+                found[-1][fold == f] = own[fold == f] @ slope + intercept
+        return found
+
+    return answers.latest("logits", id(scored), make)
 
 
 def _classes(answers: Answers, members: tuple[int, ...], candidates: int) -> dict[int, tuple[int, ...]]:
@@ -209,7 +228,7 @@ def _shortage(
 
 
 def _fitted(
-    source: Answers, vectors: Callable[[], np.ndarray], view: str, reduce: str, m: int, members: tuple[int, ...],
+    source: Answers, vectors: Callable[[], Residuals], view: str, reduce: str, m: int, members: tuple[int, ...],
     items: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Slope (d, C) and intercept (C,) of the probe: standardise + multinomial logistic regression (C=1) on the
@@ -219,7 +238,7 @@ def _fitted(
         kept = usable(source, reduce) & items[source.cells[0]]
         means = []
         for k in members:
-            own = vectors()[source.own[k][kept[source.own[k]]]]
+            own = vectors()(source.own[k][kept[source.own[k]]])
             means.append(own[groups_of(len(own), m, k)].mean(axis=1))
         writers = np.repeat(np.arange(len(members)), [len(x) for x in means])
         return _logistic(np.concatenate(means), writers)

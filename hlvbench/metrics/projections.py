@@ -5,6 +5,7 @@ People and systems pass through the same functions: `people` is one more system.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -16,11 +17,12 @@ from .predictions import Answers, Embedder, once_per_task
 
 View = Literal["raw", "norm"]
 _ROWS = 4096
-"""Embeddings in one temporary table."""
+"""Items whose embeddings stand in one temporary table."""
 Reduce = Literal["none", "self", "item", "input"]
 EMBED = MiniLM.name
 """The default `embed` parameter: signatures name the encoder that made the vectors."""
 
+Residuals = Callable[[np.ndarray], np.ndarray]
 _ALPHAS = np.logspace(-3, 3, 13)
 
 
@@ -59,39 +61,50 @@ def usable(answers: Answers, reduce: str) -> np.ndarray:
     return np.bincount(rows, minlength=len(answers.items))[rows] >= 2
 
 
-def residuals(answers: Answers, view: str, reduce: str) -> np.ndarray:
-    """(Q, d) float64: embeddings less the content, NaN rows where `usable` is False.
+def residuals(answers: Answers, view: str, reduce: str) -> Residuals:
+    """Embeddings less the content: a function from (n) questions to (n, d) float64, NaN rows where `usable` is False.
 
-    none: e(x). self: less the mean over the same system's answers to the item. item: less the mean over
-    all human records of the item. input: less a ridge prediction from the input's embedding, fitted on
-    people's train records (alpha by leave-one-out).
+    A table of all questions would be much of the memory that scoring takes. none: e(x). self: less the mean over the
+    same system's answers to the item. item: less the mean over all human records of the item. input: less a ridge
+    prediction from the input's embedding, fitted on people's train records (alpha by leave-one-out).
     """
-    out = embeddings(answers, view)
+    vectors, rows, kept = encoded(answers, view), answers.cells[0], usable(answers, reduce)
+    means = None
     if reduce != "none":
-        rows, _ = answers.cells
         means = {"self": _own_means, "item": _human_means, "input": _predicted}[reduce](answers, view)
-        for part in np.array_split(np.arange(len(rows)), len(rows) // _ROWS + 1):
-            out[part] -= means[rows[part]]
-    out[~usable(answers, reduce)] = np.nan
-    return out
+
+    def of(questions: np.ndarray) -> np.ndarray:
+        out = vectors[questions].astype(float)
+        if means is not None:
+            out -= means[rows[questions]]
+        out[~kept[questions]] = np.nan
+        return out
+
+    return of
 
 
 def _mean_per_item(vectors: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """(n, d) vectors of items `rows` -> (count, d) means, 0 for an item without any."""
+    """(n, d) vectors of items `rows`, in order, -> (count, d) float64 means, 0 for an item without any."""
     from scipy.sparse import csr_array
 
-    ones = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(count, len(rows)))
-    return np.asarray(ones @ vectors) / np.maximum(1, np.bincount(rows, minlength=count))[:, None]
+    size = np.bincount(rows, minlength=count)
+    first = np.cumsum(size) - size
+    out = np.zeros((count, vectors.shape[1]))
+    for start in range(0, count, _ROWS):  # all vectors as float64 would take twice their memory once more
+        own, total = size[start : start + _ROWS], size[start : start + _ROWS].sum()
+        ones = csr_array((np.ones(total), np.arange(total), np.append(0, own.cumsum())), shape=(len(own), total))
+        out[start : start + _ROWS] = ones @ vectors[first[start] : first[start] + total].astype(float)
+    return out / np.maximum(1, size)[:, None]
 
 
 def _own_means(answers: Answers, view: str) -> np.ndarray:
-    return _mean_per_item(embeddings(answers, view), answers.cells[0], len(answers.items))
+    return _mean_per_item(encoded(answers, view), answers.cells[0], len(answers.items))
 
 
 def _human_means(answers: Answers, view: str) -> np.ndarray:
     def make() -> np.ndarray:
         references = answers.references(view)
-        vectors = answers.embedder.encode([text for texts in references for text in texts]).astype(float)
+        vectors = answers.embedder.encode([text for texts in references for text in texts])
         owners = np.repeat(answers.cells[0], [len(texts) for texts in references])
         return _mean_per_item(vectors, owners, len(answers.items))
 

@@ -17,7 +17,7 @@ from hlvbench.metrics import bind, parse_metric
 from hlvbench.metrics.group import group_accuracy, group_confidence, imitation_score, swap_matrix
 from hlvbench.metrics.own_gain import own_gain
 from hlvbench.metrics.predictions import Answers, Embedder
-from hlvbench.metrics.probe import groups_of, probe_scores
+from hlvbench.metrics.probe import groups_of, member_logits, probe_scores
 from hlvbench.metrics.projections import human_annotations, residuals
 from hlvbench.types import Annotation, Pair, Task
 
@@ -49,7 +49,7 @@ def test_confidence_is_the_mean_probability_that_sklearn_gives_for_the_mean_vect
 
     def means(answers: Answers) -> list[np.ndarray]:
         reduced, (_, columns) = residuals(answers, "norm", "self"), answers.cells
-        own = [reduced[columns == k] for k in range(4)]
+        own = [reduced(np.flatnonzero(columns == k)) for k in range(4)]
         return [vectors[groups_of(len(vectors), m, k)].mean(axis=1) for k, vectors in enumerate(own)]
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
@@ -138,11 +138,12 @@ def test_vectorised_resampling_equals_a_plain_loop_over_the_same_replicates() ->
     draws = Draws(((0, 1), *draws.groups[2:]), draws.picks % (len(draws.groups) - 1))  # lists of unequal length
     for m in (1, 5):
         scored = probe_scores(answers, "raw", "self", m, "dev")
+        logits = member_logits(answers, scored, "raw", "self")
         for r, positions in enumerate(draws.lists):
             confidences, hits = [], []
             for k in range(4):
-                place = {i: n for n, i in enumerate(scored.rows[k].tolist())}
-                own = [scored.logits[k][place[i]] for i in positions.tolist() if i in place]
+                place = {i: n for n, i in enumerate(answers.cells[0][scored.questions[k]].tolist())}
+                own = [logits[k][place[i]] for i in positions.tolist() if i in place]
                 p, hit = [], []
                 for group in groups_of(len(own), m, k):
                     mean = sum(own[g] for g in group) / len(group)

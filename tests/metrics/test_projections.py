@@ -25,10 +25,14 @@ def once(answers: Answers) -> Draws:
     return every_item_once(len(answers.items))
 
 
+def _all(answers: Answers, view: str, reduce: str) -> np.ndarray:
+    return residuals(answers, view, reduce)(np.arange(len(answers.questions)))
+
+
 def test_self_reduction_takes_away_the_mean_of_the_system_s_own_answers_to_the_item() -> None:
     task = toy_task(absent=0.2)
     answers = human(task)
-    vectors, reduced = embeddings(answers, "norm"), residuals(answers, "norm", "self")
+    vectors, reduced = embeddings(answers, "norm"), _all(answers, "norm", "self")
     item = answers.items[0].id
     rows = [q for q, (i, _) in enumerate(answers.questions) if i == item]
     for q in rows:
@@ -41,7 +45,7 @@ def test_item_reduction_takes_away_the_mean_of_all_human_records_second_ones_too
     item = answers.items[0].id
     records = [r.explanation for a in task.annotators for r in task.by_pair[item, a]]
     mean = TOY.encode([t.lower().replace(".", "").replace(",", "") for t in records]).astype(float).mean(axis=0)
-    np.testing.assert_allclose(residuals(answers, "norm", "item")[0], -mean, atol=1e-7)
+    np.testing.assert_allclose(_all(answers, "norm", "item")[0], -mean, atol=1e-7)
 
 
 def test_input_reduction_predicts_the_text_from_the_input_as_sklearn_does() -> None:
@@ -53,12 +57,12 @@ def test_input_reduction_predicts_the_text_from_the_input_as_sklearn_does() -> N
     ridge = RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(inputs, TOY.encode(train.texts("raw")))
     here = TOY.encode([answers.task.items[i].joined for i, _ in answers.questions])
     expected = TOY.encode(answers.texts("raw")) - ridge.predict(here)
-    np.testing.assert_allclose(residuals(answers, "raw", "input"), expected, atol=1e-5)
+    np.testing.assert_allclose(_all(answers, "raw", "input"), expected, atol=1e-5)
 
 
 def test_no_reduction_is_the_embedding_itself() -> None:
     answers = human(toy_task())
-    assert np.array_equal(residuals(answers, "raw", "none"), embeddings(answers, "raw"))
+    assert np.array_equal(_all(answers, "raw", "none"), embeddings(answers, "raw"))
 
 
 def test_missing_answers_count_as_the_empty_text() -> None:
