@@ -203,6 +203,8 @@ def detectability(task: Task, embedder: Embedder, seed: int, replicates: int, sp
     punctuation features) and length (words, characters). All pass through the metrics that score systems.
     """
     rows = []
+    items = human_annotations(task, split, embedder).items
+    draws = item_draws(items, f"{task.name}@{task.version}", split, seed, replicates)
     for name, view, reductions, make in _spaces(task, embedder):
         try:
             humans, why = human_annotations(task, split, make()), ""
@@ -211,12 +213,12 @@ def detectability(task: Task, embedder: Embedder, seed: int, replicates: int, sp
         for reduce in reductions:
             for m in SIZES:
                 row = {"space": name, "view": view, "reduce": reduce, "m": m}
-                rows.append(row | _detected(humans, view, reduce, m, seed, replicates, why))
+                rows.append(row | _detected(humans, view, reduce, m, draws, seed, why))
     return rows
 
 
 def _detected(
-    humans: Answers | None, view: str, reduce: str, m: int, seed: int, replicates: int, why: str
+    humans: Answers | None, view: str, reduce: str, m: int, draws: Draws, seed: int, why: str
 ) -> dict[str, Any]:
     """The numbers of one row; None with a note where they cannot be given."""
     out: dict[str, Any] = {"chance": None, "n": 0, "note": why}
@@ -225,14 +227,13 @@ def _detected(
     if humans is None:
         return out
     task = f"{humans.task.name}@{humans.task.version}"
-    draws = item_draws(humans.items, task, humans.split, seed, replicates)
     try:
         for kind in KINDS:
             metric = bind_for(humans.task, f"group_{kind}", view=view, reduce=reduce, embed=humans.embedder.name, m=m)
             once, spread = metric(humans, every_item_once(len(humans.items))), metric(humans, draws)
             span = None if draws.lack else interval(float(once.overall[0]), spread.overall, metric.spec.bounds)
             out |= _numbers((kind, f"{kind}_low", f"{kind}_high"), float(once.overall[0]), span)
-            signature = Signature(metric, task, 0, __version__, seed, replicates, humans.split)
+            signature = Signature(metric, task, 0, __version__, seed, len(draws), humans.split)
             told = 0 if once.by_annotator is None else int((~np.isnan(once.by_annotator[0])).sum())
             chance = round(1 / told, 6) if told else None
             out |= {f"{kind}_signature": str(signature), "chance": chance, "n": once.n, "note": once.note}

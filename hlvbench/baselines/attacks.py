@@ -75,18 +75,23 @@ def constant_echo(known: Knowledge, pair: Pair, label: Label | None) -> str:
 def template(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The annotator's most telling words (log-odds against the others), as many as usual, in usual order, and the
     label."""
+    if pair[1] not in known.telling:
+        known.telling[pair[1]] = _telling_words(known, pair[1])
+    return " ".join([*known.telling[pair[1]], str(label if label is not None else known.modes[pair[1]])])
+
+
+def _telling_words(known: Knowledge, annotator: str) -> list[str]:
     mine, others, places = Counter[str](), Counter[str](), dict[str, list[float]]()
     for record in known.task.records_of("train"):
         words = norm(record.explanation).split()
-        (mine if record.annotator == pair[1] else others).update(words)
-        if record.annotator == pair[1]:
+        (mine if record.annotator == annotator else others).update(words)
+        if record.annotator == annotator:
             for place, word in enumerate(words):
                 places.setdefault(word, []).append(place / len(words))
-    size = int(np.median([len(norm(r.explanation).split()) for r in known.train_annotations(pair[1])]))
+    size = int(np.median([len(norm(r.explanation).split()) for r in known.train_annotations(annotator)]))
     frequent = sorted(mine, key=lambda w: (-mine[w], w))[:COMMON_WORDS]
     telling = sorted(frequent, key=lambda w: (-np.log((mine[w] + 1) / (others[w] + 1)), w))[:size]
-    ordered = sorted(telling, key=lambda w: (float(np.mean(places[w])), w))
-    return " ".join([*ordered, str(label if label is not None else known.modes[pair[1]])])
+    return sorted(telling, key=lambda w: (float(np.mean(places[w])), w))
 
 
 def nearest_splice(known: Knowledge, pair: Pair, label: Label | None) -> str:

@@ -30,13 +30,15 @@ class Knowledge:
     """Everything that baselines compute from a task and a split, computed once and shared by all of them.
 
     Embeddings have d dimensions. `chains` and `frames` are filled by attacks, by annotator and label: the words that
-    follow each pair of words, and the annotator's most frequent frame.
+    follow each pair of words, and the annotator's most frequent frame; `telling`, too, by annotator: the words that
+    tell it from the others.
     """
 
     def __init__(self, task: Task, split: str, embedder: Embedder, seed: int = 0) -> None:
         self.task, self.split, self.embedder, self.seed = task, split, embedder, seed
         self.chains: dict[tuple[str, Label | None], dict[tuple[str, str], list[str]]] = {}
         self.frames: dict[tuple[str, Label | None], tuple[str, ...]] = {}
+        self.telling: dict[str, list[str]] = {}
         self._candidates: dict[tuple[str, Label | None], tuple[list[Annotation], np.ndarray]] = {}
 
     def rng(self, name: str, *key: str | int) -> np.random.Generator:

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from ..bootstrap import clusters, seeded
 from ..errors import UsageError
 from ..io import dump_line, sha256_text
+from ..metrics.predictions import once_per_task
 from ..text import in_view, legible
 from ..types import Annotation, Item, Pair, Task
 
@@ -120,7 +121,8 @@ def attribution_questions(
     Raises:
         UsageError: the task has no such split.
     """
-    layouts, left_out = _layouts(task, split, limit, shots, seed, view)
+    key = ("attribution layouts", split, limit, shots, seed, view)
+    layouts, left_out = once_per_task(task, key, lambda: _layouts(task, split, limit, shots, seed, view))
     shown = tuple(name for name in SHOWN if name in show)
     questions, missing, cut = [], [], 0
     for sample, predictions in enumerate([answers] if isinstance(answers, Mapping) else answers):
@@ -209,13 +211,13 @@ class _References:
     """Train annotations, never of the item in question nor of one that shares an input text with it."""
 
     def __init__(self, task: Task, shots: int, seed: int, view: str) -> None:
-        self.task, self.shots, self.seed, self.view = task, shots, seed, view
+        self.task, self.shots, self.seed = task, shots, seed
         ids = list(task.items)
         self._cluster = {ids[i]: n for n, group in enumerate(clusters(list(task.items.values()))) for i in group}
         self._train: dict[str, list[Annotation]] = {a: [] for a in task.scored_annotators}
         for record in task.records_of("train"):
             if record.annotator in self._train:
-                self._train[record.annotator].append(record)
+                self._train[record.annotator].append(_in_view(record, view))
         self._near = {(self._cluster[r.item], a) for a, own in self._train.items() for r in own}
         self._clusters = {cluster for cluster, _ in self._near}
         self._everybody = tuple(a for a, own in self._train.items() if own)
@@ -231,7 +233,7 @@ class _References:
         """References of a candidate. They do not depend on who is in question, so they cannot give the writer away."""
         own = self._usable(item, annotator)
         order = seeded("references", self.task.name, self.seed, item, annotator).permutation(len(own))
-        return tuple(_in_view(own[i], self.view) for i in order[: self.shots])
+        return tuple(own[i] for i in order[: self.shots])
 
     def _usable(self, item: str, annotator: str) -> list[Annotation]:
         if (self._cluster[item], annotator) not in self._near:

@@ -48,12 +48,20 @@ class Stylometric(Model):
         return 0
 
     def answer(self, batch: Sequence[Query]) -> list[Completion]:
-        return [Completion(self._choose(self.questions[q.item, q.annotator, q.sample]), "stop", 0) for q in batch]
+        questions = [self.questions[q.item, q.annotator, q.sample] for q in batch]
+        chosen: dict[Any, str] = {}
+        for half, (grams, classes) in self._models.items():
+            own = [q for q in questions if self._half.get(q.item.id, 0) == half]
+            if own:
+                logprobs = classes.predict_joint_log_proba(grams.transform([q.answer.explanation for q in own]))
+                chosen |= {
+                    q.key: self._choose(q, dict(zip(classes.classes_, row, strict=True)))
+                    for q, row in zip(own, logprobs, strict=True)
+                }
+        return [Completion(chosen[q.key], "stop", 0) for q in questions]
 
-    def _choose(self, question: AttributionQuestion) -> str:
-        grams, classes = self._models[self._half.get(question.item.id, 0)]
-        logprobs = classes.predict_joint_log_proba(grams.transform([question.answer.explanation]))[0]
-        known = dict(zip(classes.classes_, logprobs, strict=True))
+    def _choose(self, question: AttributionQuestion, known: Mapping[str, float]) -> str:
+        """The letter of the candidate with the highest log probability in `known`."""
         scores = [float(known.get(a, -np.inf)) for a in question.candidates]
         best = [letter for letter, s in zip(question.letters, scores, strict=True) if s >= max(scores) - 1e-9]
         return best[int(seeded("tie", self.seed, *question.key).integers(len(best)))]

@@ -118,7 +118,8 @@ def distinct(answers: Answers, draws: Draws) -> Estimate:
     1: no text twice; 1/n: always the same one. Missing answers are one text, the empty one. An item that stands
     several times in a resampled list counts once, above and below: a copy made by resampling repeats nothing.
     """
-    _, kind = np.unique(np.array(answers.texts("norm"), dtype=object).astype(str), return_inverse=True)
+    codes: dict[str, int] = {}
+    kind = np.array([codes.setdefault(text, len(codes)) for text in answers.texts("norm")], dtype=int)
     out = np.full((len(draws), len(answers.annotators)), np.nan)
     for k, own in enumerate(answers.own):
         own = own[np.argsort(kind[own], kind="stable")]

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..bootstrap import Draws, every_item_once, mean_over_annotators, ranges
 from ..types import Task
-from .predictions import Answers
+from .predictions import Answers, once_per_task
 from .probe import ProbeScores, groups_by_length, member_logits, probe_scores
 from .projections import EMBED, Reduce, View, check_embedder, usable
 from .registry import Estimate, Value, metric
@@ -162,9 +162,10 @@ class _Lists:
 def own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
     """The lists cut to each annotator's questions, in drawn order, in time linear in the drawn answers: K entries.
 
-    Equal for all systems with these questions, so those of `human` are kept.
+    Equal for all systems with these questions, and for all encoders.
     """
-    return answers.human.once_on(draws, "own lists", lambda: _own_lists(answers, draws))
+    key = ("own lists", answers.split, answers.limit, answers.only, answers.texts_only, id(draws))
+    return once_per_task(answers.task, key, lambda: (draws, _own_lists(answers, draws)))[1]
 
 
 def _own_lists(answers: Answers, draws: Draws) -> list[_Lists]:

@@ -112,11 +112,14 @@ def _human_means(answers: Answers, view: str) -> np.ndarray:
 
 
 def _predicted(answers: Answers, view: str) -> np.ndarray:
-    task, embedder = answers.task, answers.embedder
-    slope, intercept = once_per_task(task, ("ridge", view, embedder.name), lambda: _ridge(task, embedder, view))
-    inputs = embedder.encode([item.joined for item in answers.items]).astype(float)
-    predicted: np.ndarray = inputs @ slope + intercept
-    return predicted
+    def make() -> np.ndarray:
+        task, embedder = answers.task, answers.embedder
+        slope, intercept = once_per_task(task, ("ridge", view, embedder.name), lambda: _ridge(task, embedder, view))
+        inputs = embedder.encode([item.joined for item in answers.items]).astype(float)
+        predicted: np.ndarray = inputs @ slope + intercept
+        return predicted
+
+    return answers.latest("predicted", view, make)
 
 
 def _ridge(task: Task, embedder: Embedder, view: str) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,8 @@ from .predictions import Answers
 from .registry import Estimate, metric, over_annotators
 
 View = Literal["raw", "norm"]
+_ROWS = 4096
+"""Embeddings that are float64 at a time."""
 
 
 def best_of_records(
@@ -65,8 +67,10 @@ def embedding_cosine_values(answers: Answers, view: str = "raw") -> np.ndarray:
     """(Q,) cosine of the sentence embeddings."""
 
     def cosines(candidates: list[str], references: list[str]) -> np.ndarray:
-        left, right = (answers.embedder.encode(texts).astype(float) for texts in (candidates, references))
-        return np.clip((left * right).sum(axis=1), -1.0, 1.0)
+        left, right = map(answers.embedder.encode, (candidates, references))
+        parts = [slice(start, start + _ROWS) for start in range(0, len(left), _ROWS)]
+        found = [np.einsum("nd,nd->n", left[part].astype(float), right[part].astype(float)) for part in parts]
+        return np.clip(np.concatenate(found), -1.0, 1.0)
 
     return answers.once(("embedding_cosine", view), lambda: best_of_records(answers, view, cosines))
 
