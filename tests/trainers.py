@@ -33,4 +33,5 @@ def config(base: Path, method: str = "sft", **options: Any) -> Config:
 
 @pytest.fixture(scope="module")
 def sft(base: Path, tasks_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(config(base), tmp_path_factory.mktemp("train") / "sft", tasks_dir=tasks_dir, quiet=True)
+    out = tmp_path_factory.mktemp("train") / "sft"
+    return train(config(base), out, tasks_dir=tasks_dir, quiet=True, command=["hlvbench", "train", "sft"])

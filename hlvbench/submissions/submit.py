@@ -169,8 +169,9 @@ class _Run:
         }
 
     def commands(self) -> list[str]:
-        """How the adapters were trained, from the manifests beside them, and how the run was made."""
-        trained = [read_json(path).get("command") for path in self.adapter_files(MANIFEST).values()]
+        """How the adapters and those they start from were trained, from the manifests, and how the run was made."""
+        manifests = [read_json(path) for path in self.adapter_files(MANIFEST).values()]
+        trained = [m.get(key) for key in ("start_command", "command") for m in manifests]
         commands = dict.fromkeys(shlex.join(without_paths(words)) for words in trained if words)
         return [*commands, shlex.join(_command(self.manifest["command"])) or "hlvbench run"]
 

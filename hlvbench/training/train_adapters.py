@@ -114,6 +114,7 @@ def train(
                     config,
                     kept,
                     {
+                        "start_command": _command_of(start),
                         "command": list(command),
                         **provenance(),
                         "trained_on": _identity(job, plan),
@@ -136,6 +137,12 @@ def train(
 def _tasks(config: Config, data_dir: Path | None, tasks_dir: Path | None) -> list[Task]:
     loaded = load_tasks(config.task, data_dir, tasks_dir)
     return [cut_history(task.asking(config.annotator), config.history, config.seed) for task in loaded]
+
+
+def _command_of(adapter: Path | None) -> list[str]:
+    """The command that trained an adapter, from the manifest beside it; none where there is no such file."""
+    manifest = adapter / MANIFEST if adapter else None
+    return list(read_json(manifest).get("command", ())) if manifest and manifest.exists() else []
 
 
 def _identity(job: Job, plan: Plan) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import tomli_w
 from hlvbench.cli import main
 from hlvbench.errors import RunError, UsageError
 from hlvbench.generation.run import run
-from hlvbench.io import dump_json, dump_line
+from hlvbench.io import dump_json, dump_line, read_json
 from hlvbench.results.score_check import check_submitted
 from hlvbench.settings import Settings
 from hlvbench.submissions import CheckContext, Findings, SubmissionInfo, submit
@@ -360,15 +360,15 @@ def test_the_manifests_of_the_adapters_trainings_are_published(demo_run, tmp_pat
     (adapter := tmp_path / "adapters" / "demo" / "Ann1").mkdir(parents=True)
     (adapter / "train.toml").write_text("rank = 16\n")
     (adapter / "hlvbench.json").write_text('{"annotator": "Ann1"}')
-    (adapter / "manifest.json").write_text('{"command": ["hlvbench", "train", "sft", "--out", "/data/adapters"]}')
+    sft, capo = "hlvbench train sft --out /data/sft", "hlvbench train capo --from /data/sft"
+    (adapter / "manifest.json").write_text(json.dumps({"start_command": sft.split(), "command": capo.split()}))
     edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=str(tmp_path / "adapters")))
     try:
         folder, _ = submit(demo_run, name="trained", info=SubmissionInfo(trained_on=["train"]), root=tmp_path / "out")
     finally:
         edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=None))
-    published = json.loads((folder / "train" / "demo" / "Ann1.json").read_text())
-    assert published == {"command": ["hlvbench", "train", "sft", "--out", "adapters"]}
-    assert '"hlvbench train sft --out adapters"' in (folder / "submission.toml").read_text()
+    assert read_json(folder / "train" / "demo" / "Ann1.json")["command"] == capo.replace("/data/", "").split()
+    assert "hlvbench train sft --out sft\n    hlvbench train capo --from sft\n" in (folder / "README.md").read_text()
 
 
 class PeoplesContext(CheckContext):

@@ -122,7 +122,7 @@ def test_capo_starts_at_its_sft_adapter_and_moves_towards_the_chosen_answers(
     base: Path, tasks_dir: Path, sft: Path, tmp_path: Path
 ) -> None:
     settings = config(base, "capo", start=str(sft), epochs=6, select="last")
-    out = train(settings, tmp_path / "capo", tasks_dir=tasks_dir, quiet=True)
+    out = train(settings, tmp_path / "capo", tasks_dir=tasks_dir, quiet=True, command=["train", "capo"])
     load_hf(Settings(str(base), ("toy",), str(out), max_new_tokens=6), [TASK])
     log = [json.loads(line) for line in (out / "toy" / "Ann1" / "log.jsonl").read_text().splitlines()]
     # before the first step the policy is the reference: margin 0, loss log 2 (one pass in training mode, no dropout)
@@ -132,6 +132,7 @@ def test_capo_starts_at_its_sft_adapter_and_moves_towards_the_chosen_answers(
     assert log[-1]["correct"] > 0.7
     facts = read_json(out / "toy" / "Ann1" / "manifest.json")
     assert facts["pairs"] == sum(facts["rejected_by"].values()) > 5
+    assert facts["start_command"] == ["hlvbench", "train", "sft"]
     assert facts["trained_on"]["start"] == sha256_file(sft / "toy" / "Ann1" / "adapter_model.safetensors")
     other = train(config(base, seed=7), tmp_path / "other", tasks_dir=tasks_dir, quiet=True)
     with pytest.raises(RunError, match=r"other settings(.|\n)*  start: there"):
