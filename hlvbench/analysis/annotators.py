@@ -1,4 +1,4 @@
-"""How far people differ, and from how much text a person can be told: the annotators of a task, no model."""
+"""How far the annotators of a task differ, and from how much text each can be told; no model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def analyze(
 
     agreement: κ of every pair on priority labels over all items (quadratic-weighted for scores); labels: each
     annotator's share of every label; style: mean features of the explanations (raw view); these three over all
-    splits. detectability: group_accuracy and group_confidence of people's own records of `split` under a probe
+    splits. detectability: group_accuracy and group_confidence of the humans' own annotations of `split` under a probe
     fitted on dev, for m = 1 … 50. All intervals: 95 %, by item resampling. Annotators with too few records are
     named in "unscored_annotators" and left out. UsageError for a task with fewer than two others.
     """
@@ -149,7 +149,7 @@ def style(task: Task, items: Sequence[Item], draws: Draws) -> dict[str, Any]:
 class _CharGrams:
     """Character 1-4-grams, tf-idf, as a space to measure in: what an embedder is to meaning, this is to spelling.
 
-    The n-grams are the 1,000 most frequent of people's train explanations in a view, which give the weights too.
+    The n-grams are the 1,000 most frequent of the humans' train explanations in a view, which give the weights too.
     """
 
     def __init__(self, task: Task, view: str) -> None:

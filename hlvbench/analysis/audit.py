@@ -1,4 +1,4 @@
-"""People, floors and attacks through every metric; the rules that keep the index from being bought (docs/metrics.md
+"""Humans, references and attacks through every metric; the rules that keep the index from being bought (docs/metrics.md
 section 9)."""
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def audit(
     systems: Sequence[str] | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Score people, floors and attacks on each task and hold them against the rules.
+    """Score humans, references and attacks on each task and hold them against the rules.
 
     {"hlvbench", "seed", "replicates", "limit", "tasks": {name: {"task", "split", "systems": [row], "largest"}}}. A row:
     name, kind, labels (where they come from), missing, scores {key of COLUMNS: value, low, high, floor, note,

@@ -67,7 +67,7 @@ def aggregate(items: Sequence[Mapping[str, Any]]) -> float:
 
 
 def attribution_documents(hlv_task: str, hlv_split: str = "test", **_other_metadata: Any) -> dict[str, Any]:
-    """`custom_dataset` of multiple choice: who wrote this explanation? About people's own answers; ranks judges."""
+    """`custom_dataset` of multiple choice: who wrote this explanation? About the humans' own answers; ranks judges."""
     from datasets import Dataset
 
     rows = [

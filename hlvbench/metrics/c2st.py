@@ -109,13 +109,13 @@ def fold_of_items(answers: Answers) -> np.ndarray:
     return fold
 
 
-def out_of_fold_scores(people: Sequence[str], system: Sequence[str], fold: np.ndarray) -> np.ndarray:
-    """Decision values "this is the system's" of people's and the system's texts, (2, Q), each from the other folds.
+def out_of_fold_scores(humans: Sequence[str], system: Sequence[str], fold: np.ndarray) -> np.ndarray:
+    """Decision values "this is the system's" of the humans' and the system's texts, (2, Q), each from the other folds.
 
     NaN where the other folds are empty.
     """
-    counts = chargram_counts([*people, *system])
-    positive = np.repeat([False, True], len(people))
+    counts = chargram_counts([*humans, *system])
+    positive = np.repeat([False, True], len(humans))
     both = np.tile(fold, 2)
     out = np.full(len(both), np.nan)
     for f in np.unique(fold):
@@ -127,8 +127,8 @@ def out_of_fold_scores(people: Sequence[str], system: Sequence[str], fold: np.nd
 
 def _wins(scores: np.ndarray) -> np.ndarray:
     """(Q, Q): 1 where the system's answer (row) scores above the person's (column), ½ where equal."""
-    people, system = np.round(scores, 9)
-    return (system[:, None] > people).astype(float) + 0.5 * (system[:, None] == people)
+    humans, system = np.round(scores, 9)
+    return (system[:, None] > humans).astype(float) + 0.5 * (system[:, None] == humans)
 
 
 def _error(deviations: np.ndarray, blocks: int) -> float:
@@ -147,7 +147,7 @@ def _drawn(answers: Answers, k: int, most: int) -> np.ndarray:
 
 def _auc_per_annotator(answers: Answers, view: str, most: int) -> tuple[np.ndarray, np.ndarray]:
     """AUC per annotator, (K,), NaN for an annotator with too few; and (1 + K) jackknife errors, of their mean first."""
-    people, system = np.array(answers.human.texts(view), object), np.array(answers.texts(view), object)
+    humans, system = np.array(answers.human.texts(view), object), np.array(answers.texts(view), object)
     rows = answers.cells[0]
     fold = fold_of_items(answers)
     blocks = clusters(answers.items)
@@ -160,7 +160,7 @@ def _auc_per_annotator(answers: Answers, view: str, most: int) -> tuple[np.ndarr
         own = _drawn(answers, k, most)
         if len(np.unique(fold[rows[own]])) < 2:
             continue
-        wins = _wins(out_of_fold_scores(people[own], system[own], fold[rows[own]]))
+        wins = _wins(out_of_fold_scores(humans[own], system[own], fold[rows[own]]))
         whole[k] = wins.mean()
         block, place = np.unique(block_of[rows[own]], return_inverse=True)
         # a pair of texts goes with the block of either; two folds hold two blocks at least, so some pairs are left

@@ -1,7 +1,7 @@
-"""Does a text go with its label, is it copied, does it repeat? Shown beside people's values, never ranked.
+"""Does a text go with its label, is it copied, does it repeat? Shown beside the humans' values, never ranked.
 
 docs/metrics.md section 8b; ours. Texts are compared in the norm view. No value is good by itself: read each against the
-human one. None of these sees a senseless sentence; that is for judges and people.
+human one. None of these sees a senseless sentence; that is for judges and humans.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _fit(task: Task, records: Sequence[Annotation]) -> Classifier | None:
 def _classifiers(task: Task, split: str) -> tuple[dict[str, int], list[Classifier | None]]:
     """The half of every item of the split, and the classifier for each half.
 
-    Fitted on people's dev records. Dev itself, and a split of a task without dev, is cut into two halves of items
+    Fitted on the humans' dev records. Dev itself, and a split of a task without dev, is cut into two halves of items
     (shared input texts together), each with the classifier of the other half's records.
     """
     scored = set(task.scored_annotators)
@@ -84,8 +84,8 @@ def supported(answers: Answers) -> np.ndarray:
 def label_support(answers: Answers, draws: Draws) -> Estimate:
     """Share of answers whose text lets a classifier name the answer's own label.
 
-    Logistic regression (C = 1) on the words and word pairs a text has, fitted on people's dev records; ordinal
-    labels in three bands. A missing answer is not supported. More than people's share is not better.
+    Logistic regression (C = 1) on the words and word pairs a text has, fitted on the humans' dev records; ordinal
+    labels in three bands. A missing answer is not supported. More than the humans' share is not better.
     """
     values = supported(answers)
     note = "the dev records hold fewer than two labels" if np.isnan(values).all() else ""

@@ -154,10 +154,10 @@ def agreement_error(answers: Answers, draws: Draws) -> Estimate:
     for a, b in np.argwhere(np.triu(shared >= LEAST_SHARED, 1)):
         common = np.flatnonzero(answers.asked[:, a] & answers.asked[:, b])
         weights = draws.of(common)
-        predicted, people = (kappa(g[common, a], g[common, b], weights, values) for g in grids)
-        known = ~np.isnan(people)
+        predicted, humans = (kappa(g[common, a], g[common, b], weights, values) for g in grids)
+        known = ~np.isnan(humans)
         # two predicted annotators of one label agree in all they say
-        total += np.where(known, np.nan_to_num(predicted, nan=1.0) - people, 0.0) ** 2
+        total += np.where(known, np.nan_to_num(predicted, nan=1.0) - humans, 0.0) ** 2
         pairs += known
     distance = np.sqrt(np.divide(total, pairs, out=np.full(len(draws), np.nan), where=pairs > 0))
     lack = f"no two annotators share {LEAST_SHARED} items and differ there"

@@ -123,11 +123,11 @@ def grounding_skill(answers: Answers, draws: Draws, *, view: View = "raw", input
         inputs: As in `grounding`.
     """
     chance = chance_rank(_candidates(answers, inputs))
-    system, people = (a.means(reciprocal_ranks(a, view, inputs), draws) - chance for a in (answers, answers.human))
+    system, humans = (a.means(reciprocal_ranks(a, view, inputs), draws) - chance for a in (answers, answers.human))
 
     def skill(above: np.ndarray, human: np.ndarray) -> np.ndarray:
         return np.clip(np.divide(above, human, out=np.full(above.shape, np.nan), where=human > 0), 0.0, 1.0)
 
-    overall = skill(mean_over_annotators(system), mean_over_annotators(people))
+    overall = skill(mean_over_annotators(system), mean_over_annotators(humans))
     note = "people's own explanations are not above chance" if np.isnan(overall).all() else ""
-    return Estimate(overall, len(answers.questions), skill(system, people), answers.counts, note)
+    return Estimate(overall, len(answers.questions), skill(system, humans), answers.counts, note)

@@ -319,9 +319,9 @@ def imitation_score(
     human = _group_stats(answers.human, draws, view, reduce, m, fit, candidates)
     lowest = np.broadcast_to(scored.chance, confidence.shape)
     if floor == "cross":
-        people = answers.human
-        theirs = probe_scores(people, view, reduce, m, fit, candidates)
-        lowest = _cross(people, theirs, member_logits(people, theirs, view, reduce), draws, m)
+        humans = answers.human
+        theirs = probe_scores(humans, view, reduce, m, fit, candidates)
+        lowest = _cross(humans, theirs, member_logits(humans, theirs, view, reduce), draws, m)
     places = list(scope.places)
     gained, span = confidence - lowest, human.confidence - lowest
     by = _spread(_ratio(gained, span), scope, len(answers.annotators))

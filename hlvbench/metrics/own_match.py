@@ -92,13 +92,13 @@ def _vectors(answers: Answers, view: str, sim: str, flat: Sequence[str]) -> tupl
         answers.task, key, lambda: (grams.transform(flat), {text: row for row, text in enumerate(flat)})
     )
     texts = answers.texts(view)
-    if all(text in place for text in texts):  # people, and whoever answers in their words
+    if all(text in place for text in texts):  # humans, and whoever answers in their words
         return records[[place[text] for text in texts]], records
     return grams.transform(texts), records
 
 
 def _chargrams(answers: Answers, view: str) -> Any:
-    """tf-idf of character 2- to 4-grams, fitted on people's train records of the task."""
+    """tf-idf of character 2- to 4-grams, fitted on the humans' train records of the task."""
 
     def fit() -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer

@@ -37,7 +37,7 @@ class Answers:
 
     `given` maps (item, annotator) to the parsed answer; a question without one is missing and stays in
     every denominator. `limit` scores the first items only, `only` these questions only. N items × K annotators;
-    cells that are not asked are NaN / -1 / None throughout. A system is scored like people: `human` is one more system.
+    cells that are not asked are NaN / -1 / None throughout. A system is scored like humans: `human` is one more system.
     """
 
     task: Task
@@ -190,7 +190,7 @@ class Answers:
 
     @cached_property
     def human(self) -> Answers:
-        """People as a system: the priority record of every question. One object for all systems of a task."""
+        """Humans as a system: the priority record of every question. One object for all systems of a task."""
         return self._reference("human", lambda: {p: self.task.human(p) for p in self.questions})
 
     @cached_property

@@ -196,7 +196,7 @@ def _summary(annotators: tuple[str, ...], notes: list[str], counts: list[int], m
 
 
 def _reference(answers: Answers, fit: str) -> tuple[Answers, dict[str, int]]:
-    """People's records that the probe learns from, and the half of every item where a split scores itself.
+    """The humans' records that the probe learns from, and the half of every item where a split scores itself.
 
     Dev for every other split. Dev itself, a task without dev and fit=folds: two halves of the scored
     split (items that share an input stay together), each scored by the probe of the other.

@@ -1,6 +1,6 @@
 """Explanations as vectors with the content taken out (docs/metrics.md section 6). "Ours."
 
-People and systems pass through the same functions: `people` is one more system.
+Humans and systems pass through the same functions: `human` is one more system.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def residuals(answers: Answers, view: str, reduce: str) -> Residuals:
 
     A table of all questions would be much of the memory that scoring takes. none: e(x). self: less the mean over the
     same system's answers to the item. item: less the mean over all human records of the item. input: less a ridge
-    prediction from the input's embedding, fitted on people's train records (alpha by leave-one-out).
+    prediction from the input's embedding, fitted on the humans' train records (alpha by leave-one-out).
     """
     vectors, rows, kept = encoded(answers, view), answers.cells[0], usable(answers, reduce)
     means = None
@@ -123,7 +123,7 @@ def _predicted(answers: Answers, view: str) -> np.ndarray:
 
 
 def _ridge(task: Task, embedder: Embedder, view: str) -> tuple[np.ndarray, np.ndarray]:
-    """Slope (d, d) and intercept (d,) of people's train embeddings on their inputs' embeddings."""
+    """Slope (d, d) and intercept (d,) of the humans' train embeddings on their inputs' embeddings."""
     from sklearn.linear_model import RidgeCV
 
     train = human_annotations(task, "train", embedder)

@@ -36,45 +36,45 @@ def binary_errors(answers: Answers) -> np.ndarray:
 
 
 def distributions(answers: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """People's and predicted share of each label per item, (N, L) each, and the share of missing answers, (N,).
+    """The humans' and predicted share of each label per item, (N, L) each, and the share of missing answers, (N,).
 
     Nominal: the share of the item's annotators who gave the label (an annotator may give several). Ordinal: the
     distribution of the score, an annotator with several scores divided among them.
     """
     rows, _ = answers.cells
-    people = answers.gold_sets.astype(float)
+    humans = answers.gold_sets.astype(float)
     if answers.task.kind == "ordinal":
-        people /= people.sum(axis=1, keepdims=True)
-    said = (answers.predicted[:, None] == np.arange(people.shape[1])).astype(float)
-    sums = np.zeros((len(answers.items), 2 * people.shape[1] + 2))
+        humans /= humans.sum(axis=1, keepdims=True)
+    said = (answers.predicted[:, None] == np.arange(humans.shape[1])).astype(float)
+    sums = np.zeros((len(answers.items), 2 * humans.shape[1] + 2))
     missing = (answers.predicted < 0).astype(float)[:, None]
-    np.add.at(sums, rows, np.concatenate([people, said, missing, np.ones_like(missing)], axis=1))
+    np.add.at(sums, rows, np.concatenate([humans, said, missing, np.ones_like(missing)], axis=1))
     shares = sums[:, :-1] / sums[:, -1:]
-    labels = people.shape[1]
+    labels = humans.shape[1]
     return shares[:, :labels], shares[:, labels : 2 * labels], shares[:, -1]
 
 
-def manhattan(people: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def manhattan(humans: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """(…, L) shares -> (…): mean over labels of |p - q| + |(1 - p) - (1 - q)|; 0 to 2."""
-    return 2 * np.abs(people - predicted).mean(axis=-1)
+    return 2 * np.abs(humans - predicted).mean(axis=-1)
 
 
-def wasserstein(people: np.ndarray, predicted: np.ndarray, values: np.ndarray) -> np.ndarray:
+def wasserstein(humans: np.ndarray, predicted: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(…, L) distributions over `values` (L,) -> (…): the Wasserstein-1 distance, in units of the scale."""
     order = np.argsort(values)
-    ahead = np.cumsum((people - predicted)[..., order], axis=-1)[..., :-1]
+    ahead = np.cumsum((humans - predicted)[..., order], axis=-1)[..., :-1]
     return (np.abs(ahead) * np.diff(values[order])).sum(axis=-1)
 
 
 def soft_errors(answers: Answers) -> np.ndarray:
     """(N,) distance of the two distributions per item: Manhattan (nominal) or Wasserstein-1 (ordinal)."""
-    people, predicted, missing = distributions(answers)
+    humans, predicted, missing = distributions(answers)
     # (N, L, L): second axis, the label that takes the place of the missing answers
-    filled = predicted[:, None, :] + missing[:, None, None] * np.eye(people.shape[1])
+    filled = predicted[:, None, :] + missing[:, None, None] * np.eye(humans.shape[1])
     if answers.task.kind == "ordinal":
-        costs = wasserstein(people[:, None, :], filled, np.array(answers.task.labels, dtype=float))
+        costs = wasserstein(humans[:, None, :], filled, np.array(answers.task.labels, dtype=float))
     else:
-        costs = manhattan(people[:, None, :], filled)
+        costs = manhattan(humans[:, None, :], filled)
     return costs.max(axis=1)
 
 

@@ -1,6 +1,6 @@
-"""Distances between how a system writes and how people write (docs/metrics.md section 7; ours).
+"""Distances between how a system writes and how humans write (docs/metrics.md section 7; ours).
 
-People are a system here too: the priority record of every question, so people against themselves are at 0. A
+Humans are a system here too: the priority record of every question, so humans against themselves are at 0. A
 missing answer is the empty text, whose features are all 0. These distances see surface habits that are partly
 content, and never rank.
 """
@@ -82,11 +82,11 @@ def _divergences(answers: Answers, draws: Draws, view: str, excess: bool) -> np.
         out = np.full((len(draws), len(answers.annotators), len(cuts)), np.nan)
         for annotator, own in enumerate(answers.own):
             weights = draws.of(answers.cells[0][own])
-            people, system = ((b[own] == every).astype(float) for b in bins)
-            p, q = weights @ people, weights @ system
+            humans, system = ((b[own] == every).astype(float) for b in bins)
+            p, q = weights @ humans, weights @ system
             terms = divergence_terms(p, q)
             if excess:
-                shared = weights @ (people * system)
+                shared = weights @ (humans * system)
                 terms -= swapped_terms(shared, p + q - 2 * shared)
             total = weights.sum(axis=1, keepdims=True)
             found = np.add.reduceat(terms, starts, axis=1) / (total + sizes / 2)
@@ -106,9 +106,9 @@ def _mean_divergence(answers: Answers, draws: Draws, view: str, feature: str, ex
 
 @metric(better="lower", bounds=(0.0, np.inf), variants=lambda task: (*_MEANS, *_per_feature(task)))
 def feature_kl(answers: Answers, draws: Draws, *, view: View = "norm", feature: str = "mean") -> Estimate:
-    """Mean over annotators (and features) of KL(people ‖ system) in nats between their histograms of a feature.
+    """Mean over annotators (and features) of KL(humans ‖ system) in nats between their histograms of a feature.
 
-    Bins: quantiles of the pooled human train records, fixed in every replicate; add ½ per bin. 0 for people
+    Bins: quantiles of the pooled human train records, fixed in every replicate; add ½ per bin. 0 for humans
     themselves and grows as answers get fewer: the same person against himself has .3 at 10 answers, .06 at 95, so
     it means nothing without `feature_kl_excess`.
     """
@@ -119,7 +119,7 @@ def feature_kl(answers: Answers, draws: Draws, *, view: View = "norm", feature: 
 def feature_kl_excess(answers: Answers, draws: Draws, *, view: View = "norm", feature: str = "mean") -> Estimate:
     """`feature_kl` minus its expectation when every question's human and system text change places by a coin.
 
-    0 is what a system has that writes as people do; negative is closer than chance. The expectation is exact
+    0 is what a system has that writes as humans do; negative is closer than chance. The expectation is exact
     (`swapped_terms`); a list's repeated items are swapped one by one.
     """
     return _mean_divergence(answers, draws, view, feature, excess=True)
@@ -127,17 +127,17 @@ def feature_kl_excess(answers: Answers, draws: Draws, *, view: View = "norm", fe
 
 @metric(better="lower", bounds=(0.0, np.inf), variants=_per_feature)
 def feature_wasserstein(answers: Answers, draws: Draws, *, view: View = "norm", feature: str = "words") -> Estimate:
-    """Mean over annotators of the Wasserstein-1 distance between people's and the system's values of a feature.
+    """Mean over annotators of the Wasserstein-1 distance between the humans' and the system's values of a feature.
 
-    In the feature's own unit (words, characters, share); no bins. Σ_j |F_people(v_j) - F_system(v_j)| · (v_{j+1} - v_j)
-    over the sorted values v. `feature=mean` divides each feature by its standard deviation over people's
-    records of the split first and leaves out the features in which people are constant.
+    In the feature's own unit (words, characters, share); no bins. Σ_j |F_human(v_j) - F_system(v_j)| · (v_{j+1} - v_j)
+    over the sorted values v. `feature=mean` divides each feature by its standard deviation over the humans'
+    records of the split first and leaves out the features in which humans are constant.
     """
     wanted = columns(feature, len(answers.task.fields), view)
     if not answers.questions:
         return over_annotators(np.full((len(draws), len(answers.annotators)), np.nan), answers.counts, _NO_ANSWERS)
-    people = answer_features(answers.human, view)[:, wanted]
-    scale = people.std(axis=0) if feature == "mean" else np.ones(1)
+    humans = answer_features(answers.human, view)[:, wanted]
+    scale = humans.std(axis=0) if feature == "mean" else np.ones(1)
     varied = scale > 1e-12
     if not varied.any():
         return over_annotators(
@@ -151,12 +151,12 @@ def _distances(answers: Answers, draws: Draws, view: str) -> np.ndarray:
     """(R, K, F): the Wasserstein-1 distance of every annotator and feature on every list."""
 
     def make() -> np.ndarray:
-        people, system = answer_features(answers.human, view), answer_features(answers, view)
-        out = np.full((len(draws), len(answers.annotators), people.shape[1]), np.nan)
+        humans, system = answer_features(answers.human, view), answer_features(answers, view)
+        out = np.full((len(draws), len(answers.annotators), humans.shape[1]), np.nan)
         for annotator, own in enumerate(answers.own):
             weights = draws.of(answers.cells[0][own])
             total = weights.sum(axis=1, keepdims=True)
-            pairs = zip(people[own].T, system[own].T, strict=True)
+            pairs = zip(humans[own].T, system[own].T, strict=True)
             sums = np.stack([wasserstein(weights, h, s) for h, s in pairs], axis=1)
             np.divide(sums, total, out=out[:, annotator], where=total > 0)
         return out
@@ -164,17 +164,17 @@ def _distances(answers: Answers, draws: Draws, view: str) -> np.ndarray:
     return answers.once_on(draws, ("wasserstein", view), make)
 
 
-def wasserstein(weights: np.ndarray, people: np.ndarray, system: np.ndarray) -> np.ndarray:
+def wasserstein(weights: np.ndarray, humans: np.ndarray, system: np.ndarray) -> np.ndarray:
     """Wasserstein-1 distance of two samples of Q values under each row of weights (R, Q), times the row's sum: (R,)."""
-    points = np.unique(np.concatenate([people, system]))
+    points = np.unique(np.concatenate([humans, system]))
     if len(points) < 2:
         return np.zeros(len(weights))
     if len(points) <= _FEW_POINTS:
-        ahead = (people[:, None] <= points[:-1]).astype(float) - (system[:, None] <= points[:-1])
+        ahead = (humans[:, None] <= points[:-1]).astype(float) - (system[:, None] <= points[:-1])
         return np.abs(weights @ ahead) @ np.diff(points)
     # a table of values × points would grow with their product
-    values = np.concatenate([people, system])
+    values = np.concatenate([humans, system])
     order = np.argsort(values, kind="stable")
-    owner, sign, steps = order % len(people), np.where(order < len(people), 1.0, -1.0), np.diff(values[order])
+    owner, sign, steps = order % len(humans), np.where(order < len(humans), 1.0, -1.0), np.diff(values[order])
     parts = np.array_split(weights, weights.size // _CELLS + 1)
     return np.concatenate([np.abs((part[:, owner] * sign).cumsum(axis=1)[:, :-1]) @ steps for part in parts])

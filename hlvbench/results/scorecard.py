@@ -272,36 +272,36 @@ def _rows(
     return rows, overall
 
 
-def _reference(kind: str | None, value: Estimate, panel: Answers, metric: Metric) -> list[float]:
+def _reference(kind: str | None, value: Estimate, answers: Answers, metric: Metric) -> list[float]:
     """The baseline or human ceiling of a metric, as its registry entry names it; [] where it has none."""
     if kind is None:
         return []
     overall, by_annotator = value.floor, value.floor_by_annotator
     if kind != "chance":
-        found = metric({"human": panel.human, "blind": panel.blind}[kind], every_item_once(len(panel.items)))
+        found = metric({"human": answers.human, "blind": answers.blind}[kind], every_item_once(len(answers.items)))
         overall, by_annotator = found.overall, found.by_annotator
     return [] if overall is None else list(_columns(overall, by_annotator)[0].tolist())
 
 
-def _reasons(panels: Sequence[Answers], parsed: Mapping[tuple[Pair, int], Parsed]) -> dict[str, int]:
+def _reasons(samples: Sequence[Answers], parsed: Mapping[tuple[Pair, int], Parsed]) -> dict[str, int]:
     counts: Counter[str] = Counter()
-    for sample, panel in enumerate(panels):
-        for pair in panel.questions:
-            if pair not in panel.given:
+    for sample, answers in enumerate(samples):
+        for pair in answers.questions:
+            if pair not in answers.given:
                 found = parsed.get((pair, sample))
                 counts[found.reason if found else "no answer"] += 1
     return dict(sorted(counts.items()))
 
 
-def _majority(panel: Answers) -> dict[str, float | None]:
+def _majority(answers: Answers) -> dict[str, float | None]:
     """Accuracy of always answering the annotator's train mode: the line every decision score is read against."""
     hits: dict[str, list[bool]] = {}
     modes: dict[str, Any] = {}
-    for annotator in panel.annotators:
-        counts = Counter(r.label for r in panel.task.records_of("train", annotator, label_only=True))
+    for annotator in answers.annotators:
+        counts = Counter(r.label for r in answers.task.records_of("train", annotator, label_only=True))
         modes[annotator] = min(counts, key=lambda y: (-counts[y], y)) if counts else None
-    for pair in panel.questions:
-        own = {r.label for r in panel.task.by_pair[pair]}
+    for pair in answers.questions:
+        own = {r.label for r in answers.task.by_pair[pair]}
         hits.setdefault(pair[1], []).append(modes[pair[1]] in own)
     rates = {a: rounded(float(np.mean(h))) for a, h in hits.items()}
     return {**rates, "mean": rounded(float(np.mean([np.mean(h) for h in hits.values()]))) if hits else None}
