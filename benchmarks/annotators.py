@@ -17,16 +17,26 @@ import pstats
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from hlvbench.analysis.annotators import analyze
+from hlvbench.baselines.baseline_registry import BASELINES, generations
+from hlvbench.baselines.knowledge import Knowledge
 from hlvbench.bootstrap import seeded
+from hlvbench.judging.judge_run import JudgedTask, recomputed
+from hlvbench.judging.judge_settings import JudgeSettings
 from hlvbench.metrics import registry
 from hlvbench.prompting.prompt import render_answer
-from hlvbench.results.scorecard import score_task
+from hlvbench.results.report_page import page
+from hlvbench.results.report_sections import TaskResult
+from hlvbench.results.scorecard import Scored, answers_of, score_task
 from hlvbench.types import Annotation, Generation, Item, Task
 
 LABELS = ("neutral", "entailment", "contradiction")
@@ -96,8 +106,9 @@ def corpus(annotators: int, items: int, per_item: int) -> tuple[Task, list[Gener
     return task, answers
 
 
-def measure(name: str, each: bool, profile: bool) -> None:
-    """Print answers, seconds and MiB of one corpus; each: the seconds of every metric; profile: of functions."""
+def measure(name: str, each: bool, profile: bool, commands: bool) -> None:
+    """Print answers, seconds and MiB of one corpus; each: the seconds of every metric; profile: of functions; commands:
+    of other subcommands."""
     task, rows = corpus(*_sizes(name))
     embedder = Hashed()
     embedder.encode([r.explanation for r in task.records])
@@ -109,7 +120,7 @@ def measure(name: str, each: bool, profile: bool) -> None:
     started = time.process_time()
     if profile:
         profiler.enable()
-    score_task(task, rows, embedder)
+    scored = score_task(task, rows, embedder)
     profiler.disable()
     spent = time.process_time() - started
     for metric, share in sorted(seconds.items(), key=lambda s: -s[1])[:25]:
@@ -118,6 +129,27 @@ def measure(name: str, each: bool, profile: bool) -> None:
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(f"{len(rows)} {spent:.1f} {memory} {before}")
+    if commands:
+        _measure_commands(task, rows, embedder, scored)
+
+
+def _measure_commands(task: Task, rows: list[Generation], embedder: Hashed, scored: Scored) -> None:
+    """What else is done with a corpus or a run, each with fresh caches: seconds on stderr."""
+
+    def timed(name: str, do: Callable[[], object]) -> None:
+        task.__dict__.pop("_memo", None)
+        started = time.process_time()
+        do()
+        print(f"{time.process_time() - started:8.1f}  {name}", file=sys.stderr, flush=True)
+
+    timed("analyze", lambda: analyze(task, embedder))
+    with tempfile.TemporaryDirectory() as folder:
+        answers = answers_of(task, rows, "test", None)
+        timed("judge", lambda: recomputed(JudgedTask(task, Path(folder), "", "test", None, answers), JudgeSettings()))
+    timed("report", lambda: page([TaskResult(scored.report)]))
+    known = Knowledge(task, "test", embedder)
+    for baseline in BASELINES.values():
+        timed(f"answers of {baseline.name}", partial(generations, baseline, known))
 
 
 def _timed(seconds: dict[str, float]) -> None:
@@ -143,15 +175,16 @@ def main() -> int:
     parser.add_argument("corpora", nargs="*", default=["4x2000", *TARGETS], metavar="ANNOTATORSxITEMS[xPER_ITEM]")
     parser.add_argument("--each", action="store_true", help="the seconds of every metric, on stderr")
     parser.add_argument("--profile", action="store_true", help="the seconds of functions, on stderr")
+    parser.add_argument("--commands", action="store_true", help="the seconds of other subcommands, on stderr")
     parser.add_argument("--alone", action="store_true", help="in this process, as numbers (what each child does)")
     options = parser.parse_args()
     if options.alone:
-        measure(options.corpora[0], options.each, options.profile)
+        measure(options.corpora[0], options.each, options.profile, options.commands)
         return 0
     print("| annotators | items | per item | answers | seconds | ms per answer | MiB | before scoring |")
     print("|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     missed, points = [], []
-    flags = [f for f, wanted in (("--each", options.each), ("--profile", options.profile)) if wanted]
+    flags = [f"--{name}" for name in ("each", "profile", "commands") if vars(options)[name]]
     for name in options.corpora:
         command = [sys.executable, __file__, name, "--alone", *flags]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()

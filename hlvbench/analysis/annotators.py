@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from .. import __version__
 from ..bootstrap import REPLICATES, Draws, Interval, every_item_once, interval, item_draws
 from ..errors import MetricError, UsageError
 from ..io import dump_json, write_atomic
-from ..metrics import Answers, Signature, bind_for
+from ..metrics import Answers, Metric, Signature, bind_for
 from ..metrics.decisions import LEAST_SHARED, scale_of
 from ..metrics.features import ORTHOGRAPHIC, feature_names, features
-from ..metrics.group import SIZES
+from ..metrics.group import SIZES, prepare
 from ..metrics.kappa import kappa
 from ..metrics.predictions import Embedder
 from ..metrics.projections import human_annotations
@@ -153,6 +153,7 @@ class _CharGrams:
     """
 
     def __init__(self, task: Task, view: str) -> None:
+        from scipy.sparse import csr_matrix
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         kept = set(task.scored_annotators)
@@ -163,9 +164,19 @@ class _CharGrams:
         self._grams = TfidfVectorizer(
             analyzer="char", ngram_range=(1, 4), lowercase=False, sublinear_tf=True, max_features=GRAMS
         ).fit(texts)
+        self._place: dict[str, int] = {}
+        self._table = csr_matrix((0, len(self._grams.vocabulary_)))
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(self._grams.transform(texts).todense())
+        from scipy.sparse import vstack
+
+        # the reductions ask for the same texts again, and counting n-grams is slow
+        new = [text for text in dict.fromkeys(texts) if text not in self._place]
+        if new:
+            self._place |= {text: len(self._place) + n for n, text in enumerate(new)}
+            self._table = vstack([self._table, self._grams.transform(new)], format="csr")
+        found: np.ndarray = self._table[[self._place[text] for text in texts]].toarray()
+        return found
 
     def bertscore(self, candidates: Sequence[str], references: Sequence[str], model: str, layer: int) -> np.ndarray:
         raise NotImplementedError
@@ -202,24 +213,26 @@ def detectability(task: Task, embedder: Embedder, seed: int, replicates: int, sp
     One row per space × view × reduction × m. Spaces: embedding; chargram; the controls orthography (five
     punctuation features) and length (words, characters). All pass through the metrics that score systems.
     """
-    rows = []
     items = human_annotations(task, split, embedder).items
     draws = item_draws(items, f"{task.name}@{task.version}", split, seed, replicates)
+    found: list[tuple[dict[str, Any], Answers | None, str]] = []
     for name, view, reductions, make in _spaces(task, embedder):
         try:
             humans, why = human_annotations(task, split, make()), ""
         except MetricError as error:
             humans, why = None, str(error)
-        for reduce in reductions:
-            for m in SIZES:
-                row = {"space": name, "view": view, "reduce": reduce, "m": m}
-                rows.append(row | _detected(humans, view, reduce, m, draws, seed, why))
-    return rows
+        rows = product(reductions, SIZES)
+        found += [({"space": name, "view": view, "reduce": reduce, "m": m}, humans, why) for reduce, m in rows]
+    prepare([(_metric(humans, "accuracy", row), humans) for row, humans, _ in found if humans is not None], draws)
+    return [row | _detected(humans, row, draws, seed, why) for row, humans, why in found]
 
 
-def _detected(
-    humans: Answers | None, view: str, reduce: str, m: int, draws: Draws, seed: int, why: str
-) -> dict[str, Any]:
+def _metric(humans: Answers, kind: str, row: Mapping[str, Any]) -> Metric:
+    chosen = {key: row[key] for key in ("view", "reduce", "m")}
+    return bind_for(humans.task, f"group_{kind}", embed=humans.embedder.name, **chosen)
+
+
+def _detected(humans: Answers | None, row: Mapping[str, Any], draws: Draws, seed: int, why: str) -> dict[str, Any]:
     """The numbers of one row; None with a note where they cannot be given."""
     out: dict[str, Any] = {"chance": None, "n": 0, "note": why}
     for kind in KINDS:
@@ -229,7 +242,7 @@ def _detected(
     task = f"{humans.task.name}@{humans.task.version}"
     try:
         for kind in KINDS:
-            metric = bind_for(humans.task, f"group_{kind}", view=view, reduce=reduce, embed=humans.embedder.name, m=m)
+            metric = _metric(humans, kind, row)
             once, spread = metric(humans, every_item_once(len(humans.items))), metric(humans, draws)
             span = None if draws.lack else interval(float(once.overall[0]), spread.overall, metric.spec.bounds)
             out |= _numbers((kind, f"{kind}_low", f"{kind}_high"), float(once.overall[0]), span)

@@ -75,9 +75,8 @@ def constant_echo(known: Knowledge, pair: Pair, label: Label | None) -> str:
 def template(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The annotator's most telling words (log-odds against the others), as many as usual, in usual order, and the
     label."""
-    if pair[1] not in known.telling:
-        known.telling[pair[1]] = _telling_words(known, pair[1])
-    return " ".join([*known.telling[pair[1]], str(label if label is not None else known.modes[pair[1]])])
+    words = known.once(("telling", pair[1]), lambda: _telling_words(known, pair[1]))
+    return " ".join([*words, str(label if label is not None else known.modes[pair[1]])])
 
 
 def _telling_words(known: Knowledge, annotator: str) -> list[str]:
@@ -103,31 +102,35 @@ def nearest_splice(known: Knowledge, pair: Pair, label: Label | None) -> str:
 
 def frame_splice(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """The annotator's most frequent frame with slots, filled with the content words of the target, last field first."""
-    key = (pair[1], label)
-    if key not in known.frames:
-        items, own = known.task.items, known.train_annotations(*key)
+
+    def most_frequent() -> tuple[str, ...]:
+        items, own = known.task.items, known.train_annotations(pair[1], label)
         counts = Counter(frame(r.explanation, items[r.item], known.common_words) for r in own)
         slotted = [f for f in counts if SLOT in f] or list(counts)
-        known.frames[key] = max(slotted, key=lambda f: (counts[f], -len(f), f))
+        return max(slotted, key=lambda f: (counts[f], -len(f), f))
+
+    chosen = known.once(("frame", pair[1], label), most_frequent)
     fields = list(known.task.items[pair[0]].text.values())[::-1]
     fill = [w for text in fields for w in content_words(text, known.common_words)] or norm(fields[0]).split() or [SLOT]
-    slots = iter(np.resize(np.array(fill, dtype=object), len(known.frames[key])))
-    return " ".join(next(slots) if word == SLOT else word for word in known.frames[key])
+    slots = iter(np.resize(np.array(fill, dtype=object), len(chosen)))
+    return " ".join(next(slots) if word == SLOT else word for word in chosen)
 
 
 def markov(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """Words drawn from the annotator's trigrams, at most 60."""
-    key = (pair[1], label)
-    if key not in known.chains:
+
+    def trigrams() -> dict[tuple[str, str], list[str]]:
         chain: dict[tuple[str, str], list[str]] = {}
-        for record in known.train_annotations(*key):
+        for record in known.train_annotations(pair[1], label):
             words = [_END, _END, *raw(record.explanation).split(), _END]
             for first, second, third in zip(words, words[1:], words[2:], strict=False):
                 chain.setdefault((first, second), []).append(third)
-        known.chains[key] = chain
+        return chain
+
+    chain = known.once(("trigrams", pair[1], label), trigrams)
     rng, words = known.rng("markov", *pair), [_END, _END]
     while len(words) < _LONGEST + 2:
-        following = known.chains[key][words[-2], words[-1]]
+        following = chain[words[-2], words[-1]]
         words.append(following[int(rng.integers(len(following)))])
         if words[-1] == _END:
             break
@@ -137,19 +140,20 @@ def markov(known: Knowledge, pair: Pair, label: Label | None) -> str:
 def restyled(known: Knowledge, pair: Pair, label: Label | None) -> str:
     """Another annotator's explanation of the nearest train input, its function words replaced run by run by the
     target's most frequent run of that place, in the target's habits of capital and period."""
-    task = known.task
-    others = [r for r in task.records_of("train") if r.annotator != pair[1]] or list(known.train_annotations(pair[1]))
-    fitting = [r for r in others if r.label == label] or others
-    target = known.inputs[pair[0]]
-    source = fitting[int(np.argmax([target @ known.inputs[r.item] for r in fitting]))]
-    text = splice(source.explanation, task.items[source.item], task.items[pair[0]], known.common_words)
-    counts: dict[tuple[bool, bool], Counter[tuple[str, ...]]] = {}
-    for record in known.train_annotations(pair[1], label):
-        for place, run in _runs(record.explanation, known.common_words):
-            counts.setdefault(place, Counter())[run] += run[0] in known.common_words
+
+    def most_frequent() -> dict[tuple[bool, bool], tuple[tuple[str, ...], int]]:
+        counts: dict[tuple[bool, bool], Counter[tuple[str, ...]]] = {}
+        for record in known.train_annotations(pair[1], label):
+            for place, run in _runs(record.explanation, known.common_words):
+                counts.setdefault(place, Counter())[run] += run[0] in known.common_words
+        return {place: found.most_common(1)[0] for place, found in counts.items()}
+
+    found, items = known.once(("runs", pair[1], label), most_frequent), known.task.items
+    source = known.nearest_of_others(pair, label)
+    text = splice(source.explanation, items[source.item], items[pair[0]], known.common_words)
     parts: list[str] = []
     for place, run in _runs(text, known.common_words):
-        usual, times = counts[place].most_common(1)[0] if place in counts else (run, 0)
+        usual, times = found.get(place, (run, 0))
         parts += usual if run[0] in known.common_words and times else run
     period, capital = known.orthography[pair[1]]
     text = " ".join(parts)

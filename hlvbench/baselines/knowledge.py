@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from ..metrics.predictions import Embedder, blind_answers
 from ..metrics.projections import human_annotations, residuals, usable
 from ..text import norm, raw
 from ..types import Annotation, Label, Pair, Task
+
+T = TypeVar("T")
 
 COMMON_WORDS = 100
 """So many most frequent words of the train explanations count as function words."""
@@ -26,20 +29,30 @@ TIE_TOLERANCE = 1e-5
 """Cosines this close to the largest are computed again, so that equal inputs tie."""
 
 
+def _nearest(inputs: np.ndarray, target: np.ndarray, near: np.ndarray) -> int:
+    """The first row of `inputs`, whose products with the target are `near`, that has the largest product."""
+    # one by one, so that equal inputs tie whatever the matrix product rounds
+    best = np.flatnonzero(near >= near.max() - TIE_TOLERANCE)
+    return int(best[np.argmax([inputs[i] @ target for i in best])])
+
+
 class Knowledge:
     """Everything that baselines compute from a task and a split, computed once and shared by all of them.
 
-    Embeddings have d dimensions. `chains` and `frames` are filled by attacks, by annotator and label: the words that
-    follow each pair of words, and the annotator's most frequent frame; `telling`, too, by annotator: the words that
-    tell it from the others.
+    Embeddings have d dimensions.
     """
 
     def __init__(self, task: Task, split: str, embedder: Embedder, seed: int = 0) -> None:
         self.task, self.split, self.embedder, self.seed = task, split, embedder, seed
-        self.chains: dict[tuple[str, Label | None], dict[tuple[str, str], list[str]]] = {}
-        self.frames: dict[tuple[str, Label | None], tuple[str, ...]] = {}
-        self.telling: dict[str, list[str]] = {}
-        self._candidates: dict[tuple[str, Label | None], tuple[list[Annotation], np.ndarray]] = {}
+        self._last = "", np.zeros(0)
+        self._memo: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """`make()` on the first call with this key, its result afterwards."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        found: T = self._memo[key]
+        return found
 
     def rng(self, name: str, *key: str | int) -> np.random.Generator:
         """The random numbers of a baseline for one question."""
@@ -105,16 +118,32 @@ class Knowledge:
 
     def nearest(self, pair: Pair, label: Label | None = None) -> Annotation:
         """The annotator's train annotation (with that label, if any has it) of the nearest input; ties: the first."""
-        key = pair[1], label
-        if key not in self._candidates:
-            own = list(self.train_annotations(*key))
-            self._candidates[key] = own, np.array([self.inputs[r.item] for r in own])
-        candidates, inputs = self._candidates[key]
+
+        def make() -> tuple[Sequence[Annotation], np.ndarray]:
+            own = self.train_annotations(pair[1], label)
+            return own, np.array([self.inputs[r.item] for r in own])
+
+        candidates, inputs = self.once(("nearest", pair[1], label), make)
         target = self.inputs[pair[0]]
-        near = inputs @ target
-        # one by one, so that equal inputs tie whatever the matrix product rounds
-        best = np.flatnonzero(near >= near.max() - TIE_TOLERANCE)
-        return candidates[int(best[np.argmax([inputs[i] @ target for i in best])])]
+        return candidates[_nearest(inputs, target, inputs @ target)]
+
+    def nearest_of_others(self, pair: Pair, label: Label | None = None) -> Annotation:
+        """As `nearest`, the train annotation of another annotator; the own ones where there are no others."""
+        records, (inputs, writers, labels) = self._everybodys, self._everybodys_arrays
+        target = self.inputs[pair[0]]
+        if self._last[0] != pair[0]:  # the questions of an item come one after the other
+            self._last = pair[0], inputs @ target
+        others = writers != pair[1] if (writers != pair[1]).any() else writers == pair[1]
+        fitting = others & (labels == str(label))
+        kept = fitting if fitting.any() else others
+        return records[_nearest(inputs, target, np.where(kept, self._last[1], -np.inf))]
+
+    @cached_property
+    def _everybodys_arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of all train annotations: (n, d) embeddings of the inputs, (n) annotators and (n) labels."""
+        found = self._everybodys
+        labels = np.array([str(r.label) for r in found])
+        return np.array([self.inputs[r.item] for r in found]), np.array([r.annotator for r in found]), labels
 
     @cached_property
     def predicted_labels(self) -> dict[Pair, Label]:

@@ -8,17 +8,20 @@ a replicate is a matrix product and touches no embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ..bootstrap import Draws, every_item_once, mean_over_annotators, ranges
+from ..errors import MetricError
 from ..types import Task
 from .predictions import Answers, once_per_task
 from .probe import ProbeScores, groups_by_length, member_logits, probe_scores
 from .projections import EMBED, Reduce, View, check_embedder, usable
-from .registry import Estimate, Value, metric
+from .registry import Estimate, Metric, Value, metric
 
 Fit = Literal["dev", "folds"]
 SIZES = (1, 5, 10, 20, 50)
@@ -26,7 +29,7 @@ LEAST_SPAN = 0.05
 """The least distance of human confidence and floor that an imitation score is divided by."""
 CANDIDATES = 20
 _TIE = 1e-9
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 """Members of groups per pass: what fits a processor's cache."""
 
 VARIANTS = (
@@ -49,18 +52,56 @@ class _GroupStats:
     hits: np.ndarray
 
 
-def _group_stats(answers: Answers, draws: Draws, view: str, reduce: str, m: int, fit: str, among: int) -> _GroupStats:
+class Probe(NamedTuple):
+    """Which probe, and the size of the groups that it is asked about; the fields are those of `group_confidence`."""
+
+    view: str
+    reduce: str
+    m: int
+    fit: str
+    candidates: int
+
+
+def _group_stats(answers: Answers, draws: Draws, probe: Probe) -> _GroupStats:
     """Group statistics on every list; replicates are kept, so the metrics of one probe share them."""
-    scored = probe_scores(answers, view, reduce, m, fit, among)
-    key = ("groups", view, reduce, m, fit, among)
+    return answers.once_on(draws, ("groups", probe), lambda: _GroupStats(*_stats([(answers, probe)], draws)[0]))
 
-    def make() -> _GroupStats:
-        confidence, hits = np.full((2, len(draws), len(scored.members)), np.nan)
-        for i, own in enumerate(member_logits(answers, scored, view, reduce)):
-            (confidence[:, i],), hits[:, i] = _of_member(answers, scored, own, draws, m, i)
-        return _GroupStats(confidence, hits)
 
-    return answers.once_on(draws, key, make)
+def prepare(asked: Sequence[tuple[Metric, Answers]], draws: Draws) -> None:
+    """Compute at once what metrics will ask of the probes about these answers, all to one split, and the humans' own.
+
+    Groups are drawn once for all views and reductions, which changes no number. Errors are left to the metrics.
+    """
+    alike: dict[tuple[object, ...], dict[tuple[int, Probe], Answers]] = {}
+    for bound, given in asked:
+        if bound.spec.function not in (group_confidence, group_accuracy, imitation_score):
+            continue
+        arguments = dict(bound.arguments)
+        probe = Probe(*(arguments[f] for f in Probe._fields))  # type: ignore[arg-type]
+        for answers in (given.explained, given.explained.human) if given.explained.questions else ():
+            if not answers.holds(draws, ("groups", probe)):
+                with suppress(MetricError):
+                    scored = probe_scores(answers, *probe)
+                    arrays = (own.tobytes() for own in (scored.folds, *scored.questions))
+                    groups = (probe.m, scored.groups, scored.members, scored.classes, *arrays)
+                    alike.setdefault(groups, {})[id(answers), probe] = answers
+    for same in alike.values():
+        pairs = [(answers, probe) for (_, probe), answers in same.items()]
+        with suppress(MetricError):
+            for (answers, probe), stats in zip(pairs, _stats(pairs, draws), strict=True):
+                answers.once_on(draws, ("groups", probe), partial(_GroupStats, *stats))
+
+
+def _stats(same: Sequence[tuple[Answers, Probe]], draws: Draws) -> np.ndarray:
+    """(S, 2, R, P): the group statistics of S probes of one group size, members and questions."""
+    answers, probe = same[0]
+    every = [probe_scores(own, *one) for own, one in same]
+    logits = [member_logits(own, scored, one.view, one.reduce) for (own, one), scored in zip(same, every, strict=True)]
+    found = np.full((len(same), 2, len(draws), len(every[0].members)), np.nan)
+    for i in range(found.shape[-1]):
+        confidence, hits = _of_member(answers, every[0], [own[i] for own in logits], draws, probe.m, i)
+        found[:, 0, :, i], found[:, 1, :, i] = confidence[:, 0], hits
+    return found
 
 
 def _cross(answers: Answers, scored: ProbeScores, every: Sequence[np.ndarray], draws: Draws, m: int) -> np.ndarray:
@@ -68,7 +109,7 @@ def _cross(answers: Answers, scored: ProbeScores, every: Sequence[np.ndarray], d
     sums, times = np.zeros((len(answers.annotators), len(draws))), np.zeros((len(answers.annotators), 1))
     for i, k in enumerate(scored.members):
         others = np.array(scored.classes[i])
-        probability, _ = _of_member(answers, scored, every[i], draws, m, i, every=True)
+        probability = _of_member(answers, scored, [every[i]], draws, m, i, every=True)[0][0]
         sums[others[others != k]] += probability[others != k]
         times[others[others != k]] += 1
     members = list(scored.members)
@@ -78,32 +119,33 @@ def _cross(answers: Answers, scored: ProbeScores, every: Sequence[np.ndarray], d
 
 
 def _of_member(
-    answers: Answers, scored: ProbeScores, logits: np.ndarray, draws: Draws, m: int, i: int, every: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Member i, whose answers have these (n, C) logits, on R lists: the mean probability that its
-    groups give the writer, (1, R), or every class, (C, R); and the share of hits, (R).
+    answers: Answers, scored: ProbeScores, logits: Sequence[np.ndarray], draws: Draws, m: int, i: int,
+    every: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Member i, whose answers have these (n, C) logits by each of S probes, on R lists: the mean probability that its
+    groups give the writer, (S, 1, R), or every class, (S, C, R); and the share of hits, (S, R).
 
     A group stays within one fold; the folds' means are averaged.
     """
     k, rows = scored.members[i], answers.cells[0][scored.questions[i]]
-    writer = scored.classes[i].index(k)
+    writer, classes = scored.classes[i].index(k), len(scored.classes[i])
     folds = sorted(set(scored.folds))
-    size = logits.shape[1] if every else 1
-    found = np.full((len(folds), size + 1, len(draws)), np.nan)
+    found = np.full((len(logits), len(folds), (classes if every else 1) + 1, len(draws)), np.nan)
     for f, fold in enumerate(folds):
         kept = scored.folds[rows] == fold
         if m == 1:  # every answer is a group
             weights = draws.of(rows[kept])
             total = weights.sum(axis=1)
-            sums = _probabilities(logits[kept].T.copy(), writer, every) @ weights.T
-            np.divide(sums, total, out=found[f], where=total > 0)
+            for out, own in zip(found, logits, strict=True):
+                sums = _probabilities(own[kept].T.copy(), writer, every) @ weights.T
+                np.divide(sums, total, out=out[f], where=total > 0)
             continue
         # positions of the questions of `own_lists` -> of the logits
         place = np.full(len(answers.own[k]), -1, dtype=np.int32)
         place[np.searchsorted(answers.cells[0][answers.own[k]], rows[kept])] = np.flatnonzero(kept)
         lists = own_lists(answers, draws)[k]
         positions, lengths = _cut(place[lists.positions], lists.lengths)
-        starts = np.cumsum(lengths) - lengths
+        starts, table = np.cumsum(lengths) - lengths, np.hstack(logits)
         order = np.argsort(lengths, kind="stable")
         order = order[lengths[order] > 0]
         for part in np.array_split(order, len(order) * scored.groups * m // _CHUNK + 1):
@@ -114,10 +156,12 @@ def _of_member(
             chosen = [(begin[:, None, None] + own).ravel() for begin, own in zip(begins, groups, strict=True)]
             each = np.repeat([len(own) for own in groups], times)
             sizes = np.repeat(np.repeat([own.shape[1] for own in groups], times), each)
-            values = _probabilities(_means(positions[np.concatenate(chosen)], sizes, logits), writer, every)
-            found[f][:, part] = np.add.reduceat(values, np.cumsum(each) - each, axis=1) / each
-    mean = found.mean(axis=0)
-    return mean[:-1], mean[-1]
+            firsts = np.cumsum(each) - each
+            means = _means(positions[np.concatenate(chosen)], sizes, table)
+            for out, own in zip(found, np.split(means, len(logits)), strict=True):
+                out[f][:, part] = np.add.reduceat(_probabilities(own, writer, every), firsts, axis=1) / each
+    mean = found.mean(axis=1)
+    return mean[:, :-1], mean[:, -1]
 
 
 def _cut(positions: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -218,7 +262,7 @@ def _scope(answers: Answers, scored: ProbeScores, reduce: str) -> _Scope:
     if scored.note:
         said.append(scored.note)
     rows, _ = answers.cells
-    dropped = len(set(rows[~usable(answers, reduce)]))
+    dropped = len(np.unique(rows[~usable(answers, reduce)]))
     if dropped:
         said.append(f"{dropped} items with one question left out")
     columns = tuple(scored.members[p] for p in places)
@@ -260,7 +304,7 @@ def group_confidence(
         m: Group size.
     """
     check_embedder(answers, embed)
-    stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
+    stats = _group_stats(answers, draws, Probe(view, reduce, m, fit, candidates))
     return _estimate(answers, stats.confidence, probe_scores(answers, view, reduce, m, fit, candidates), reduce)
 
 
@@ -271,7 +315,7 @@ def group_accuracy(
 ) -> Estimate:  # fmt: skip
     """Share of groups of m answers whose likeliest writer is the target; as `group_confidence`, ties share."""
     check_embedder(answers, embed)
-    stats = _group_stats(answers, draws, view, reduce, m, fit, candidates)
+    stats = _group_stats(answers, draws, Probe(view, reduce, m, fit, candidates))
     return _estimate(answers, stats.hits, probe_scores(answers, view, reduce, m, fit, candidates), reduce)
 
 
@@ -315,8 +359,9 @@ def imitation_score(
     check_embedder(answers, embed)
     scored = probe_scores(answers, view, reduce, m, fit, candidates)
     scope = _scope(answers, scored, reduce)
-    confidence = _group_stats(answers, draws, view, reduce, m, fit, candidates).confidence
-    human = _group_stats(answers.human, draws, view, reduce, m, fit, candidates)
+    probe = Probe(view, reduce, m, fit, candidates)
+    confidence = _group_stats(answers, draws, probe).confidence
+    human = _group_stats(answers.human, draws, probe)
     lowest = np.broadcast_to(scored.chance, confidence.shape)
     if floor == "cross":
         humans = answers.human
@@ -350,6 +395,6 @@ def swap_matrix(answers: Answers, view: str, m: int, *, reduce: str = "self", fi
     scored, draws = probe_scores(answers, view, reduce, m, fit), every_item_once(len(answers.items))
     out = np.full((len(answers.annotators), len(answers.annotators)), np.nan)
     for i, own in enumerate(member_logits(answers, scored, view, reduce)):
-        found, _ = _of_member(answers, scored, own, draws, m, i, every=True)
-        out[scored.members[i], list(scored.classes[i])] = found[:, 0]
+        found, _ = _of_member(answers, scored, [own], draws, m, i, every=True)
+        out[scored.members[i], list(scored.classes[i])] = found[0, :, 0]
     return out

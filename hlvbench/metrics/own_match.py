@@ -204,7 +204,7 @@ def divide(top: np.ndarray, bottom: np.ndarray, least: float = 0.0) -> np.ndarra
 def left_out(answers: Answers) -> str:
     """What a note says of the items that are left out, or ""."""
     rows, _ = answers.cells
-    dropped = len(set(rows[~usable(answers, "item")]))
+    dropped = len(np.unique(rows[~usable(answers, "item")]))
     if dropped == len(answers.items):
         return "needs items with two annotators, none given"
     return f"{dropped} items with one annotator left out" if dropped else ""

@@ -136,6 +136,10 @@ class Answers:
         """As `once`, a result for each draws: these are kept beside it, so that their id is not given to others."""
         return self.once((key, id(draws)), lambda: (draws, make()))[1]
 
+    def holds(self, draws: Draws, key: Hashable) -> bool:
+        """Whether `once_on` has a result."""
+        return (key, id(draws)) in self.memo
+
     def latest(self, name: str, key: Hashable, make: Callable[[], T]) -> T:
         """As `once`, for what is too large to be kept for every key: only the result of the last key is."""
         if name not in self.memo or self.memo[name][0] != key:

@@ -43,7 +43,7 @@ class LmEval(Model):
         self.name, self.settings, self.lm, self.batch_size = settings.model, settings, lm, batch_size
         self.backend, self.arguments = backend, arguments
         self.templated = False
-        self.templated = self._render(PROBE) is not None
+        self.templated = self._chat(PROBE) is not None
         self.countable = self._tokens(PROBE) is not None
         max_length = getattr(lm, "max_length", None)
         self.context: int | None = int(max_length) if self.countable and max_length else None
@@ -60,9 +60,12 @@ class LmEval(Model):
         }
 
     def prompt_text(self, content: str) -> str:
-        """Through the backend's chat template if it has one; else as `prompt.render` does."""
-        rendered = self._render(content) if self.templated else None
-        return content + "\n" if rendered is None else rendered
+        """Through the backend's chat template if it has one; else as `prompt.render` does.
+
+        A server that takes messages renders them itself: the content.
+        """
+        request = self._request(content)
+        return request if isinstance(request, str) else content
 
     def count_tokens(self, content: str) -> int:
         tokens = self._tokens(self.prompt_text(content), special=not self.templated) if self.countable else None
@@ -74,7 +77,7 @@ class LmEval(Model):
         # as in tasks/lm_eval: greedy, and without stop strings, so that only the model's end token ends an answer
         options = {"until": [], "do_sample": False, "max_gen_toks": self.settings.max_new_tokens}
         requests = [
-            Instance("generate_until", {}, (self.prompt_text(q.content), dict(options)), 0, ("hlvbench", number, 1))
+            Instance("generate_until", {}, (self._request(q.content), dict(options)), 0, ("hlvbench", number, 1))
             for number, q in enumerate(batch)
         ]
         texts = call_model(self.name, lambda: self.lm.generate_until(requests, disable_tqdm=True))
@@ -88,13 +91,18 @@ class LmEval(Model):
         # the end token counts as a new token, but the text lacks it
         return Completion(text, "length" if truncated else "stop", tokens + (not truncated))
 
-    def _render(self, content: str) -> str | None:
-        """The prompt through the chat template; None for a backend that has none."""
+    def _request(self, content: str) -> Any:
+        """What the backend is given: text, or for a server the messages in lm-eval's own wrapper."""
+        chat = self._chat(content) if self.templated else None
+        return content + "\n" if chat is None else chat
+
+    def _chat(self, content: str) -> Any:
+        """The content through the backend's `apply_chat_template`; None for a backend that has none."""
         tokenizer = getattr(self.lm, "tokenizer", None)
         if tokenizer is not None and hasattr(tokenizer, "chat_template") and not tokenizer.chat_template:
             return None
         try:
-            return str(self.lm.apply_chat_template([{"role": "user", "content": content}]))
+            return self.lm.apply_chat_template([{"role": "user", "content": content}])
         except Exception as error:  # a template is a program and raises what it likes
             if isinstance(error, NotImplementedError | AttributeError) and not self.templated:
                 return None

@@ -15,7 +15,7 @@ from .. import __version__
 from ..bootstrap import KEPT, REPLICATES, Draws, encode, every_item_once, interval, item_draws
 from ..errors import DataError, UsageError, all_problems
 from ..io import sha256_text
-from ..metrics import Answers, Estimate, Metric, Signature, index, scorecard
+from ..metrics import Answers, Estimate, Metric, Signature, group, index, scorecard
 from ..metrics.predictions import Embedder, once_per_task
 from ..prompting.parse import Parsed, parse, to_annotation
 from ..types import Annotation, Generation, Pair, Task
@@ -97,8 +97,10 @@ def score_task(
             lambda: item_draws(first.items, version, split, seed, replicates),
         )
         compared = {*index.factor_metrics(embedder.name, task=task).values(), signature.metric}
+        bound = metrics if metrics is not None else scorecard(task, embedder.name)
+        group.prepare([(metric, answers) for answers in samples for metric in bound], draws)
         scores, kept = [], {}
-        for metric in metrics if metrics is not None else scorecard(task, embedder.name):
+        for metric in bound:
             signed = str(replace(signature, metric=metric))
             rows, replicated = _rows(metric, samples, draws, signed)
             scores += rows

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hlvbench.bootstrap import Draws, every_item_once, item_draws, seeded
 from hlvbench.data.task import load_task
 from hlvbench.embeddings import load_embedder
+from hlvbench.errors import MetricError
 from hlvbench.metrics import bind, parse_metric
-from hlvbench.metrics.group import group_accuracy, group_confidence, imitation_score, swap_matrix
+from hlvbench.metrics.group import group_accuracy, group_confidence, imitation_score, prepare, swap_matrix
 from hlvbench.metrics.own_gain import own_gain
 from hlvbench.metrics.predictions import Answers, Embedder
 from hlvbench.metrics.probe import groups_of, member_logits, probe_scores
@@ -157,6 +158,33 @@ def test_vectorised_resampling_equals_a_plain_loop_over_the_same_replicates() ->
             assert found.overall[r] == pytest.approx(np.mean(confidences))
             found = group_accuracy(answers, draws, view="raw", embed="toy", m=m)
             np.testing.assert_allclose(found.by_annotator[r], hits, rtol=1e-9)
+
+
+@pytest.mark.parametrize("absent", [0.0, 0.6])
+def test_what_is_computed_at_once_for_several_probes_is_what_each_gives_alone(absent: float) -> None:
+    """With absent records `item` leaves out items of one question, so that it does not share the groups of `self`."""
+    task = toy_task(absent=absent, items=(5, 60, 60))
+    given = {p: Annotation(*p, "neutral", task.by_pair[p][0].explanation[::-1]) for p in task.questions("test")}
+    bound = [bind("group_accuracy", view=view, embed="toy", m=m) for view in ("raw", "norm") for m in (1, 5)]
+    bound += [bind("imitation_score", view="raw", reduce=reduce, embed="toy", m=5) for reduce in ("none", "item")]
+    bound += [bind("group_confidence", fit="folds", embed="toy", m=5), bind("label_accuracy")]
+    apart, at_once = (Answers(task, "test", given, TOY) for _ in range(2))
+    draws = item_draws(apart.items, "toy@1", "test", replicates=20)
+    alone = [metric(apart, draws) for metric in bound]
+    for store in (apart.human.memo, task.__dict__["_memo"]):
+        store.clear()
+    prepare([(metric, at_once) for metric in bound], draws)
+    for probe in (("raw", "self", 1, "dev", 0), ("raw", "item", 5, "dev", 0), ("norm", "self", 5, "folds", 0)):
+        assert at_once.holds(draws, ("groups", probe))
+        assert at_once.human.holds(draws, ("groups", probe))
+    for metric, expected in zip(bound, alone, strict=True):
+        found = metric(at_once, draws)
+        np.testing.assert_array_equal(found.overall, expected.overall)
+        np.testing.assert_array_equal(found.by_annotator, expected.by_annotator)
+    wrong = bind("group_accuracy", embed="toy", m=5, candidates=1)
+    prepare([(wrong, at_once)], draws)  # says nothing: the metric does
+    with pytest.raises(MetricError, match="candidates=1"):
+        wrong(at_once, draws)
 
 
 def test_the_order_of_answers_does_not_matter_and_new_names_for_annotators_change_nothing() -> None:

@@ -13,6 +13,7 @@ from hlvbench.io import read_generations
 from hlvbench.models.lm_eval_backend import LmEval, _default_arguments
 from hlvbench.models.loading import CPU_BATCH
 from hlvbench.settings import Settings
+from tests.chat_server import chat_server, said
 from tests.generation.test_run import tasks_dir  # noqa: F401
 from tests.tiny import tiny_model
 
@@ -38,6 +39,20 @@ def test_the_hf_backend_sees_the_prompts_and_gives_the_texts_of_our_own_model(ch
     own = json.loads((tmp_path / "ours" / "manifest.json").read_text())["tasks"]["mine"]["model"]
     assert (told["backend"], told["chat_template"]) == ("hf", chat)
     assert told["weights_sha256"] == own["weights_sha256"]
+
+
+def test_a_backend_that_takes_messages_sends_them_as_our_own_endpoint_does(tasks_dir, tmp_path):  # noqa: F811
+    with chat_server(lambda body, n: said("Label: yes\nExplanation: so")) as server:
+        chat = f"lm-eval:local-chat-completions,model=m,base_url={server.url}/chat/completions"
+        assert generate(chat, tasks_dir, tmp_path / "theirs") == 0
+        theirs = server.contents()
+        words = ["generate", "--task", "mine", "--tasks-dir", tasks_dir, "--model", "endpoint:m", "-q"]
+        assert main([*map(str, words), "--base-url", server.url, "--out", str(tmp_path / "ours")]) == 0
+    assert theirs
+    assert sorted(theirs) == sorted(server.contents()[len(theirs) :])
+    rows = [read_generations(tmp_path / run / "mine" / "generations.jsonl") for run in ("ours", "theirs")]
+    assert {r.text for r in rows[1]} == {"Label: yes\nExplanation: so"}
+    assert [r.prompt_sha256 for r in rows[0]] == [r.prompt_sha256 for r in rows[1]]
 
 
 def test_a_backend_that_is_unknown_or_does_not_load_is_one_message(tasks_dir, tmp_path, capsys):  # noqa: F811
