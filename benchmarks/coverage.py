@@ -123,7 +123,7 @@ def study(
             estimate = float(metric(answers, once).overall[0])
             bounds = interval(estimate, metric(answers, many).overall, metric.spec.bounds)
             assert bounds is not None
-            found[metric.short].append((estimate, bounds.low, bounds.high))
+            found[metric.short].append((estimate, *bounds))
     every = Draws(singles, np.arange(size)[None])
     out = {}
     for metric in chosen:

@@ -7,7 +7,6 @@ item once; a replicate is the same statistic, by the same code, on a list drawn 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import itertools
 import math
@@ -19,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DataError
 from .types import Item
 
 REPLICATES = 1000
@@ -29,6 +27,7 @@ _NAN = -32768
 LEAST_P = 1e-6
 FEWEST_CLUSTERS = 10
 """With fewer clusters of items there is neither an interval nor a p value."""
+TAIL = 0.025
 _EQUAL = 1e-9
 _ROWS = 1024
 """Items whose counts are floats at a time."""
@@ -66,6 +65,16 @@ def clusters(items: Sequence[Item]) -> tuple[tuple[int, ...], ...]:
     for position in range(len(items)):
         members.setdefault(find(position), []).append(position)
     return tuple(tuple(group) for group in members.values())
+
+
+def halves(items: Sequence[Item]) -> dict[str, int]:
+    """Item id -> 0 or 1: two halves of about one size; items that share an input text stay together."""
+    sizes, half = [0, 0], dict[str, int]()
+    for group in clusters(items):
+        smaller = int(sizes[1] < sizes[0])
+        sizes[smaller] += len(group)
+        half |= {items[i].id: smaller for i in group}
+    return half
 
 
 @dataclass(frozen=True)
@@ -177,17 +186,10 @@ def mean_over_annotators(values: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
 
 
-@dataclass(frozen=True)
-class Interval:
-    low: float
-    high: float
-    bias: float
-
-
 def interval(
-    estimate: float, replicates: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf), level: float = 0.95
-) -> Interval | None:
-    """Percentile interval recentred on the estimate: [q_lo - b, q_hi - b] with b = mean of replicates - estimate.
+    estimate: float, replicates: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[float, float] | None:
+    """95 % percentile interval recentred on the estimate: [q_lo - b, q_hi - b] with b = mean of replicates - estimate.
 
     Where a tail's share of the replicates or more lies on an end of the range, the interval reaches that end:
     recentring must not move an index off the 0 that many replicates have, which `difference_p` counts as ties.
@@ -196,20 +198,18 @@ def interval(
         estimate: The statistic of the items as they are.
         replicates: (R,), NaN where there is none.
         bounds: The metric's range; the interval is cut to it.
-        level: Coverage.
 
     Returns:
-        None where the estimate or all replicates are NaN.
+        Low and high; None where the estimate or all replicates are NaN.
     """
     found = replicates[~np.isnan(replicates)]
     if np.isnan(estimate) or not len(found):
         return None
     bias = float(found.mean() - estimate)
-    tail = round((1 - level) / 2, 12)
-    low, high = (float(np.clip(q - bias, *bounds)) for q in np.quantile(found, [tail, 1 - tail]))
-    low = bounds[0] if np.mean(found <= bounds[0] + _EQUAL) >= tail else low
-    high = bounds[1] if np.mean(found >= bounds[1] - _EQUAL) >= tail else high
-    return Interval(low, high, bias)
+    low, high = (float(np.clip(q - bias, *bounds)) for q in np.quantile(found, [TAIL, 1 - TAIL]))
+    low = bounds[0] if np.mean(found <= bounds[0] + _EQUAL) >= TAIL else low
+    high = bounds[1] if np.mean(found >= bounds[1] - _EQUAL) >= TAIL else high
+    return low, high
 
 
 def paired_p(difference: float, replicates: np.ndarray) -> float:
@@ -300,31 +300,7 @@ def encode(estimate: float, replicates: np.ndarray) -> dict[str, Any]:
     }
 
 
-def decode(stored: Any) -> tuple[float, np.ndarray]:
-    """The inverse of `encode`.
-
-    Returns:
-        The estimate and the replicates (R,); NaN where there is none.
-
-    Raises:
-        DataError: If `stored` is not what `encode` writes.
-    """
-
-    def number(key: str) -> float:
-        value = stored.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise DataError(f"{key}: a number was expected, got {value!r}")
-        return float(value)
-
-    if not isinstance(stored, Mapping):
-        raise DataError(f"an object was expected, got {type(stored).__name__}")
-    try:
-        raw = base64.b64decode(stored.get("data"), validate=True)  # type: ignore[arg-type]
-    except (TypeError, ValueError, binascii.Error):
-        raise DataError("data: not base64") from None
-    if len(raw) % 2:
-        raise DataError(f"data: {len(raw)} bytes are no list of int16")
-    codes = np.frombuffer(raw, dtype="<i2")
-    values = number("offset") + number("scale") * codes.astype(float)
-    estimate = float("nan") if stored.get("estimate", 0) is None else number("estimate")
-    return estimate, np.where(codes == _NAN, np.nan, values)
+def decode(offset: float, scale: float, data: str) -> np.ndarray:
+    """The replicates (R,) that `encode` stored, NaN where there is none; a ValueError for data of another kind."""
+    codes = np.frombuffer(base64.b64decode(data, validate=True), dtype="<i2")
+    return np.where(codes == _NAN, np.nan, offset + scale * codes.astype(float))

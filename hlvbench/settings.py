@@ -26,6 +26,14 @@ PROMPT_VERSION: Literal[2] = 2
 Count = Annotated[int, Field(ge=1)]
 
 
+def json_or_text(word: str) -> Any:
+    """The value of a KEY=VALUE option: JSON, or Python's True and False, where it is that; else the word."""
+    try:
+        return json.loads(word.lower() if word in ("True", "False") else word)
+    except ValueError:
+        return word
+
+
 @dataclass(frozen=True)
 class Settings:
     """What decides the answers: two runs with equal settings on equal data give equal files.
@@ -81,7 +89,7 @@ class Settings:
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
     max_new_tokens: Count = 128
     seed: int = 0
-    dtype: Annotated[str, Dtype] = "auto"
+    dtype: Dtype = "auto"
     device: str = "auto"
     think: bool = False
     trust_remote_code: bool = False

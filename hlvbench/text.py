@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 VIEWS = ("raw", "norm")
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH", "THAI", "LAO", "KHMER", "MYANMAR")
 """How the names of characters begin whose script puts no space between words."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet takes for a formula."""
 _NOT_WORD = re.compile(r"\W+")
 _JOINERS = "\u200c\u200d"
 
@@ -98,6 +101,21 @@ def local_path(text: str) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """A number for people, "–" for None; never -0."""
     return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def in_brackets(low: float | None, high: float | None) -> str:
+    """An interval as it follows its value; empty where there is none."""
+    return "" if low is None else f" [{number(low)}, {number(high)}]"
+
+
+def with_interval(row: Mapping[str, Any], key: str = "value") -> str:
+    """The number that a row has under `key`, and its interval."""
+    return number(row[key]) + in_brackets(row["low"], row["high"])
+
+
+def as_cell(text: str) -> str:
+    """The text for a CSV file: a spreadsheet runs what begins like a formula; a quote before it makes it text."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def aligned(rows: Sequence[Sequence[str]], indent: str = "") -> str:

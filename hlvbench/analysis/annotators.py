@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..bootstrap import REPLICATES, Draws, Interval, every_item_once, interval, item_draws
+from ..bootstrap import REPLICATES, Draws, every_item_once, interval, item_draws
 from ..errors import MetricError, UsageError
 from ..io import dump_json, write_atomic
 from ..metrics import Answers, Metric, Signature, bind_for
@@ -22,7 +22,7 @@ from ..metrics.group import SIZES, prepare
 from ..metrics.kappa import kappa
 from ..metrics.predictions import Embedder
 from ..metrics.projections import human_annotations
-from ..text import VIEWS, in_view
+from ..text import VIEWS, in_view, with_interval
 from ..types import Annotation, Item, Label, Task
 from .plots import agreement_png, detectability_png, style_png
 
@@ -101,9 +101,9 @@ def agreement(task: Task, items: Sequence[Item], draws: Draws) -> dict[str, Any]
     return {"measure": f"{weighted}Cohen κ, priority labels, all items", "pairs": pairs}
 
 
-def _numbers(names: tuple[str, str, str], value: float, span: Interval | None) -> dict[str, float | None]:
+def _numbers(names: tuple[str, str, str], value: float, span: tuple[float, float] | None) -> dict[str, float | None]:
     """A value and its interval under three names, six decimals, None where there is none."""
-    low, high = (span.low, span.high) if span else (np.nan, np.nan)
+    low, high = span or (np.nan, np.nan)
     found = zip(names, (value, low, high), strict=True)
     return {name: None if np.isnan(number) else round(float(number), 6) for name, number in found}
 
@@ -268,10 +268,6 @@ def write_analysis(result: Mapping[str, Any], out: Path) -> list[Path]:
     return paths
 
 
-def _span(row: Mapping[str, Any]) -> str:
-    return "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-
-
 def analysis_text(result: Mapping[str, Any]) -> str:
     """The analysis as plain text for a terminal."""
     known = [pair for pair in result["agreement"]["pairs"] if pair["kappa"] is not None]
@@ -280,7 +276,7 @@ def analysis_text(result: Mapping[str, Any]) -> str:
         lines.append(f"too few records, left out: {', '.join(result['unscored_annotators'])}")
     lines.append(f"{result['clusters']} clusters of items")
     lines += ["", result["agreement"]["measure"]]
-    lines += [f"  {p['a']} {p['b']}  {p['kappa']:.3f}{_span(p)}  n={p['n']}" for p in known]
+    lines += [f"  {p['a']} {p['b']}  {with_interval(p, 'kappa')}  n={p['n']}" for p in known]
     lines += ["", "share of labels: " + ", ".join(map(str, result["labels"]["labels"]))]
     for annotator, shares in result["labels"]["shares"].items():
         lines.append(f"  {annotator}  " + "  ".join(f"{share:.3f}" for share in shares))

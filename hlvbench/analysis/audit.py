@@ -14,12 +14,12 @@ from ..baselines.baseline_registry import BASELINES, ROLES, Baseline, generation
 from ..baselines.knowledge import Knowledge
 from ..bootstrap import REPLICATES
 from ..errors import UsageError
-from ..io import dump_json, write_atomic
+from ..io import dump_json, write_files
 from ..metrics import Metric, bind_for
 from ..metrics.index import FACTORS, factor_metrics, index_metric
 from ..metrics.predictions import Embedder
 from ..results.scorecard import score_task
-from ..text import aligned, number
+from ..text import aligned, number, with_interval
 from ..types import Task
 
 LIMIT = 0.3
@@ -129,7 +129,7 @@ def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -
     # the index is 0 where a factor is, so a factor that may be 0 is an index that may be
     reaching = [scores[k]["low"] for k in ("index", *FACTORS) if k not in without]
     if kind == "zero" and value > 0 and all(low is not None and low > 0 for low in reaching):
-        return f"index {_shown(scores['index'])}: 0 must be within its interval"
+        return f"index {with_interval(scores['index'])}: 0 must be within its interval"
     return ""
 
 
@@ -172,7 +172,7 @@ def audit_markdown(task: Row) -> str:
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in task["systems"]:
         scores = row["scores"]
-        cells = [row["name"], row["kind"], row["labels"], *(_shown(scores[k]) for k in COLUMNS)]
+        cells = [row["name"], row["kind"], row["labels"], *(with_interval(scores[k]) for k in COLUMNS)]
         cells += [number(scores["own_match"]["floor"]), row["broken"] or _verdict(row)]
         lines.append("| " + " | ".join(cells) + " |")
     if task["systems"]:
@@ -183,16 +183,10 @@ def audit_markdown(task: Row) -> str:
 
 def write_audit(result: Result, out: Path) -> list[Path]:
     """Write OUT/<task>/audit.json and audit.md; returns the paths."""
-    written = []
-    shared = {k: v for k, v in result.items() if k != "tasks"}
+    shared, files = {k: v for k, v in result.items() if k != "tasks"}, dict[str, str]()
     for name, task in result["tasks"].items():
-        for path, text in (
-            (out / name / "audit.json", dump_json({**shared, **task})),
-            (out / name / "audit.md", audit_markdown(task)),
-        ):
-            write_atomic(path, text)
-            written.append(path)
-    return written
+        files |= {f"{name}/audit.json": dump_json({**shared, **task}), f"{name}/audit.md": audit_markdown(task)}
+    return write_files(out, files)
 
 
 def _summary(task: Row) -> list[str]:
@@ -217,9 +211,3 @@ def _verdict(row: Row) -> str:
 
 def _values(row: Row) -> list[str]:
     return [number(row["scores"][key]["value"]) for key in _SHORT]
-
-
-def _shown(score: Row) -> str:
-    """Value and interval."""
-    span = "" if score["low"] is None else f" [{number(score['low'])}, {number(score['high'])}]"
-    return number(score["value"]) + span

@@ -8,10 +8,10 @@ from typing import Any
 
 from ..errors import RunError
 from ..generation.run import SETTINGS, read_scores
-from ..io import dump_json, read_json, write_atomic
+from ..io import dump_json, read_json, write_files
 from ..metrics.index import FACTORS
 from ..results.score_report import INDEX
-from ..text import number
+from ..text import with_interval
 from .plots import curve_png
 
 Curve = dict[str, Any]
@@ -68,9 +68,7 @@ def write_curve(result: Curve, out: Path) -> list[Path]:
     files: dict[str, str | bytes] = {"curve.json": dump_json(result), "curve.md": curve_markdown(result)}
     for task, methods in result["tasks"].items():
         files[f"curve-{task.partition('@')[0].replace('/', '-')}.png"] = curve_png(task, methods, (INDEX, *FACTORS))
-    for name, content in files.items():
-        write_atomic(out / name, content)
-    return [out / name for name in files]
+    return write_files(out, files)
 
 
 def _method(settings: Mapping[str, Any]) -> str:
@@ -81,10 +79,7 @@ def _method(settings: Mapping[str, Any]) -> str:
 
 
 def _cell(score: Mapping[str, Any] | None) -> str:
-    if score is None or score["value"] is None:
-        return "–"
-    ends = "" if score["low"] is None else f" [{number(score['low'])}, {number(score['high'])}]"
-    return number(score["value"]) + ends
+    return "–" if score is None else with_interval(score)
 
 
 def _shown(point: Mapping[str, Any]) -> str:

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ..judging.judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
-from ..settings import Dtype, Service
+from ..settings import Service
 from .options import (
     Collect,
     add_common,
@@ -29,7 +29,6 @@ def judge_options(parser: argparse.ArgumentParser) -> None:
     add_settings(
         parser, JudgeSettings, "by view show shots orders max_new_tokens think revision dtype device model_arg "
         "trust_remote_code base_url", "the judge", show={"metavar": "label,input"}, base_url={"metavar": "URL"},
-        dtype={"choices": get_args(Dtype)},
     )  # fmt: skip
     parser.add_argument("--rescore", action="store_true", help="only compute the results again, of all judges")
     parser.add_argument("--estimate", action="store_true", help="calls, tokens and price; asks no judge")

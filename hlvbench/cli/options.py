@@ -10,7 +10,6 @@ import argparse
 import inspect
 import json
 import re
-import tomllib
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import UsageError, all_problems
-from ..io import read_text
+from ..io import read_toml
 from ..settings import Service, Settings
 
 
@@ -203,10 +202,7 @@ def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
     Raises:
         UsageError: All unknown options, or all values that do not fit their options.
     """
-    try:
-        options = {key.replace("_", "-"): value for key, value in tomllib.loads(read_text(path)).items()}
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    options = {key.replace("_", "-"): value for key, value in read_toml(path).items()}
     actions = {
         name.lstrip("-"): action
         for action in parser._actions

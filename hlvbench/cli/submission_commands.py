@@ -7,10 +7,9 @@ import datetime
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
-from .options import Collect, Merge, add_common, pairs, print_result, words
+from .options import add_common, add_settings, print_result, settings_from_options
 
 
 def check_options(parser: argparse.ArgumentParser) -> None:
@@ -29,37 +28,27 @@ def leaderboard_options(parser: argparse.ArgumentParser) -> None:
 
 
 def submit_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="a finished, scored run folder")
-    add("--name", required=True, help="of the folder: lower-case letters, digits, - and .")
-    add("--authors", type=words, default=(), action=Collect, metavar="NAME,...", help="who made the system")
-    add("--system", help="its name on the page (default: from the run)")
-    add("--method", help="base, icl, vp, vp-icl, sft, capo, adapter or other (default: from the run)")
-    add("--description", default="", help="of the system, in a sentence or two")
-    text = "paper, code, model or homepage"
-    add("--link", dest="links", type=pairs, default={}, action=Merge, metavar="KIND=URL", help=text)
-    text = "splits that training read: train, dev, test, or none; needed with adapters or a local --model"
-    add("--trained-on", type=words, action=Collect, metavar="SPLIT,...", help=text)
-    add("--annotators", help="whose annotations training read (default with adapters: each its annotator's own)")
-    add("--lewidi", action="store_true", help="training read LeWiDi data")
-    add("--contaminated", action="store_true", help="the model may have seen test material: the row is marked")
-    add("--training-note", default="", help="anything else that training read")
-    add("--not-distributed", dest="distributed", action="store_const", const=False, help="others cannot get the model")
-    add("--hardware", help="that the run took place on (default: the run's device)")
-    add("--hours", type=float, help="of work of that hardware (default: the run's wall time)")
-    add("--usd", type=float, help="what it cost")
-    add("--date", type=datetime.date.fromisoformat, metavar="YYYY-MM-DD", help="of the submission (default: today)")
+    from ..submissions import SubmissionInfo
+
+    parser.add_argument("run", type=Path, metavar="RUN", help="a finished, scored run folder")
+    parser.add_argument("--name", required=True, help="of the folder: lower-case letters, digits, - and .")
+    add_settings(
+        parser, SubmissionInfo, "authors system method description links trained_on annotators lewidi contaminated "
+        "training_note hardware hours usd date", links={"metavar": "KIND=URL"}, trained_on={"metavar": "SPLIT,..."},
+        date={"type": datetime.date.fromisoformat, "metavar": "YYYY-MM-DD"},
+    )  # fmt: skip
+    text = "others cannot get the model"
+    parser.add_argument("--not-distributed", dest="distributed", action="store_const", const=False, help=text)
     add_common(parser, "data-dir tasks-dir out json quiet", "submissions")
 
 
 def submit_command(arguments: argparse.Namespace) -> None:
     from ..submissions import CheckContext, SubmissionInfo, submit
 
-    info = SubmissionInfo(**{field.name: getattr(arguments, field.name) for field in fields(SubmissionInfo)})
     folder, findings = submit(
         arguments.run,
         name=arguments.name,
-        info=info,
+        info=settings_from_options(SubmissionInfo, arguments),
         root=arguments.out,
         context=CheckContext(arguments.data_dir, arguments.tasks_dir),
     )

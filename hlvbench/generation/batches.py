@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.pool import ThreadPool
 from typing import Any, TypeVar
 
 from ..errors import RunError
@@ -59,29 +58,18 @@ def as_completed(make: Callable[[T], Made], todo: Sequence[T], parallel: int = 1
     if parallel == 1:
         yield from map(make, todo)
         return
-    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
-    made: queue.SimpleQueue[tuple[Made] | None] = queue.SimpleQueue()
     errors: list[BaseException] = []
-    for one in todo:
-        waiting.put(one)
 
-    def work() -> None:
+    def attempt(one: T) -> tuple[Made] | None:
         try:
-            while not errors:
-                made.put((make(waiting.get_nowait()),))
-        except queue.Empty:
-            pass
+            return None if errors else (make(one),)
         except BaseException as error:
             errors.append(error)
-        finally:
-            made.put(None)
+            return None
 
-    # daemons (concurrent.futures has none): an interrupted program does not wait for a server
-    for _ in range(parallel):
-        threading.Thread(target=work, daemon=True).start()
-    for _ in range(parallel):
-        while (found := made.get()) is not None:
-            yield found[0]
+    # daemon threads: an interrupted program does not wait for a server
+    with ThreadPool(parallel) as pool:
+        yield from (found[0] for found in pool.imap_unordered(attempt, todo) if found)
     if errors:
         raise errors[0]
 

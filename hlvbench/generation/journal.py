@@ -66,20 +66,10 @@ class Journal:
     def append(self, value: Mapping[str, Any]) -> None:
         """Add one object in one write, on disk when this returns."""
         data = dump_line({**value, "sha256": sha256_text(dump_line(value))}).encode()
-        new = not self.path.exists()
-        with open(self.path, "ab", buffering=0) as stream:
-            view = memoryview(data)
-            with naming(self.path):
-                while view:
-                    view = view[stream.write(view) :]
-                os.fsync(stream.fileno())
-        if new:
-            # the file's name must be on disk, too
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        with naming(self.path), open(self.path, "ab") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def _raw(self) -> list[bytes]:
         if not self.path.exists():

@@ -202,6 +202,8 @@ def score(
     """
     if not place.exists():
         raise UsageError(f"{place}: no such run folder or file")
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit: 1 or more was expected, got {limit}")
     if place.is_dir():
         if not (place / SETTINGS).exists():
             raise RunError(f"{place} is no run folder: it has no {SETTINGS}; a bare file needs --task")

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
+
 from ..io import sha256_text
 from ..judging.questions import LETTERS, AttributionQuestion
 from ..prompting.prompt import label_word
 from ..results.markup import Html, tag
 from ..results.report_page import page_head
-from ..text import legible, raw
+from ..text import FORMULA, legible, raw
 from ..types import Annotation, Item, Task
 from .study_design import Sample, Unit
 from .study_key import ScreenKey, SheetKey
@@ -27,7 +29,7 @@ TEXTS = ("asked", "texts", "answer", "second_answer", "people_or_examples")
 HEAD = (*IDS, *TEXTS, *QUESTIONS)
 NOT_ASKED = "-"
 BYTE_ORDER_MARK = "\ufeff"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_FORMULA = (*FORMULA, "'")
 _HERE = Path(__file__).parent
 
 Screen = dict[str, Any]
@@ -76,10 +78,7 @@ def make_sheet(study: str, rater: int, units: Sequence[Unit], material: Material
     used = {unit.part for unit in units}
     parts = [part.model_dump(exclude={"seconds"}) for key, part in PARTS.items() if key in used]
     document = {"study": study, "sheet": name, "parts": parts, "screens": screens}
-    # ASCII without any character that could end a script element or begin a tag or an entity
-    source = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        source = source.replace(character, f"\\u{ord(character):04x}")
+    source = str(htmlsafe_json_dumps(document, allow_nan=False, separators=(",", ":")))
     return Sheet(name, study, tuple(screens), source, SheetKey(sha256=sha256_text(source), screens=keys))
 
 

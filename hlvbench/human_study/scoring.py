@@ -129,7 +129,7 @@ def _mean(
         summed, total = ratings.draws.sums(np.stack([sums, counts], axis=1)).T
         resampled = np.divide(summed, total, out=np.full(len(total), np.nan), where=total > 0)
         if span := interval(row["value"], resampled):
-            row["low"], row["high"] = (float(np.clip(end, *bounds)) for end in (span.low, span.high))
+            row["low"], row["high"] = (float(np.clip(end, *bounds)) for end in span)
     return {**row, "items": int((counts > 0).sum()), "raters": len({r.rater for r in chosen})}
 
 
@@ -241,7 +241,7 @@ def _with_interval(
 ) -> dict[str, Any]:
     value = float(measure(None)[0])
     span = interval(value, measure(weights), bounds)
-    low, high = (span.low, span.high) if span else (None, None)
+    low, high = span or (None, None)
     return {name: None if np.isnan(value) else value, f"{name}_low": low, f"{name}_high": high}
 
 

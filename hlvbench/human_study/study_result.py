@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..results.markdown import plain
-from ..text import aligned, legible, number
+from ..text import aligned, in_brackets, legible, number
 
 TABLES = {
     "raters": ("Raters", "what is left open counts nowhere", "sheet file answered asked"),
@@ -72,5 +72,4 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     if name in ("p", "p_holm") and value < 0.001:
         return "<0.001"
     prefix = "" if name == "value" else f"{name}_"
-    low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
-    return number(value) + ("" if low is None else f" [{number(low)}, {number(high)}]")
+    return number(value) + in_brackets(row.get(f"{prefix}low"), row.get(f"{prefix}high"))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from ..judging.judge_prompt import render_question
 from ..judging.questions import AttributionQuestion, Questionnaire, attribution_questions
 from ..judging.verdict import Judged, accuracies
 from ..metrics import bind
-from ..types import Annotation, Pair
+from ..types import Pair
 from .harness import task_of
 
 NUMBERS = ("attribution", "attribution_low", "attribution_high", "chance", "unreadable")
@@ -25,17 +24,6 @@ def human_questions(place: str, split: str) -> dict[Pair, AttributionQuestion]:
     task = task_of(place)
     people = {pair: task.human(pair) for pair in task.questions(split)}
     return {question.pair: question for question in attribution_questions(task, split, people).questions}
-
-
-def question_about(place: str, split: str, answer: Annotation) -> AttributionQuestion | None:
-    """The question about one answer of a system; None for a pair that cannot be asked of any system."""
-    found = attribution_questions(task_of(place), split, {(answer.item, answer.annotator): answer}).questions
-    return found[0] if found else None
-
-
-def rendered(place: str, question: AttributionQuestion) -> str:
-    """The message that a judge reads."""
-    return render_question(task_of(place), question)
 
 
 @lru_cache(maxsize=8)

@@ -15,16 +15,11 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Metric, SampleScore, Score, Sc
 from inspect_ai.solver import TaskState
 
 # absolute: inspect also loads this file by its path, outside the package
-from hlvbench.integrations.attribution_tasks import (
-    WRONG,
-    attribution_numbers,
-    human_questions,
-    question_about,
-    rendered,
-)
+from hlvbench.integrations.attribution_tasks import WRONG, attribution_numbers, human_questions
 from hlvbench.integrations.harness import numbers, questions, task_of
-from hlvbench.judging.judge_prompt import read_letter
+from hlvbench.judging.judge_prompt import read_letter, render_question
 from hlvbench.judging.judge_settings import JudgeSettings
+from hlvbench.judging.questions import attribution_questions
 from hlvbench.prompting.parse import parse, to_annotation
 from hlvbench.settings import SHOTS, Settings
 
@@ -64,15 +59,15 @@ def attribution(of: str = "varierr", split: str = "test", prompt: str = "base", 
 @task
 def judges(of: str = "varierr", split: str = "test") -> Task:
     """The model tells who of four annotators wrote a person's own explanation: ranks judges, not systems."""
+    found = task_of(of)
     samples = [
         Sample(
-            id=f"{q.item.id}-{q.annotator}", input=rendered(of, q), target=q.right,
+            id=f"{q.item.id}-{q.annotator}", input=render_question(found, q), target=q.right,
             # what the model says here is no annotator's answer: such logs are not imported as answers
             metadata={"task": of, "split": split, "item": q.item.id, "annotator": q.annotator, "asks": "writer"},
         )
         for q in human_questions(of, split).values()
     ]  # fmt: skip
-    found = task_of(of)
     return Task(
         dataset=MemoryDataset(samples, name=f"{found.name}@{found.version}"),
         scorer=letter(),
@@ -172,12 +167,13 @@ def attributed() -> Scorer:
         answer = to_annotation(about["item"], about["annotator"], parse(state.output.completion, found))
         if answer is None:
             return _verdict(state, WRONG, "", "invalid_response_format")
-        question = question_about(about["task"], about["split"], answer)
-        if question is None:
+        asked = attribution_questions(found, about["split"], {(answer.item, answer.annotator): answer}).questions
+        if not asked:
             return Score.unscored(reason="scoring_failed", explanation="fewer than two people have records to show")
+        (question,) = asked
         grader = get_model(role="grader", required=True)
         config = GenerateConfig(max_tokens=JudgeSettings.max_new_tokens)
-        reply = (await grader.generate(rendered(about["task"], question), config=config)).completion
+        reply = (await grader.generate(render_question(found, question), config=config)).completion
         chosen = read_letter(reply, question.letters, found)
         return _verdict(state, None if chosen is None else question.candidates[question.letters.index(chosen)], reply)
 

@@ -12,8 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..judging.judge_prompt import render_question
 from ..settings import SHOTS
-from .attribution_tasks import NUMBERS, attribution_numbers, human_questions, rendered
+from .attribution_tasks import NUMBERS, attribution_numbers, human_questions
 from .harness import names, numbers, questions, task_of
 
 
@@ -72,7 +73,7 @@ def attribution_documents(hlv_task: str, hlv_split: str = "test", **_other_metad
 
     rows = [
         {"task": hlv_task, "split": hlv_split, "item": q.item.id, "annotator": q.annotator,
-         "prompt": rendered(hlv_task, q), "letters": list(q.letters), "candidates": list(q.candidates),
+         "prompt": render_question(task_of(hlv_task), q), "letters": list(q.letters), "candidates": list(q.candidates),
          "target": q.letters.index(q.right)}
         for q in human_questions(hlv_task, hlv_split).values()
     ]  # fmt: skip

@@ -5,10 +5,8 @@ python -m hlvbench.integrations.lm_eval_yaml
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..data.task import builtin_tasks_dir, load_spec
-from ..io import write_atomic
+from ..io import write_files
 from ..metrics import REGISTRY, headline_names
 from .attribution_tasks import NUMBERS
 
@@ -88,13 +86,5 @@ def _metric_list(metrics: dict[str, bool], aggregation: str) -> str:
     return "\n".join([*lines, "metadata: {version: 1}", ""])
 
 
-def main() -> Sequence[str]:
-    """Write the files; returns their names."""
-    files = yaml_files()
-    for name, text in files.items():
-        write_atomic(builtin_tasks_dir() / "lm_eval" / name, text)
-    return list(files)
-
-
 if __name__ == "__main__":
-    main()
+    write_files(builtin_tasks_dir() / "lm_eval", yaml_files())

@@ -76,7 +76,10 @@ def _lm_eval(path: Path) -> Iterator[LoggedAnswer]:
     problems = []
     number = 0
     for number, row in read_jsonl(path):
-        doc, found, asked = row.get("doc"), _dig(row, "resps", 0), _dig(row, "arguments", "gen_args_0", "arg_0")
+        try:
+            doc, asked, found = row["doc"], row["arguments"]["gen_args_0"]["arg_0"], row["resps"][0]
+        except (KeyError, IndexError, TypeError):
+            doc = asked = found = None
         texts = found if found and isinstance(found, list) else [None]
         prompt, chat = _prompt(asked)
         if not _is_ours(doc) or not all(isinstance(text, str | None) for text in texts) or prompt is None:
@@ -149,16 +152,6 @@ def _inspect(path: Path) -> Iterator[LoggedAnswer]:
 def _is_ours(about: Any) -> TypeGuard[Mapping[str, str]]:
     keys = ("task", "split", "item", "annotator")
     return isinstance(about, Mapping) and "asks" not in about and all(isinstance(about.get(k), str) for k in keys)
-
-
-def _dig(value: Any, *keys: str | int) -> Any:
-    """The value under nested keys; None where there is none."""
-    for key in keys:
-        inside = isinstance(value, list) and isinstance(key, int) and key < len(value)
-        if not inside and not (isinstance(value, Mapping) and key in value):
-            return None
-        value = value[key]
-    return value
 
 
 def _conflicts(rows: Iterable[LoggedAnswer]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError, UsageError
+from ..errors import UsageError
 from ..generation.run import SETTINGS, read_scores
 from ..io import read_json
 from ..results.score_report import ScoreReport
@@ -22,7 +22,7 @@ def card(folder: Path, *, annotator: str | None = None, into: Path | None = None
     from huggingface_hub import ModelCardData
     from huggingface_hub.repocard import metadata_save
 
-    reports, settings = read_scores(folder), _settings(folder)
+    reports, settings = read_scores(folder), read_json(folder / SETTINGS)
     results = [result for report in reports for result in _results(report, annotator)]
     if not results:
         known = sorted({name for report in reports for _, name in report.by_annotator})
@@ -38,12 +38,6 @@ def card(folder: Path, *, annotator: str | None = None, into: Path | None = None
     if into is not None:
         metadata_save(into, data.to_dict())
     return data.to_yaml()
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    if not (folder / SETTINGS).exists():
-        raise RunError(f"{folder} is no run folder: it has no {SETTINGS}")
-    return dict(read_json(folder / SETTINGS))
 
 
 def _public(model: str) -> str | None:

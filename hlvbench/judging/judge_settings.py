@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, field, fields
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from ..errors import UsageError, all_problems, option_problems
 from ..generation.open_model import is_local
 from ..io import sha256_text
-from ..settings import Settings, slug
+from ..settings import Dtype, Settings, slug
 from .questions import SHOTS, SHOWN
 
 STYLOMETRIC = "stylometric"
@@ -54,7 +54,7 @@ class JudgeSettings:
     max_new_tokens: int = 16
     base_url: str | None = None
     revision: str | None = None
-    dtype: str = "auto"
+    dtype: Dtype = "auto"
     device: str = "auto"
     think: bool = False
     trust_remote_code: bool = False
@@ -119,19 +119,7 @@ class JudgeSettings:
 
     def model(self, tasks: tuple[str, ...] = ("",)) -> Settings:
         """The settings of the model behind the judge."""
-        return Settings(
-            self.judge,
-            task=tasks,
-            base_url=self.base_url,
-            revision=self.revision,
-            dtype=self.dtype,
-            device=self.device,
-            think=self.think,
-            trust_remote_code=self.trust_remote_code,
-            model_arg=self.model_arg,
-            seed=self.seed,
-            max_new_tokens=self.max_new_tokens,
-        )
+        return Settings(self.judge, task=tasks, **{name: getattr(self, name) for name in OF_A_RUN})
 
     @property
     def shown_name(self) -> str:
@@ -157,6 +145,10 @@ class JudgeSettings:
     def recorded(self) -> dict[str, Any]:
         """The settings as JSON holds them; `judge_settings(**recorded)` is the inverse."""
         return dict(json.loads(json.dumps(asdict(self))))
+
+
+OF_A_RUN = {f.name for f in fields(JudgeSettings)} & {f.name for f in fields(Settings)} - {"shots"}
+"""The options of a run that a judge has, too."""
 
 
 def judge_settings(**options: Any) -> JudgeSettings:

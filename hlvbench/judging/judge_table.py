@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..text import aligned, number
+from ..text import aligned, number, with_interval
 
 JSON_KEYS = ("task", "judge", "accuracy", "low", "high", "ceiling", "floor", "unreadable", "n")
 
@@ -18,20 +18,11 @@ def json_rows(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def judged_text(reports: Sequence[Mapping[str, Any]], agreements: Sequence[Mapping[str, Any]] = ()) -> str:
     """A table of all judges, then notes and letters of each, then their agreement."""
     rows = [("task", "judge", "accuracy [95 % interval]", "human", "blind", "chance", "unreadable", "missing", "n")]
-    for r in reports:
-        rows.append(
-            (
-                r["task"],
-                r["judge"],
-                _interval(r, "accuracy"),
-                _interval(r["people"], "value"),
-                number(r["floor"]),
-                number(r["chance"]),
-                str(r["unreadable"]),
-                str(r["missing"]),
-                str(r["n"]),
-            )
-        )
+    rows += [
+        (r["task"], r["judge"], _interval(r, "accuracy"), _interval(r["people"], "value"), number(r["floor"]),
+         number(r["chance"]), *(str(r[key]) for key in ("unreadable", "missing", "n")))
+        for r in reports
+    ]  # fmt: skip
     parts = [aligned(rows)]
     parts += [f"{r['task']}, {r['judge']}: {r['note']}" for r in reports if r["note"]]
     parts += [f"{r['task']}, {r['judge']}: {_letters(r)}" for r in reports]
@@ -61,6 +52,4 @@ def _letters(report: Mapping[str, Any]) -> str:
 
 
 def _interval(row: Mapping[str, Any], key: str) -> str:
-    if row[key] is None:
-        return "withheld" if key == "accuracy" else "–"
-    return number(row[key]) + ("" if row["low"] is None else f" [{number(row['low'])}, {number(row['high'])}]")
+    return "withheld" if key == "accuracy" and row[key] is None else with_interval(row, key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import ModelError, UsageError, all_problems, validation_problems
 from ..generation.journal import Journal
-from ..io import read_text
+from ..io import read_toml
 from ..models import Completion, Query
 from ..models.endpoint import Endpoint
 from .judge_models import PromptJudge
@@ -43,9 +42,7 @@ def price_of(settings: JudgeSettings, table: Path | None = None) -> Price | None
         return Price(input=0, output=0)
     path = table or TABLE
     try:
-        prices = TypeAdapter(dict[str, Price]).validate_python(tomllib.loads(read_text(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
+        prices = TypeAdapter(dict[str, Price]).validate_python(read_toml(path))
     except ValidationError as error:
         raise UsageError(
             all_problems(f"{path}: input and output must be US dollars per million tokens:", validation_problems(error))

@@ -24,14 +24,12 @@ from ..types import Task
 from .judge_models import Judge
 from .judge_prompt import queries
 from .judge_run import human_answers, metric_of
-from .judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
+from .judge_settings import OF_A_RUN, STYLOMETRIC, JudgeSettings, judge_settings
 from .questions import Questionnaire, attribution_questions
 from .verdict import Judged, accuracies, read_replies
 
 SUFFIX = "/attribution"
 _NAMES = {f.name for f in fields(Settings)}
-_JUDGE_NAMES = {f.name for f in fields(JudgeSettings)} & _NAMES - {"shots"}
-"""The options of a run that a judge has, too."""
 
 
 def ranks_judges(names: Sequence[str]) -> bool:
@@ -67,6 +65,7 @@ def rank_judge(
     Returns:
         The run folder; RUN/<task>/attribution/ holds each task's files.
     """
+    settings.check()
     judge = _judge_settings(settings)
     folder = out or Path("runs") / f"{slug(judge.shown_name)}-attribution-{settings.folder().rsplit('-', 1)[1]}"
     started = time.time()
@@ -134,7 +133,7 @@ def _questions(task: Task, settings: Settings, judge: JudgeSettings) -> Question
 
 def _judge_settings(settings: Settings) -> JudgeSettings:
     """The judge that a run's settings name; a UsageError lists the options that do not apply to a judge."""
-    default, taken = Settings(""), {"model", "task", "split", "limit", *_JUDGE_NAMES}
+    default, taken = Settings(""), {"model", "task", "split", "limit", *OF_A_RUN}
     unused = [
         f"--{name.replace('_', '-')}: a judge is asked as docs/metrics.md §8 says, whatever the prompts of answers"
         for name in sorted(_NAMES - taken)
@@ -147,7 +146,7 @@ def _judge_settings(settings: Settings) -> JudgeSettings:
             f"--model {settings.model}: a reference system answers as an annotator and attributes nothing; to rank a "
             f"judge take {STYLOMETRIC}, a path or hub id, or endpoint:MODEL"
         )
-    return judge_settings(judge=settings.model, **{name: getattr(settings, name) for name in _JUDGE_NAMES})
+    return judge_settings(judge=settings.model, **{name: getattr(settings, name) for name in OF_A_RUN})
 
 
 def _scores(

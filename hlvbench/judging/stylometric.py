@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bootstrap import clusters, seeded
+from ..bootstrap import halves, seeded
 from ..errors import UsageError
 from ..models import Completion, Model, Query
 from ..text import in_view
@@ -69,15 +69,7 @@ class Stylometric(Model):
     @cached_property
     def _half(self) -> dict[str, int]:
         """The half of each item of a split that judges itself; empty where dev judges another split."""
-        if self.fit == "dev":
-            return {}
-        ids = self.task.splits[self.split]
-        sizes, half = [0, 0], dict[str, int]()
-        for group in clusters([self.task.items[i] for i in ids]):
-            smaller = int(sizes[1] < sizes[0])
-            sizes[smaller] += len(group)
-            half |= {ids[i]: smaller for i in group}
-        return half
+        return {} if self.fit == "dev" else halves([self.task.items[i] for i in self.task.splits[self.split]])
 
     @cached_property
     def _models(self) -> dict[int, tuple[Any, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +11,20 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..bootstrap import REPLICATES, every_item_once, interval, item_draws
+from ..bootstrap import REPLICATES, item_draws
 from ..errors import DataError, all_problems
 from ..io import sha256_text
 from ..metrics import Metric, Signature
 from ..metrics.attribution import Verdicts
 from ..metrics.krippendorff import krippendorff_alpha
+from ..results.answer_rows import rounded
 from ..results.score_report import Score
+from ..results.scorecard import score_rows
 from ..types import Generation, Pair, Task
 from .judge_prompt import queries, read_letter
 from .questions import LETTERS, Questionnaire
 
 Key = tuple[str, str, int]
-DECIMALS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Judged:
     def chance(self) -> float | None:
         """Mean over the questions of 1 / the number of candidates."""
         sizes = [len(question.candidates) for question in self.questionnaire.questions]
-        return _rounded(float(np.mean([1 / size for size in sizes]))) if sizes else None
+        return rounded(float(np.mean([1 / size for size in sizes]))) if sizes else None
 
     def confusion(self) -> list[list[int]]:
         """(K, K + 1) counts: the annotator in question in rows, the one named in columns, unreadable replies last."""
@@ -141,33 +141,8 @@ def accuracies(
     missing = judged.unreadable if judged.unreadable_is_wrong else len(judged.questionnaire.missing)
     signature = str(Signature(metric, version, missing, __version__, seed, replicates, split, limit, samples))
     draws = item_draws(judged.verdicts.items, version, split, seed, replicates)
-    function, arguments, names = metric.spec.function, dict(metric.arguments), judged.task.scored_annotators
-    value = function(judged.verdicts, every_item_once(len(judged.verdicts.items)), **arguments)
-    spread = function(judged.verdicts, draws, **arguments)
-    scores = []
-    for k, name in enumerate((None, *names), start=-1):
-        # both estimates have a column per annotator
-        estimate, resampled = (e.overall if k < 0 else e.by_annotator[:, k] for e in (value, spread))  # type: ignore[index]
-        span = None if draws.lack else interval(float(estimate[0]), resampled, (0.0, 1.0))
-        low, high = (_rounded(span.low), _rounded(span.high)) if span else (None, None)
-        scores.append(
-            Score(
-                metric=metric.short,
-                signature=signature,
-                annotator=name,
-                value=_rounded(float(estimate[0])),
-                low=low,
-                high=high,
-                floor=judged.chance,
-                n=value.n if k < 0 else judged.verdicts.counts[k],
-                note=draws.lack,
-            )
-        )
-    return scores
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, DECIMALS) + 0.0
+    rows, _ = score_rows(metric, [judged.verdicts], draws, signature)
+    return [score.model_copy(update={"floor": judged.chance}) for score in rows]
 
 
 def judge_report(
@@ -192,7 +167,7 @@ def judge_report(
         result = "no readable reply"
         if ceiling.n:
             why = f" and {ceiling.note}" if ceiling.note else f", not above chance ({human.chance})"
-            result = _shown(ceiling) + why
+            result = f"{ceiling}{why}"
         note = f"withheld: the judge validity check fails: on human texts this judge has {result}"
     elif system.unreadable:
         worst = accuracies(replace(system, unreadable_is_wrong=True), metric, split, **conditions)[0]
@@ -236,11 +211,6 @@ def _numbers(score: Score) -> dict[str, Any]:
     return score.model_dump(include={"value", "low", "high", "n"})
 
 
-def _shown(score: Score) -> str:
-    span = "" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]"
-    return f"{score.value:.3f}{span}"
-
-
 def judge_alpha(judges: Sequence[Judged]) -> float | None:
     """Krippendorff's alpha (nominal) of several judges over the annotators named in the balanced order.
 
@@ -257,4 +227,4 @@ def judge_alpha(judges: Sequence[Judged]) -> float | None:
     ]
     units = sorted({unit for own in codes for unit in own})
     table = np.array([[own.get(unit, -1) for own in codes] for unit in units], dtype=int).reshape(-1, len(codes))
-    return _rounded(float(krippendorff_alpha(table)[0]))
+    return rounded(float(krippendorff_alpha(table)[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..io import dump_json, write_atomic
+from ..io import dump_json, write_files
 from .board import make_board, read_all
 from .board_page import page, readme
 from .board_types import board_schema
@@ -25,10 +25,7 @@ def render(submissions: Path) -> dict[str, str]:
 
 def build(submissions: Path = Path("submissions"), out: Path = Path("leaderboard")) -> list[Path]:
     """Write the leaderboard; returns its files. RunError for a broken submission."""
-    files = render(submissions)
-    for name, content in files.items():
-        write_atomic(out / name, content)
-    return [out / name for name in files]
+    return write_files(out, render(submissions))
 
 
 def stale(submissions: Path = Path("submissions"), out: Path = Path("leaderboard")) -> dict[str, str]:

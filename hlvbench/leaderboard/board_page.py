@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from .. import __version__
 from ..metrics import parse_metric
 from ..metrics.index import FACTORS, factor_metrics
 from ..results.compare import LEVEL
 from ..results.markdown import plain
 from ..results.markup import tag
 from ..results.report_page import page_head
-from ..text import legible, number
+from ..text import as_cell, legible, number, with_interval
 from .board import Systems
 from .board_types import Against, Board, Step, System, TaskCard
 
@@ -31,7 +32,6 @@ UNDER = {"decision": "κ", "grounding": "skill", "imitation": "NIS@10", "distinc
 _VERBS = {"beats it": "beats", "is behind": "is behind", "not beaten": "does not beat"}
 STEPS = 20
 """Lengths of the bar behind a factor; the style sheet has a class for each."""
-_ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _SCORE = ("value", "low", "high", "floor", "ceiling", "n", "note", "by")
 
 
@@ -51,11 +51,12 @@ def page(board: Board) -> str:
         tables=tables,
         page_head=Markup(page_head("hlvbench leaderboard", style, script, about)),
         script=Markup(script),
-        data=Markup(_data(board, tables)),
+        data=_data(board, tables),
         ranked=[s for s in board["systems"].values() if s["role"] == "system"],
         factors=UNDER,
         baselines=BASELINES,
         histories=histories,
+        version=__version__,
     )
 
 
@@ -75,7 +76,7 @@ def _environment(markdown: bool = False) -> Environment:
         "level": lambda value: max(0, min(STEPS, round(STEPS * value))),
         "p": small_p,
         "verdict": verdict,
-        "interval": _interval,
+        "interval": with_interval,
         "lead": lead,
         "tab": lambda t: t["title"] if t["current"] else f"{t['task']}, hlvbench {t['hlvbench']}",
         "column": lambda systems, key: sorted({s[key] for s in systems if s[key]}),
@@ -105,11 +106,6 @@ def _current(board: Board) -> list[Any]:
     return [*([board["overall"]] if board["overall"] else []), *(t for t in board["tables"] if t["current"])]
 
 
-def _interval(score: Mapping[str, Any]) -> str:
-    value = number(score["value"])
-    return value if score["low"] is None else f"{value} [{number(score['low'])}, {number(score['high'])}]"
-
-
 def small_p(p: float, beyond: bool = False) -> str:
     """p as text, with ~ before one that is smaller than the replicates resolve."""
     return ("~" if beyond else "") + ("<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0"))
@@ -129,7 +125,7 @@ def lead(table: Mapping[str, Any], systems: Systems) -> str:
     if not ranked:
         return "No ranked system yet."
     best, shared = ranked[0], sum(row["rank"] == 1 for row in ranked) - 1
-    said = f"Best of {len(ranked)}: {systems[best['submission']]['system']}, index {_interval(best['index'])}."
+    said = f"Best of {len(ranked)}: {systems[best['submission']]['system']}, index {with_interval(best['index'])}."
     if len(ranked) > 1:
         said += (
             f" Rank 1, shared with {shared} other{'s' * (shared > 1)}." if shared else " Rank 1, ahead of all others."
@@ -142,8 +138,7 @@ def lead(table: Mapping[str, Any], systems: Systems) -> str:
 
 def _difference(found: Against) -> str:
     """A comparison as text: difference, interval and p."""
-    ends = "" if found["low"] is None else f" [{number(found['low'])}, {number(found['high'])}]"
-    shown = f"{number(found['difference'])}{ends}, paired p {small_p(found['p'], found['beyond_resolution'])}"
+    shown = f"{with_interval(found, 'difference')}, paired p {small_p(found['p'], found['beyond_resolution'])}"
     return shown.replace("-", "−")
 
 
@@ -168,14 +163,11 @@ def _history(steps: Sequence[Step]) -> dict[str, Any]:
     }
 
 
-def _data(board: Board, tables: Sequence[Any]) -> str:
+def _data(board: Board, tables: Sequence[Any]) -> Markup:
     """What the script shows on request, as JSON that no HTML parser reads as anything but text."""
     systems = {name: _system(name, system) for name, system in board["systems"].items()}
     kept = {"systems": systems, "tables": [_packed(table, board["systems"]) for table in tables]}
-    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for char, escaped in _ESCAPED.items():
-        text = text.replace(char, escaped)
-    return text
+    return htmlsafe_json_dumps(kept, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _system(name: str, system: System) -> dict[str, Any]:
@@ -277,11 +269,8 @@ def _csv_row(row: Mapping[str, Any], system: System) -> list[Any]:
 
 
 def _csv_line(cells: Sequence[Any]) -> str:
-    """One line; a spreadsheet runs a text that begins like a formula, so such a text begins with a quote."""
     line = io.StringIO()
-    csv.writer(line).writerow(
-        [f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") else cell for cell in cells]
-    )
+    csv.writer(line).writerow([as_cell(cell) if isinstance(cell, str) else cell for cell in cells])
     return line.getvalue()
 
 

@@ -2,13 +2,8 @@
 
 # in the order of docs/metrics.md, which is the order of a scorecard
 # isort: off
-from . import decisions, soft_labels
-from . import similarity
-from .grounding import grounding, grounding_skill
-from . import group, own_match, own_gain
-from . import style, c2st, coherence
-from . import index
-from . import attribution
+from . import decisions, soft_labels, similarity, grounding, group, own_match, own_gain  # noqa: F401
+from . import style, c2st, coherence, index, attribution  # noqa: F401
 
 # isort: on
 from .predictions import Answers, blind_answers
@@ -28,31 +23,6 @@ from .registry import (
 )
 
 __all__ = [
-    "REGISTRY",
-    "Answers",
-    "Estimate",
-    "Metric",
-    "Signature",
-    "Spec",
-    "attribution",
-    "bind",
-    "bind_for",
-    "blind_answers",
-    "c2st",
-    "coherence",
-    "decisions",
-    "grounding",
-    "grounding_skill",
-    "group",
-    "headline_names",
-    "index",
-    "metric",
-    "own_gain",
-    "own_match",
-    "parse_metric",
-    "parse_signature",
-    "scorecard",
-    "similarity",
-    "soft_labels",
-    "style",
+    "REGISTRY", "Answers", "Estimate", "Metric", "Signature", "Spec", "bind", "bind_for", "blind_answers",
+    "headline_names", "metric", "parse_metric", "parse_signature", "scorecard",
 ]  # fmt: skip

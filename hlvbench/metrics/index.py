@@ -45,7 +45,7 @@ def factor_metrics(embed: str = EMBED, within: Within = "label", task: Task | No
     """The four bound metrics of the index; task: as its scorecard binds them (`bind_for`), None: as of a small task."""
     out = {}
     for factor, (name, settings) in FACTORS.items():
-        takes = REGISTRY[name].parameters().keys()
+        takes = REGISTRY[name].parameters.keys()
         bound = {**settings, **{k: v for k, v in (("embed", embed), ("within", within)) if k in takes}}
         out[factor] = bind_for(task, name, **bound) if task else bind(name, **bound)
     return out

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from ..bootstrap import clusters, seeded
+from ..bootstrap import halves, seeded
 from ..errors import MetricError
 from .predictions import Answers
 from .projections import Residuals, human_annotations, residuals, usable
@@ -102,15 +102,15 @@ def probe_scores(answers: Answers, view: str, reduce: str, m: int, fit: str, can
 
 def _probe_scores(answers: Answers, view: str, reduce: str, m: int, fit: str, candidates: int) -> ProbeScores:
     rows = answers.cells[0]
-    source, halves = _reference(answers, fit)
-    folds = np.array([halves.get(item.id, 0) for item in answers.items], dtype=int)
-    fold_of_source = np.array([1 - halves[i.id] if halves else 0 for i in source.items], dtype=int)
+    source, half = _reference(answers, fit)
+    folds = np.array([half.get(item.id, 0) for item in answers.items], dtype=int)
+    fold_of_source = np.array([1 - half[i.id] if half else 0 for i in source.items], dtype=int)
     kept, kept_source = usable(answers, reduce), usable(source, reduce)
     counts, notes = [], []
     for own, theirs in zip(answers.own, source.own, strict=True):
         own, theirs = own[kept[own]], theirs[kept_source[theirs]]
         counts.append(len(own))
-        notes.append(_shortage(m, rows[own], folds, source.cells[0][theirs], fold_of_source, bool(halves)))
+        notes.append(_shortage(m, rows[own], folds, source.cells[0][theirs], fold_of_source, bool(half)))
         if answers.split == "dev" and m > MOST_ON_DEV:
             notes[-1] = f"dev scores itself in groups of at most {MOST_ON_DEV}"
     classes = _classes(answers, tuple(k for k, note in enumerate(notes) if not note), candidates)
@@ -205,13 +205,7 @@ def _reference(answers: Answers, fit: str) -> tuple[Answers, dict[str, int]]:
     if fit == "dev" and answers.split != "dev" and task.splits.get("dev"):
         return human_annotations(task, "dev", embedder), {}
     source = human_annotations(task, answers.split, embedder)
-    halves: dict[str, int] = {}
-    sizes = [0, 0]
-    for group in clusters(source.items):
-        smaller = int(sizes[1] < sizes[0])
-        sizes[smaller] += len(group)
-        halves |= {source.items[i].id: smaller for i in group}
-    return source, halves
+    return source, halves(source.items)
 
 
 def _shortage(

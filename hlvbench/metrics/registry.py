@@ -13,7 +13,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cached_property, lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -82,28 +82,20 @@ class Spec:
     headline: Mapping[str, Value] | None = None
     all_annotators: bool = False
 
+    @cached_property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
-        return _parameters(self.function)
+        found = inspect.signature(self.function).parameters.values()
+        return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
+    @cached_property
     def hints(self) -> Mapping[str, Any]:
-        return _hints(self.function)
+        return typing.get_type_hints(self.function)
 
     def variants_for(self, task: Task) -> tuple[Mapping[str, Value], ...]:
         """The parameter settings that a scorecard of `task` prints."""
         found = self.variants(task) if callable(self.variants) else self.variants
         limits = self.large(task) if self.large else {}
         return tuple({**variant, **limits} for variant in found) if limits else found
-
-
-@cache
-def _parameters(function: Callable[..., Estimate]) -> Mapping[str, inspect.Parameter]:
-    found = inspect.signature(function).parameters.values()
-    return {p.name: p for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
-
-
-@cache
-def _hints(function: Callable[..., Estimate]) -> Mapping[str, Any]:
-    return typing.get_type_hints(function)
 
 
 REGISTRY: dict[str, Spec] = {}
@@ -185,7 +177,7 @@ class Metric:
         return self.name == name and parameters.items() <= dict(self.arguments).items()
 
     def __str__(self) -> str:
-        known = self.spec.parameters()
+        known = self.spec.parameters
         inner = ",".join(
             f"{k}={quote(str(v), safe='-._/@:+')}"
             for k, v in self.arguments
@@ -202,7 +194,7 @@ class Metric:
 
 
 def _coerce(spec: Spec, key: str, value: Value) -> Value:
-    hint = spec.hints()[key]
+    hint = spec.hints[key]
     if typing.get_origin(hint) is typing.Literal:
         choices = typing.get_args(hint)
         for choice in choices:
@@ -243,7 +235,7 @@ def bind(name: str, **arguments: Value) -> Metric:
     if name not in REGISTRY:
         raise MetricError(f"no metric {name!r}; there are {', '.join(sorted(REGISTRY))}")
     spec = REGISTRY[name]
-    known = spec.parameters()
+    known = spec.parameters
     unknown = sorted(set(arguments) - set(known))
     if unknown:
         takes = ", ".join(known) or "no parameters"
@@ -291,7 +283,7 @@ def scorecard(task: Task, embed: str | None = None) -> list[Metric]:
     load_extensions()
     out = []
     for spec in REGISTRY.values():
-        encoder = {"embed": embed} if embed is not None and "embed" in spec.parameters() else {}
+        encoder = {"embed": embed} if embed is not None and "embed" in spec.parameters else {}
         if task.kind in spec.kinds:
             out += [bind(spec.name, **{**encoder, **variant}) for variant in spec.variants_for(task)]
     return out
@@ -317,6 +309,12 @@ BEFORE_0_2: Mapping[str, Mapping[str, Value]] = {"own_gain": {"within": "all"}, 
 """What the signatures of the releases 0.1 do not say, because there was no choice."""
 
 
+_SOMETIMES: Mapping[str, Callable[[str], Any]] = {
+    "split": str, "limit": int, "only": str, "samples": int, "prompt": int, "answers": str, "history": int,
+}  # fmt: skip
+"""Conditions that a signature names where they are not the default."""
+
+
 @dataclass(frozen=True)
 class Signature:
     """What a printed number is: the bound metric and the conditions it was computed under."""
@@ -340,16 +338,9 @@ class Signature:
     """How many train items of an annotator the system was shown at most; None: all."""
 
     def __str__(self) -> str:
-        parts = [str(self.metric), self.task]
-        parts += [f"split:{self.split}"] if self.split != "test" else []
-        parts += [f"limit:{self.limit}"] if self.limit is not None else []
-        parts += [f"only:{self.only}"] if self.only is not None else []
-        parts += [f"samples:{self.samples}"] if self.samples != 1 else []
-        parts += [f"prompt:{self.prompt}"] if self.prompt is not None else []
-        parts += [f"answers:{self.answers}"] if self.answers is not None else []
-        parts += [f"history:{self.history}"] if self.history is not None else []
+        parts = [f"{k}:{getattr(self, k)}" for k in _SOMETIMES if getattr(self, k) != getattr(Signature, k)]
         parts += [f"seed:{self.seed}", f"boot:{self.boot}", f"missing:{self.missing}", f"hlvbench:{self.version}"]
-        return "|".join(parts)
+        return "|".join([str(self.metric), self.task, *parts])
 
 
 def parse_signature(text: str) -> Signature:
@@ -357,11 +348,7 @@ def parse_signature(text: str) -> Signature:
     head, *rest = text.split("|")
     if not rest:
         raise MetricError(f"{text!r} is not a signature: no task")
-    kinds: dict[str, Callable[[str], Any]] = {
-        "split": str, "limit": int, "only": str, "samples": int, "prompt": int, "answers": str,
-        "history": int,
-        "seed": int, "boot": int, "missing": int, "hlvbench": str,
-    }  # fmt: skip
+    kinds: dict[str, Callable[[str], Any]] = {**_SOMETIMES, "seed": int, "boot": int, "missing": int, "hlvbench": str}
     found: dict[str, Any] = {}
     for part in rest[1:]:
         key, colon, value = part.partition(":")

@@ -5,7 +5,6 @@ A query is a batch, so every answer is kept as soon as it is there; `concurrency
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -16,7 +15,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..prompting.prompt import answer_schema
-from ..settings import Service, Settings
+from ..settings import Service, Settings, json_or_text
 from ..types import Task
 from . import Completion, Model, Query, Refused
 from .adapters import parse_model_map
@@ -49,7 +48,7 @@ class Endpoint(Model):
         self.fields: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_new_tokens}
         if settings.answers == "constrained":
             self.fields["response_format"] = answer_schema(task)
-        self.extra = {key: _value(word) for key, word in settings.model_arg.items()}
+        self.extra = {key: json_or_text(word) for key, word in settings.model_arg.items()}
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -100,14 +99,6 @@ def load_endpoints(settings: Settings, tasks: Sequence[Task], service: Service) 
     client = ChatClient(str(settings.base_url), service)
     served = {task.name: {a: n for (t, a), n in names.items() if t == task.name} for task in tasks}
     return {task.name: Endpoint(settings, service, served[task.name], client, task) for task in tasks}
-
-
-def _value(word: str) -> Any:
-    """`--model-arg` values are JSON where they can be; null leaves a field out of the request."""
-    try:
-        return json.loads(word)
-    except ValueError:
-        return word
 
 
 class ChatClient:

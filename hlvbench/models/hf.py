@@ -186,11 +186,15 @@ class LoadedModels:
 
     def activate(self, chosen: Assignment) -> Any:
         """The transformers model, with the adapter active."""
-        kind = seat(chosen.adapter) if chosen.adapter else ""
-        self._load(chosen.model, kind, [f for f in self.plan.adapters if seat(f) == kind] if kind else [])
+        kind = self._seats[chosen.adapter] if chosen.adapter else ""
+        self._load(chosen.model, kind, [f for f, own in self._seats.items() if own == kind] if kind else [])
         if chosen.adapter is not None:
             self.model.set_adapter(self._names[chosen.adapter])
         return self.model
+
+    @cached_property
+    def _seats(self) -> dict[Path, str]:
+        return {folder: seat(folder) for folder in self.plan.adapters}
 
     def end_tokens(self, adapter: Path | None) -> list[int]:
         """The end token that the tokenizer beside an adapter names, where the base's names another."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 from ..errors import ModelError, first_lines
 from ..io import read_json
 from ..processes import process_rank
-from ..settings import Settings
+from ..settings import Settings, json_or_text
 from . import OutOfMemory
 from .adapters import CONFIG, Base, identify
 
@@ -115,12 +114,7 @@ def load_model(folder: Path, settings: Settings, device: str) -> Any:
 
 def _model_arguments(words: Mapping[str, str]) -> dict[str, Any]:
     """`--model-arg` values read as JSON where they are JSON; bitsandbytes' options become its config."""
-    found: dict[str, Any] = {}
-    for key, word in words.items():
-        try:
-            found[key] = json.loads(word.lower() if word in ("True", "False") else word)
-        except ValueError:
-            found[key] = word
+    found = {key: json_or_text(word) for key, word in words.items()}
     quantised = {k: found.pop(k) for k in list(found) if k.startswith(("load_in_", "bnb_"))}
     if quantised:
         from transformers import BitsAndBytesConfig

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..io import read_json, write_atomic
+from ..text import as_cell
 from .answer_items import item_scores, judge_results
 from .markdown import markdown, side_by_side, summary
 from .report_page import page
@@ -46,7 +47,8 @@ def annotators_csv(report: ScoreReport) -> str:
     rows = csv.DictWriter(out, ["annotator", "metric", "value", "low", "high", "floor", "ceiling", "n", "note"])
     rows.writeheader()
     for score in report.by_annotator.values():
-        rows.writerow({**score.model_dump(include=set(rows.fieldnames)), "metric": score.name})
+        named = {"metric": score.name, "annotator": as_cell(str(score.annotator))}
+        rows.writerow({**score.model_dump(include=set(rows.fieldnames)), **named})
     return out.getvalue()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,25 +23,6 @@ _IN_VIEWS: Mapping[str, tuple[Callable[[Answers, str], np.ndarray], tuple[str, .
 """In the views that a scorecard prints."""
 
 
-def _in_view(values: Callable[[Answers, str], np.ndarray], view: str) -> Callable[[Answers], np.ndarray]:
-    """Of questions whose annotator wrote no explanation NaN."""
-
-    def of(answers: Answers) -> np.ndarray:
-        out = np.full(len(answers.questions), np.nan)
-        out[[pair in answers.task.explained for pair in answers.questions]] = values(answers.explained, view)
-        return out
-
-    return of
-
-
-PER_ANSWER: Mapping[str, Callable[[Answers], np.ndarray]] = {
-    "correct": partial(decisions.correct, multi="any"),
-    "correct_priority": partial(decisions.correct, multi="priority"),
-    **{f"{name}_{view}": _in_view(of, view) for name, (of, views) in _IN_VIEWS.items() for view in views},
-}
-"""Per-answer scores kept in answers.jsonl: name -> one value per question."""
-
-
 def rounded(value: float, decimals: int = 6) -> float | None:
     """Rounded, so that a number does not depend on the order of a sum; None for NaN."""
     return None if math.isnan(value) else round(value, decimals) + 0.0  # never -0.0
@@ -50,7 +30,15 @@ def rounded(value: float, decimals: int = 6) -> float | None:
 
 def answer_rows(answers: Answers, parsed: Mapping[tuple[Pair, int], Parsed], sample: int) -> list[dict[str, Any]]:
     """One row per question: the label, why it is missing, every per-answer score. No dataset text."""
-    columns = {name: function(answers) for name, function in PER_ANSWER.items()}
+    columns = {
+        "correct": decisions.correct(answers, "any"),
+        "correct_priority": decisions.correct(answers, "priority"),
+    }
+    explained = [pair in answers.task.explained for pair in answers.questions]
+    for name, (values_of, views) in _IN_VIEWS.items():
+        for view in views:
+            columns[f"{name}_{view}"] = np.full(len(explained), np.nan)
+            columns[f"{name}_{view}"][explained] = values_of(answers.explained, view)
     rows = []
     for q, pair in enumerate(answers.questions):
         found = parsed.get((pair, sample))

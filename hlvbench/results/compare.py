@@ -20,8 +20,8 @@ from ..errors import HlvbenchError, RunError, UsageError, all_problems
 from ..io import read_json
 from ..metrics import REGISTRY
 from ..settings import DEFAULT_TASKS
-from ..text import aligned, number
-from .score_report import INDEX, ScoreReport, in_brackets
+from ..text import aligned, with_interval
+from .score_report import INDEX, ScoreReport
 
 OVERALL = DEFAULT_TASKS
 LEVEL = 0.05
@@ -247,8 +247,8 @@ def mean_values(parts: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
             count = min(len(part[name].replicates) for part in parts)
             estimate = float(np.mean([part[name].estimate for part in parts]))
             replicates = np.mean([part[name].replicates[:count] for part in parts], axis=0)
-            found = interval(estimate, replicates, REGISTRY[name.partition("@")[0]].bounds)
-            out[name] = Value(parts[0][name].metric, estimate, replicates, (found.low, found.high) if found else None)
+            span = interval(estimate, replicates, REGISTRY[name.partition("@")[0]].bounds)
+            out[name] = Value(parts[0][name].metric, estimate, replicates, span)
     return out
 
 
@@ -300,8 +300,8 @@ def _pair(a: str, b: str, first: Value, second: Value, items: int) -> dict[str, 
     pair["p"], pair["beyond_resolution"] = p, _ = difference_p(difference, replicates, items)
     if found := interval(difference, replicates):
         # recentring moves replicates in which both are clipped at 0 off their place; the test counts them as ties
-        zero = [0.0] if p >= LEVEL else []
-        pair["low"], pair["high"] = min([found.low, *zero]), max([found.high, *zero])
+        ends = (*found, *([0.0] if p >= LEVEL else []))
+        pair["low"], pair["high"] = min(ends), max(ends)
     return pair
 
 
@@ -342,9 +342,7 @@ def _part_text(found: Mapping[str, Any]) -> str:
 
 
 def _shown(row: Mapping[str, Any], key: str) -> str:
-    if row[key] is None:
-        return f"– ({row['note']})" if row.get("note") else "–"
-    return number(row[key]) + in_brackets(row["low"], row["high"])
+    return f"– ({row['note']})" if row[key] is None and row.get("note") else with_interval(row, key)
 
 
 def _small(p: float | None) -> str:

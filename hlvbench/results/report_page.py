@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..text import number
+from ..text import in_brackets, number
 from .markup import Html, Part, code, isolated, join, tag
 from .report_model import Beside, Block, Bullets, Cell, Code, Facts, Fold, Note, Shaded, Table
 from .report_sections import TaskResult, sections
-from .score_report import Score, in_brackets
+from .score_report import Score
 
 _HERE = Path(__file__).parent
 LEVELS = 10

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..bootstrap import FEWEST_CLUSTERS
-from ..text import VIEWS, number
+from ..text import VIEWS, number, with_interval
 from .answer_items import ItemScore, extremes
 from .markup import Html, tag
 from .report_model import (
@@ -27,7 +27,7 @@ from .report_model import (
     Table,
     heat_table,
 )
-from .score_report import INDEX, Details, FeatureHistogram, ScoreReport, in_brackets
+from .score_report import INDEX, Details, FeatureHistogram, ScoreReport
 from .svg import histogram, interval_bar, key, line_chart
 from .swap_section import swap_section
 
@@ -247,13 +247,9 @@ def _judges(judges: Sequence[Mapping[str, Any]]) -> Section:
         return Section("", [])
     how = ("Each judge reads an answer beside texts of up to four annotators and names its writer. A judge that is not "
            "above chance on the humans' own texts is not used.")  # fmt: skip
-    rows = [[str(j["judge"]), _accuracy(j), *(j[k] for k in ("ceiling", "floor", "chance")), j["unreadable"], j["n"],
-             str(j["note"])] for j in judges]  # fmt: skip
+    rows = [[str(j["judge"]), with_interval(j, "accuracy"), *(j[k] for k in ("ceiling", "floor", "chance")),
+             j["unreadable"], j["n"], str(j["note"])] for j in judges]  # fmt: skip
     return Section("Who wrote it? Judges on these answers", [Note([how]), Table("Judges", JUDGE_HEAD, rows)])
-
-
-def _accuracy(judged: Mapping[str, Any]) -> str:
-    return number(judged["accuracy"]) + in_brackets(judged["low"], judged["high"])
 
 
 def _items(items: Sequence[ItemScore]) -> Section:

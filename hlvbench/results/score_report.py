@@ -11,11 +11,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..bootstrap import decode
-from ..errors import DataError, MetricError, RunError, all_problems, validation_problems
+from ..errors import MetricError, RunError, all_problems, validation_problems
 from ..io import dump_json, read_json, write_atomic
 from ..metrics import Metric, parse_metric, parse_signature
 from ..metrics.index import FACTORS, left_out
-from ..text import number
+from ..text import in_brackets, number
 
 INDEX = "hlv_index"
 Count = Annotated[int, Field(ge=0, le=10**7)]
@@ -72,7 +72,7 @@ class Score(Document):
         """The metric without the parameters that are defaults, the view excepted; parses back to the same."""
         if self.bound is None:
             return self.name
-        known = self.bound.spec.parameters()
+        known = self.bound.spec.parameters
         kept = tuple((k, v) for k, v in self.bound.arguments if k in ("view", "m") or v != known[k].default)
         return str(Metric(self.bound.name, kept))
 
@@ -92,11 +92,6 @@ class Score(Document):
         if self.value is None:
             return f"– ({self.note})" if self.note else "–"
         return number(self.value) + in_brackets(self.low, self.high)
-
-
-def in_brackets(low: float | None, high: float | None) -> str:
-    """An interval as it follows its value; empty where there is none."""
-    return "" if low is None else f" [{number(low)}, {number(high)}]"
 
 
 @lru_cache(maxsize=50_000)
@@ -123,15 +118,7 @@ class KeptReplicates(Document):
     @property
     def values(self) -> np.ndarray:
         """The replicates (R,), NaN where there is none."""
-        return decode(self.model_dump())[1]
-
-    @model_validator(mode="after")
-    def _decodes(self) -> Self:
-        try:
-            _ = self.values
-        except DataError as error:
-            raise ValueError(str(error)) from None
-        return self
+        return decode(self.offset, self.scale, self.data)
 
 
 class Replicates(Document):

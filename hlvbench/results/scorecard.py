@@ -102,7 +102,7 @@ def score_task(
         scores, kept = [], {}
         for metric in bound:
             signed = str(replace(signature, metric=metric))
-            rows, replicated = _rows(metric, samples, draws, signed)
+            rows, replicated = score_rows(metric, samples, draws, signed)
             scores += rows
             if metric in compared and replicated is not None and rows[0].value is not None:
                 kept[metric.short] = KeptReplicates(signature=signed, **encode(rows[0].value, replicated))
@@ -133,12 +133,13 @@ def score_task(
 @contextmanager
 def _limited(task: Task, needed: int) -> Iterator[None]:
     """One thread for linear algebra; a UsageError where the memory does not suffice, before or while it is taken."""
+    import psutil
     import scipy.linalg  # noqa: F401  (its BLAS must be loaded to be limited)
     from threadpoolctl import threadpool_limits
 
     said = f"{task.name}: scoring takes about {needed / 2**30:.1f} GiB of memory, more than can be had"
     remedy = "score fewer items (--limit N) or use a larger machine"
-    free = _free_memory()
+    free = psutil.virtual_memory().available
     if needed > free:
         raise UsageError(f"{said} ({free / 2**30:.1f} GiB are free); {remedy}")
     try:
@@ -155,15 +156,6 @@ def memory_needed(task: Task, split: str, limit: int | None, replicates: int, sa
     largest = max(Counter(annotator for _, annotator in asked).values(), default=0)
     items = len({item for item, _ in asked})
     return replicates * (17 * items + 2 * len(asked) + 32 * largest) + 6_000 * len(asked) * (5 + samples)
-
-
-def _free_memory() -> int:
-    """Bytes that a program may still take; a plenty where the system does not tell."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return 1 << 62
 
 
 def _chosen(task: Task, split: str, limit: int | None, only: Collection[Pair] | None) -> frozenset[Pair] | None:
@@ -236,10 +228,13 @@ def _columns(overall: np.ndarray, by_annotator: np.ndarray | None) -> np.ndarray
     return np.hstack([overall[:, None]] + ([] if by_annotator is None else [by_annotator]))
 
 
-def _rows(
-    metric: Metric, panels: Sequence[Answers], draws: Draws, signature: str
+def score_rows(
+    metric: Metric, panels: Sequence[Any], draws: Draws, signature: str
 ) -> tuple[list[Score], np.ndarray | None]:
-    """The score of all annotators, then of each; and the replicates of the first, if it has any."""
+    """The score of all annotators, then of each; and the replicates of the first, if it has any.
+
+    panels: per sample index what the metric is computed on: `Answers`, or a judge's `Verdicts`.
+    """
     spec, once = metric.spec, every_item_once(len(panels[0].items))
     value = _mean([metric(p, once) for p in panels])
     values: list[float] = _columns(value.overall, value.by_annotator)[0].tolist()
@@ -249,7 +244,7 @@ def _rows(
         overall = spread.overall
         columns = _columns(spread.overall, spread.by_annotator).T
         found = [interval(v, column, spec.bounds) for v, column in zip(values, columns, strict=True)]
-        intervals = np.array([(i.low, i.high) if i else (np.nan, np.nan) for i in found])
+        intervals = np.array([span or (np.nan, np.nan) for span in found])
     if draws.lack or intervals is None:
         intervals = np.full((len(values), 2), np.nan)
     floor, ceiling = (_reference(kind, value, panels[0], metric) for kind in (spec.floor, spec.ceiling))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..baselines.baseline_registry import open_baseline
+from ..baselines.baseline_registry import find_baseline, generations
+from ..baselines.knowledge import Knowledge
 from ..errors import HlvbenchError
 from ..io import sha256_text, write_atomic
 from ..judging.judge_run import FOLDER, JudgedTask, judges_of, recomputed
 from ..judging.judge_settings import STYLOMETRIC
 from ..metrics.predictions import Embedder
-from ..models import Query
 from ..prompting.prompt import Prompter
 from ..results.score_check import EQUAL
 from ..results.score_report import ScoreReport
@@ -42,14 +42,11 @@ class Comparison:
 def regenerate(recipe: str, task: Task, embedder: Embedder, seed: int = 0) -> list[Generation]:
     """The answers of `reference:NAME` or `attack:NAME` to the test split, as `hlvbench run` writes them."""
     task = task.asking()
-    model = open_baseline(recipe, task, "test", embedder, seed)
-    prompter, rows = Prompter(task), []
-    for item, annotator in task.questions("test"):
-        content = prompter.content(item, annotator)
-        (answer,) = model.answer([Query(item, annotator, 0, content)])
-        prompt = sha256_text(model.prompt_text(content))
-        rows.append(Generation(item, annotator, 0, **vars(answer), prompt_sha256=prompt))
-    return rows
+    prompter, known = Prompter(task), Knowledge(task, "test", embedder, seed)
+    return [
+        replace(row, prompt_sha256=sha256_text(prompter.content(row.item, row.annotator)))
+        for row in generations(find_baseline(recipe), known)
+    ]
 
 
 def compare_reports(submitted: ScoreReport, rescored: ScoreReport) -> Comparison:

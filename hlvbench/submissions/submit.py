@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import shlex
 import tempfile
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +15,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from ..errors import DataError, RunError, UsageError, all_problems, validation_problems
-from ..io import dump_json, read_generations, read_json, read_text, sha256_bytes, sha256_file, write_atomic
+from ..io import dump_json, read_generations, read_json, read_toml, sha256_bytes, sha256_file, write_atomic
 from ..results import side_by_side
 from ..results.markdown import plain
 from ..results.score_report import ScoreReport
@@ -37,30 +36,30 @@ _OPTIONS = {"training.splits": "--trained-on", "links": "--link", "cost.usd": "-
 class SubmissionInfo:
     """What a run's own files cannot tell.
 
-    Attributes:
-        authors: Names of those who made the system; only a baseline needs none.
-        system: The system's name on the page; None takes the model and the method.
-        method: One of `card.Method`; None takes it from the run.
-        description: Of the system, in a sentence or two.
-        links: "paper", "code", "model" or "homepage" -> https address.
-        trained_on: Splits that training read, or "none"; needed with adapters and with a local model.
-        annotators: Whose annotations training read, in words; None is known for adapters alone.
-        lewidi: Whether training read LeWiDi data.
-        contaminated: Whether the model may have seen test material.
-        training_note: Anything else that training read.
-        distributed: Whether others can get the model; None leaves it open.
-        hardware: That the run used; None takes the run's device.
-        hours: Of work of that hardware; None takes the run's wall time.
-        usd: What the run cost, in US dollars; None leaves it out.
-        date: Of the submission; None is today.
+    Args:
+        authors: who made the system; only a baseline needs none
+        system: its name on the page (default: from the run)
+        method: base, icl, vp, vp-icl, sft, capo, adapter or other (default: from the run)
+        description: of the system, in a sentence or two
+        links: paper, code, model or homepage; repeatable
+        trained_on: splits that training read: train, dev, test, or none; needed with adapters or a local --model
+        annotators: whose annotations training read (default with adapters: each its annotator's own)
+        lewidi: training read LeWiDi data
+        contaminated: the model may have seen test material: the row is marked
+        training_note: anything else that training read
+        distributed: whether others can get the model; None leaves it open
+        hardware: that the run took place on (default: the run's device)
+        hours: of work of that hardware (default: the run's wall time)
+        usd: what it cost
+        date: of the submission (default: today)
     """
 
-    authors: Sequence[str] = ()
+    authors: tuple[str, ...] = ()
     system: str | None = None
     method: str | None = None
     description: str = ""
-    links: Mapping[str, str] = field(default_factory=dict)
-    trained_on: Sequence[str] | None = None
+    links: Mapping[str, str] = field(default_factory=dict, metadata={"flag": "--link"})
+    trained_on: tuple[str, ...] | None = None
     annotators: str | None = None
     lewidi: bool = False
     contaminated: bool = False
@@ -161,7 +160,7 @@ class _Run:
         manifest, or of the record of an adapter without one."""
         return {
             f"train/{adapter}{path.suffix}": without_paths(
-                tomllib.loads(read_text(path)) if path.suffix == ".toml" else read_json(path)
+                read_toml(path) if path.suffix == ".toml" else read_json(path)
             )
             # the manifest comes last: it has the path of the record, and replaces it
             for name in (TRAINED, RECORD, MANIFEST)

@@ -6,7 +6,6 @@ Ours are the losses, on the answers' positions alone, and the order of the rows:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +19,10 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArg
 from transformers.integrations import get_reporting_integration_callbacks
 
 from ..bootstrap import seeded
-from ..errors import HlvbenchError, UsageError
+from ..errors import HlvbenchError, UsageError, first_lines
 from ..io import read_json
 from ..models.logprobs import Example, forward
+from ..settings import json_or_text
 from .losses import answer_logps, capo_loss, sft_loss
 from .trainable_model import TrainableModel, within_memory
 from .training_config import Config, steps_of
@@ -211,21 +211,13 @@ def trainer_arguments(trainable: TrainableModel, job: Job, steps: int, micro: in
     if clash := sorted(own.keys() & config.trainer_arg.keys()):
         raise UsageError(f"--trainer-arg {', '.join(clash)}: set by hlvbench; see the options of hlvbench train --help")
     try:
-        made = Arguments(**own, **{key: _parsed(word) for key, word in config.trainer_arg.items()})
+        made = Arguments(**own, **{key: json_or_text(word) for key, word in config.trainer_arg.items()})
         for tracker in get_reporting_integration_callbacks(made.report_to):
             tracker()
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         given = f"--trainer-arg {dict(config.trainer_arg)}, --report-to {report_to}"
-        raise UsageError(f"{given}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{given}: {first_lines(error)}") from error
     return made
-
-
-def _parsed(word: str) -> Any:
-    """A value as JSON where it is JSON."""
-    try:
-        return json.loads(word.lower() if word in ("True", "False") else word)
-    except ValueError:
-        return word
 
 
 def rows_per_pass(batch: int, processes: int, most: int) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
 from ..errors import RunError, UsageError, all_problems
-from ..io import dump_json, locked, read_json, sha256_file, write_atomic
+from ..io import dump_json, locked, read_json, read_toml, sha256_file, write_atomic
 from ..metrics.predictions import Embedder
 from ..models.adapters import CONFIG as ADAPTER_CONFIG
 from ..models.adapters import RECORD, WEIGHTS, AdapterPlan, local_folder
@@ -30,7 +30,7 @@ from ..settings import PROMPT_VERSION
 from ..types import Task
 from .checkpoint_choice import Selector, check_selecting, dev_predictions, only
 from .trainable_model import AdaptedModel, TrainableModel
-from .training_config import LAST, Config, config_differences, read_train_toml, save_points, steps_of, to_toml
+from .training_config import LAST, Config, config_differences, save_points, steps_of, to_toml
 from .training_data import Job, train_items, training_data
 from .training_plan import Plan, data_of, make_plan, say
 
@@ -169,7 +169,7 @@ def _is_done(job: Job, config: Config, identity: Mapping[str, Any], quiet: bool)
     for folder in (job.work, job.folder):
         if (folder / TOML).exists() and (folder / MANIFEST).exists():
             there = read_json(folder / MANIFEST).get("trained_on", {})
-            differing = config_differences(read_train_toml(folder / TOML), config)
+            differing = config_differences(read_toml(folder / TOML), config)
             differing += [
                 f"{k}: there {there.get(k)}, now {identity.get(k)}"
                 for k in {**there, **identity}

@@ -42,15 +42,8 @@ class TrainableModel:
 
     def __init__(self, config: Config, base: Base, device: str = "auto") -> None:
         self.config, self.base = config, base
-        self.settings = Settings(
-            config.model,
-            config.task,
-            revision=config.revision,
-            max_new_tokens=config.max_new_tokens,
-            dtype=config.dtype,
-            trust_remote_code=config.trust_remote_code,
-            model_arg=config.model_arg,
-        )
+        shared = ("revision", "max_new_tokens", "dtype", "trust_remote_code", "model_arg")
+        self.settings = Settings(config.model, config.task, **{name: getattr(config, name) for name in shared})
         self.folder = local_folder(config.model, "--model", config.revision, ModelError)
         self.device = pick_device(device)
         self.micro = CPU_MICRO if self.device == "cpu" else GPU_MICRO

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from ..errors import UsageError, all_problems
-from ..io import read_text
+from ..io import read_toml
 
 METHODS = ("sft", "capo")
 PRODUCT = "imitation*distinctness"
@@ -180,7 +180,7 @@ def named_config(name: Path) -> Path:
 def check_method(path: Path, method: str) -> None:
     """UsageError for a configuration of the other method, whose rate and epochs would be taken for this one's."""
     other = "sft" if method == "capo" else "capo"
-    found = sorted({flag(name)[2:] for name in _only(other)} & {k.replace("_", "-") for k in read_train_toml(path)})
+    found = sorted({flag(name)[2:] for name in _only(other)} & {k.replace("_", "-") for k in read_toml(path)})
     if found:
         raise UsageError(f"{path} configures {other} ({', '.join(found)}), not {method}")
 
@@ -199,14 +199,6 @@ def to_toml(config: Config) -> str:
         kept[key] = place.name if place.expanduser().is_dir() else kept[key]
     head = f"# hlvbench train {config.method}: the resolved settings; --model and --from are folder names\n"
     return head + tomli_w.dumps({flag(key)[2:]: value for key, value in kept.items()})
-
-
-def read_train_toml(path: Path) -> dict[str, Any]:
-    """The settings recorded beside an adapter, under the command line's names."""
-    try:
-        return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
 
 
 def config_differences(there: Mapping[str, Any], config: Config) -> list[str]:

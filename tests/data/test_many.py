@@ -11,6 +11,7 @@ import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -209,8 +210,9 @@ def test_forty_annotators_are_scored_in_two_gigabytes_of_address_space() -> None
 
 def test_a_report_of_more_than_forty_annotators_lists_ends_and_spread_and_a_table_has_all() -> None:
     scores = [
-        {"metric": "label_accuracy", "signature": "label_accuracy(multi=any)|toy@1|seed:0", "annotator": f"Ann{n}",
-         "value": n / 100, "low": None, "high": None, "floor": None, "ceiling": None, "n": 5, "note": ""}
+        {"metric": "label_accuracy", "signature": "label_accuracy(multi=any)|toy@1|seed:0",
+         "annotator": f"{'=' * (n == 40)}Ann{n}", "value": n / 100,
+         "low": None, "high": None, "floor": None, "ceiling": None, "n": 5, "note": ""}
         for n in range(41)
     ]  # fmt: skip
     report = ScoreReport.model_validate({
@@ -226,11 +228,12 @@ def test_a_report_of_more_than_forty_annotators_lists_ends_and_spread_and_a_tabl
     rows = list(csv.DictReader(io.StringIO(annotators_csv(report))))
     assert len(rows) == 41
     assert rows[7]["annotator"] == "Ann7"
+    assert rows[40]["annotator"] == "'=Ann40"  # no formula for a spreadsheet
     assert float(rows[7]["value"]) == 0.07
 
 
 def test_a_task_too_large_for_the_memory_is_refused_with_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hlvbench.results.scorecard._free_memory", lambda: 1 << 20)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1 << 20))
     with pytest.raises(UsageError, match=r"toy: scoring takes about .* GiB .*\(0.0 GiB are free\); score fewer items"):
         score_task(toy_task(), [], TOY)
 

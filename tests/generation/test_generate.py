@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from hlvbench.errors import RunError
+from hlvbench.generation.batches import as_completed
 from hlvbench.generation.generate import generate, plan_summary
 from hlvbench.io import locked, read_generations, sha256_text
 from hlvbench.processes import ProcessRank
@@ -196,3 +198,21 @@ def test_answers_that_cannot_be_read_are_told_of_once(tmp_path: Path, capsys: py
         settings = {"answers": answers}
         generate(TASK, FakeModel(tmp_path / "log"), tmp_path / answers, prompts, batch_size=8, settings=settings)
         assert capsys.readouterr().err.count("answers cannot be read and will count as missing; --answers") == told
+
+
+def test_nothing_is_begun_after_the_reader_of_parallel_answers_has_failed() -> None:
+    begun, go_on = [], threading.Event()
+
+    def make_one(number: int) -> int:
+        begun.append(number)
+        return number if number == 0 else number * go_on.wait(5)
+
+    def read_one() -> None:
+        for _ in as_completed(make_one, range(100), parallel=3):
+            raise RunError("disk full")
+
+    with pytest.raises(RunError, match="disk full"):
+        read_one()
+    go_on.set()
+    time.sleep(0.2)
+    assert len(begun) <= 4

@@ -61,7 +61,13 @@ def letters_said(asked: Questionnaire, tmp_path: Any, delimited: bool) -> dict[s
     with chat_server(gullible) as server:
         made = Settings("endpoint:gullible", task=("toy",), base_url=server.url)
         model = load_endpoints(made, [TASK], Service(retries=0))["toy"]
-        rows = [Query(*q.key, render_question(TASK, q, delimited=delimited)) for q in asked.questions]
+        rows = []
+        for q in asked.questions:
+            prompt = render_question(TASK, q)
+            if not delimited:
+                prompt, cut = re.subn(rf"It stands between.*\n<<<{q.nonce}\n|\n{q.nonce}>>>", "", prompt)
+                assert cut == 2
+            rows.append(Query(*q.key, prompt))
         collect(model, rows, tmp_path, {"task": "toy"}, quiet=True)
     replies = read_generations(tmp_path / "generations.jsonl")
     if delimited:

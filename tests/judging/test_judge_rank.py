@@ -25,6 +25,14 @@ def hlvbench(*words: object) -> int:
     return main([str(w) for w in words])
 
 
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_no_questions_are_no_ranking(limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("run", "--task", "demo/attribution", "--model", "stylometric", "--limit", limit, "--out", tmp_path / "r")
+    assert hlvbench(*words) == 2
+    assert f"--limit {limit}: " in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_judge_is_ranked_over_peoples_own_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ten items of four people: 40 questions, "A" is right in ten."""
     with chat_server(lambda body, n: said("A")) as server:

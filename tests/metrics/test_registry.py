@@ -23,7 +23,7 @@ def metrics(draw: st.DrawFn) -> Metric:
     """Any metric with any value of every parameter."""
     spec = draw(st.sampled_from(sorted(REGISTRY.values(), key=lambda s: s.name)))
     arguments = {}
-    for name, hint in ((n, h) for n, h in spec.hints().items() if n in spec.parameters()):
+    for name, hint in ((n, h) for n, h in spec.hints.items() if n in spec.parameters):
         if typing.get_origin(hint) is typing.Literal:
             arguments[name] = draw(st.sampled_from(typing.get_args(hint)))
         elif hint is int:
@@ -67,7 +67,7 @@ def test_a_signature_reads_as_the_definitions_show_it() -> None:
 
 @pytest.mark.parametrize("metric", EVERY, ids=str)
 def test_every_printed_metric_names_all_its_parameters(metric: Metric) -> None:
-    assert [key for key, _ in metric.arguments] == list(metric.spec.parameters())
+    assert [key for key, _ in metric.arguments] == list(metric.spec.parameters)
     assert parse_metric(str(metric)) == metric
 
 

@@ -8,10 +8,9 @@ import pytest
 
 from hlvbench.cli import main
 from hlvbench.errors import UsageError
-from hlvbench.io import read_generations, read_json
+from hlvbench.io import read_generations, read_json, read_toml
 from hlvbench.prompting.prompt import Prompter
 from hlvbench.training.train_adapters import train
-from hlvbench.training.training_config import read_train_toml
 from tests.trainers import TASK, config
 
 pytestmark = pytest.mark.slow
@@ -35,7 +34,7 @@ def test_a_shared_adapter_answers_for_somebody_it_did_not_learn_from(
     assert main([*words, *asked, "--out", str(tmp_path / "shared")]) == 0
     # two annotators with ten train records each
     assert read_json(tmp_path / "shared" / "manifest.json")["examples"] == 20
-    assert read_train_toml(tmp_path / "shared" / "train.toml")["leave-out"] == ["Ann3"]
+    assert read_toml(tmp_path / "shared" / "train.toml")["leave-out"] == ["Ann3"]
     run = ["run", "--model", str(base), "--adapter-dir", str(tmp_path / "shared"), "--annotator", "Ann3"]
     assert main([*run, *asked, "--max-new-tokens", "6", "--out", str(tmp_path / "run")]) == 0
     rows = read_generations(tmp_path / "run" / "toy" / "generations.jsonl")
