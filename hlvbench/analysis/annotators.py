@@ -223,7 +223,8 @@ def detectability(task: Task, embedder: Embedder, seed: int, replicates: int, sp
             humans, why = None, str(error)
         rows = product(reductions, SIZES)
         found += [({"space": name, "view": view, "reduce": reduce, "m": m}, humans, why) for reduce, m in rows]
-    prepare([(_metric(humans, "accuracy", row), humans) for row, humans, _ in found if humans is not None], draws)
+    asked = [(_metric(humans, "accuracy", row), humans) for row, humans, _ in found if humans is not None]
+    prepare(asked, every_item_once(len(items)), draws)
     return [row | _detected(humans, row, draws, seed, why) for row, humans, why in found]
 
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..bootstrap import Draws, every_item_once, mean_over_annotators, ranges
+from ..bootstrap import Draws, every_item_once, mean_over_annotators
 from ..errors import MetricError
 from ..types import Task
-from .predictions import Answers, once_per_task
-from .probe import ProbeScores, groups_by_length, member_logits, probe_scores
+from .predictions import Answers
+from .probe import ProbeScores, groups_by_length, member_logits, own_lists, probe_scores
 from .projections import EMBED, Reduce, View, check_embedder, usable
 from .registry import Estimate, Metric, Value, metric
 
@@ -64,10 +63,10 @@ class Probe(NamedTuple):
 
 def _group_stats(answers: Answers, draws: Draws, probe: Probe) -> _GroupStats:
     """Group statistics on every list; replicates are kept, so the metrics of one probe share them."""
-    return answers.once_on(draws, ("groups", probe), lambda: _GroupStats(*_stats([(answers, probe)], draws)[0]))
+    return answers.once_on(draws, ("groups", probe), lambda: _stats([(answers, probe)], [draws])[0][0])
 
 
-def prepare(asked: Sequence[tuple[Metric, Answers]], draws: Draws) -> None:
+def prepare(asked: Sequence[tuple[Metric, Answers]], *every: Draws) -> None:
     """Compute at once what metrics will ask of the probes about these answers, all to one split, and the humans' own.
 
     Groups are drawn once for all views and reductions, which changes no number. Errors are left to the metrics.
@@ -79,7 +78,7 @@ def prepare(asked: Sequence[tuple[Metric, Answers]], draws: Draws) -> None:
         arguments = dict(bound.arguments)
         probe = Probe(*(arguments[f] for f in Probe._fields))  # type: ignore[arg-type]
         for answers in (given.explained, given.explained.human) if given.explained.questions else ():
-            if not answers.holds(draws, ("groups", probe)):
+            if not all(answers.holds(draws, ("groups", probe)) for draws in every):
                 with suppress(MetricError):
                     scored = probe_scores(answers, *probe)
                     arrays = (own.tobytes() for own in (scored.folds, *scored.questions))
@@ -88,20 +87,23 @@ def prepare(asked: Sequence[tuple[Metric, Answers]], draws: Draws) -> None:
     for same in alike.values():
         pairs = [(answers, probe) for (_, probe), answers in same.items()]
         with suppress(MetricError):
-            for (answers, probe), stats in zip(pairs, _stats(pairs, draws), strict=True):
-                answers.once_on(draws, ("groups", probe), partial(_GroupStats, *stats))
+            for draws, found in zip(every, _stats(pairs, every), strict=True):
+                for (answers, probe), stats in zip(pairs, found, strict=True):
+                    answers.keep_on(draws, ("groups", probe), stats)
 
 
-def _stats(same: Sequence[tuple[Answers, Probe]], draws: Draws) -> np.ndarray:
-    """(S, 2, R, P): the group statistics of S probes of one group size, members and questions."""
-    answers, probe = same[0]
-    every = [probe_scores(own, *one) for own, one in same]
-    logits = [member_logits(own, scored, one.view, one.reduce) for (own, one), scored in zip(same, every, strict=True)]
-    found = np.full((len(same), 2, len(draws), len(every[0].members)), np.nan)
-    for i in range(found.shape[-1]):
-        confidence, hits = _of_member(answers, every[0], [own[i] for own in logits], draws, probe.m, i)
-        found[:, 0, :, i], found[:, 1, :, i] = confidence[:, 0], hits
-    return found
+def _stats(same: Sequence[tuple[Answers, Probe]], every: Sequence[Draws]) -> list[list[_GroupStats]]:
+    """Per draws the group statistics of probes of one group size, members and questions."""
+    (answers, probe), out = same[0], []
+    scored = probe_scores(answers, *probe)
+    logits = [member_logits(own, probe_scores(own, *one), one.view, one.reduce) for own, one in same]
+    for draws in every:
+        found = np.full((len(same), 2, len(draws), len(scored.members)), np.nan)
+        for i in range(found.shape[-1]):
+            confidence, hits = _of_member(answers, scored, [own[i] for own in logits], draws, probe.m, i)
+            found[:, 0, :, i], found[:, 1, :, i] = confidence[:, 0], hits
+        out.append([_GroupStats(*own) for own in found])
+    return out
 
 
 def _cross(answers: Answers, scored: ProbeScores, every: Sequence[np.ndarray], draws: Draws, m: int) -> np.ndarray:
@@ -196,47 +198,6 @@ def _probabilities(logits: np.ndarray, writer: int, every: bool) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Lists:
-    """The R lists cut to one annotator's questions: their positions among these, end to end, and the lengths (R)."""
-
-    positions: np.ndarray
-    lengths: np.ndarray
-
-
-def own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
-    """The lists cut to each annotator's questions, in drawn order, in time linear in the drawn answers: K entries.
-
-    Equal for all systems with these questions, and for all encoders.
-    """
-    key = ("own lists", answers.split, answers.limit, answers.only, answers.texts_only, id(draws))
-    return once_per_task(answers.task, key, lambda: (draws, _own_lists(answers, draws)))[1]
-
-
-def _own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
-    rows, columns = answers.cells
-    size = np.bincount(rows, minlength=len(answers.items))
-    first = np.cumsum(size) - size
-    place = np.empty(len(rows), dtype=np.uint16 if max(answers.counts, default=0) < 1 << 16 else np.uint32)
-    for own in answers.own:
-        place[own] = np.arange(len(own))
-    narrow = columns.astype(np.uint16)  # sorted by radix
-    parts, lengths = [], np.zeros((len(draws), len(answers.annotators)), dtype=int)
-    for r, items in enumerate(draws.lists):
-        count = size[items]
-        drawn = ranges(first[items], count)
-        lengths[r] = np.bincount(columns[drawn], minlength=lengths.shape[1])
-        parts.append(place[drawn[np.argsort(narrow[drawn], kind="stable")]])
-    ends = lengths.cumsum(axis=1)
-    return [
-        _Lists(
-            np.concatenate([part[e - n : e] for part, e, n in zip(parts, ends[:, k], lengths[:, k], strict=True)]),
-            lengths[:, k],
-        )
-        for k in range(lengths.shape[1])
-    ]
-
-
-@dataclass(frozen=True)
 class _Scope:
     """Which annotators a group metric gives a value for, and what its rows say."""
 
@@ -272,8 +233,8 @@ def _scope(answers: Answers, scored: ProbeScores, reduce: str) -> _Scope:
 
 def only_annotator(answers: Answers) -> int | None:
     """The column of the one annotator a system answers for, where there are others."""
-    named = {pair[1] for pair in answers.questions if pair in answers.given}
-    return answers.annotators.index(named.pop()) if len(named) == 1 < len(answers.annotators) else None
+    named = answers.once("answered for", lambda: {pair[1] for pair in answers.questions if pair in answers.given})
+    return answers.annotators.index(next(iter(named))) if len(named) == 1 < len(answers.annotators) else None
 
 
 def _spread(values: np.ndarray, scope: _Scope, count: int) -> np.ndarray:

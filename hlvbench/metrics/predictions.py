@@ -136,6 +136,10 @@ class Answers:
         """As `once`, a result for each draws: these are kept beside it, so that their id is not given to others."""
         return self.once((key, id(draws)), lambda: (draws, make()))[1]
 
+    def keep_on(self, draws: Draws, key: Hashable, value: object) -> None:
+        """Keep a result of `once_on` that was computed elsewhere."""
+        self.memo[key, id(draws)] = draws, value
+
     def holds(self, draws: Draws, key: Hashable) -> bool:
         """Whether `once_on` has a result."""
         return (key, id(draws)) in self.memo

@@ -8,9 +8,9 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from ..bootstrap import halves, seeded
+from ..bootstrap import Draws, halves, ranges, seeded
 from ..errors import MetricError
-from .predictions import Answers
+from .predictions import Answers, once_per_task
 from .projections import Residuals, human_annotations, residuals, usable
 
 GROUPS = 200
@@ -253,3 +253,44 @@ def _logistic(points: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.n
         intercept = np.concatenate([np.zeros_like(intercept), intercept])
     slope = (coefficients / scaler.scale_).T
     return slope, intercept - scaler.mean_ @ slope
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """The R lists cut to one annotator's questions: their positions among these, end to end, and the lengths (R)."""
+
+    positions: np.ndarray
+    lengths: np.ndarray
+
+
+def own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
+    """The lists cut to each annotator's questions, in drawn order, in time linear in the drawn answers: K entries.
+
+    Equal for all systems with these questions, and for all encoders.
+    """
+    key = ("own lists", answers.split, answers.limit, answers.only, answers.texts_only, id(draws))
+    return once_per_task(answers.task, key, lambda: (draws, _own_lists(answers, draws)))[1]
+
+
+def _own_lists(answers: Answers, draws: Draws) -> list[_Lists]:
+    rows, columns = answers.cells
+    size = np.bincount(rows, minlength=len(answers.items))
+    first = np.cumsum(size) - size
+    place = np.empty(len(rows), dtype=np.uint16 if max(answers.counts, default=0) < 1 << 16 else np.uint32)
+    for own in answers.own:
+        place[own] = np.arange(len(own))
+    narrow = columns.astype(np.uint16)  # sorted by radix
+    parts, lengths = [], np.zeros((len(draws), len(answers.annotators)), dtype=int)
+    for r, items in enumerate(draws.lists):
+        count = size[items]
+        drawn = ranges(first[items], count)
+        lengths[r] = np.bincount(columns[drawn], minlength=lengths.shape[1])
+        parts.append(place[drawn[np.argsort(narrow[drawn], kind="stable")]])
+    ends = lengths.cumsum(axis=1)
+    return [
+        _Lists(
+            np.concatenate([part[e - n : e] for part, e, n in zip(parts, ends[:, k], lengths[:, k], strict=True)]),
+            lengths[:, k],
+        )
+        for k in range(lengths.shape[1])
+    ]

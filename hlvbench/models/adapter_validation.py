@@ -38,7 +38,7 @@ def load_adapters(
     """
     model, names, problems, alone = None, {}, [], {}
     plain = _logits(base, encoded)
-    # what peft warns about is checked here and by `file_problems`
+    # what peft warns about is checked here and by `AdapterPlan.check_files`
     with warnings.catch_warnings(action="ignore"):
         for number, folder in enumerate(folders):
             # no name is part of another: peft finds an adapter's keys by substring

@@ -77,11 +77,16 @@ class AdapterPlan:
         return list(dict.fromkeys(self.folders.values()))
 
     def check_files(self, base: Base, base_matches: bool | None = None) -> list[Path]:
-        """Note what is wrong with the adapters' files (`file_problems`); the adapters without a problem."""
+        """Note what is wrong with the adapters' files; the adapters without a problem.
+
+        Args:
+            base: The base model that they are put on.
+            base_matches: Whether the user says that it is theirs, whatever is recorded.
+        """
         sound = []
         for folder in self.adapters:
             assigned = [pair for pair, found in self.folders.items() if found == folder]
-            problems = list(file_problems(folder, assigned, base, self.shared, base_matches))
+            problems = list(_file_problems(folder, assigned, base, self.shared, base_matches))
             self.problems += problems
             sound += [] if problems else [folder]
         return sound
@@ -231,18 +236,10 @@ def parse_model_map(words: Mapping[str, str], tasks: Mapping[str, Sequence[str]]
     return found
 
 
-def file_problems(
-    folder: Path, assigned: Sequence[Pair], base: Base, shared: bool = False, base_matches: bool | None = None
+def _file_problems(
+    folder: Path, assigned: Sequence[Pair], base: Base, shared: bool, base_matches: bool | None
 ) -> Iterator[str]:
-    """All that is wrong with an adapter's files.
-
-    Args:
-        folder: The adapter, which is untrusted input.
-        assigned: The (task, annotator) pairs that it answers for.
-        base: The base model that it is put on.
-        shared: Whether it answers for everybody.
-        base_matches: Whether the user says that it is the adapter's base, whatever is recorded.
-    """
+    """All that is wrong with the files of an adapter, which is untrusted input, for these (task, annotator) pairs."""
     try:
         config = read_json(folder / CONFIG)
         if not isinstance(config, dict) or not config.get("peft_type"):

@@ -98,7 +98,8 @@ def score_task(
         )
         compared = {*index.factor_metrics(embedder.name, task=task).values(), signature.metric}
         bound = metrics if metrics is not None else scorecard(task, embedder.name)
-        group.prepare([(metric, answers) for answers in samples for metric in bound], draws)
+        once = every_item_once(len(first.items))
+        group.prepare([(metric, answers) for answers in samples for metric in bound], once, draws)
         scores, kept = [], {}
         for metric in bound:
             signed = str(replace(signature, metric=metric))

@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -19,7 +20,8 @@ from typing import Any
 
 from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
-from ..errors import RunError, UsageError, all_problems
+from ..errors import RunError, UsageError
+from ..generation.journal import refuse_other_settings
 from ..io import dump_json, locked, read_json, read_toml, sha256_file, write_atomic
 from ..metrics.predictions import Embedder
 from ..models.adapters import CONFIG as ADAPTER_CONFIG
@@ -30,7 +32,7 @@ from ..settings import PROMPT_VERSION
 from ..types import Task
 from .checkpoint_choice import Selector, check_selecting, dev_predictions, only
 from .trainable_model import AdaptedModel, TrainableModel
-from .training_config import LAST, Config, config_differences, save_points, steps_of, to_toml
+from .training_config import LAST, Config, deciding, save_points, steps_of, to_toml
 from .training_data import Job, train_items, training_data
 from .training_plan import Plan, data_of, make_plan, say
 
@@ -168,16 +170,10 @@ def _is_done(job: Job, config: Config, identity: Mapping[str, Any], quiet: bool)
     """
     for folder in (job.work, job.folder):
         if (folder / TOML).exists() and (folder / MANIFEST).exists():
-            there = read_json(folder / MANIFEST).get("trained_on", {})
-            differing = config_differences(read_toml(folder / TOML), config)
-            differing += [
-                f"{k}: there {there.get(k)}, now {identity.get(k)}"
-                for k in {**there, **identity}
-                if there.get(k) != identity.get(k)
-            ]
-            if differing:
-                what = f"{folder} holds a training with other settings; choose another --out, or remove it:"
-                raise RunError(all_problems(what, differing))
+            there = {**deciding(read_toml(folder / TOML)), **read_json(folder / MANIFEST).get("trained_on", {})}
+            now = {**deciding(tomllib.loads(to_toml(config))), **identity}
+            heading = f"{folder} holds a training with other settings; choose another --out, or remove it:"
+            refuse_other_settings(there, now, heading)
     if not (job.folder / WEIGHTS).exists():
         if job.annotator is not None and job.folder.exists():
             raise RunError(f"{job.folder} exists and holds no adapter; choose another --out, or remove it")

@@ -14,7 +14,7 @@ from ..models import Completion, Model, Query
 from ..models.adapter_validation import PROBE, load_adapters
 from ..models.adapters import WEIGHTS, AdapterPlan, Base, local_folder, seat, write_record
 from ..models.decode import Decoder
-from ..models.loading import free_memory, is_out_of_memory, load_model, load_tokenizer, pick_device
+from ..models.loading import context_of, free_memory, is_out_of_memory, load_model, load_tokenizer, pick_device
 from ..models.smollm2 import source_of
 from ..settings import Settings
 from .training_config import Config
@@ -58,8 +58,7 @@ class TrainableModel:
             if absent := [t for t in _targets(config) if not any(f".{n}".endswith(f".{t}") for n in names)]:
                 raise ModelError(f"{config.model}: --targets {', '.join(absent)}: the model has no such layer")
         self.dtype = str(self.model.dtype).removeprefix("torch.")
-        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        self.context = None if positions is None else int(positions)
+        self.context = context_of(self.model)
         self.dev_batch = 1 if self.decoder.minds_padding(self.model, PROBE) else DEV_BATCH
 
     def reload(self) -> None:
@@ -77,7 +76,7 @@ class TrainableModel:
 
     def load_starts(self, plan: AdapterPlan) -> None:
         """Load and validate the SFT adapters; all problems in one error."""
-        self.starts = list(dict.fromkeys(plan.folders.values()))
+        self.starts = plan.adapters
         for folder in {seat(f): f for f in self.starts}.values():
             plan.problems += self._load_start(folder)
         plan.raise_problems()

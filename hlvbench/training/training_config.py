@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -201,8 +200,7 @@ def to_toml(config: Config) -> str:
     return head + tomli_w.dumps({flag(key)[2:]: value for key, value in kept.items()})
 
 
-def config_differences(there: Mapping[str, Any], config: Config) -> list[str]:
-    """What decides an adapter and differs between a recorded training and this one."""
-    here = tomllib.loads(to_toml(config))
-    keys = sorted({*there, *here} - {flag(name)[2:] for name in _FREE})
-    return [f"--{k}: there {there.get(k)!r}, now {here.get(k)!r}" for k in keys if there.get(k) != here.get(k)]
+def deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded options that decide an adapter, by their flags."""
+    free = {flag(name)[2:] for name in _FREE}
+    return {f"--{name}": value for name, value in options.items() if name not in free}

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import AdapterError, ModelError, RunError, TaskError, UsageError, all_problems
 from ..io import read_json
 from ..metrics.predictions import Embedder
-from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, file_problems, find_adapters, local_folder, others_of
+from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, find_adapters, local_folder, others_of
 from ..models.loading import identified
 from ..types import Task
 from .trainable_model import TrainableModel
@@ -107,12 +107,9 @@ def _starts(tasks: Sequence[Task], jobs: Sequence[Job], config: Config, base: Ba
     if plan.shared != config.shared:
         shape, remedy = ("one adapter", "add") if plan.shared else ("an adapter per annotator", "leave out")
         plan.problems.append(f"{config.start} holds {shape}: {remedy} --shared")
-    for folder in dict.fromkeys(plan.folders.values()):
-        asked = [pair for pair, f in plan.folders.items() if f == folder]
-        found = list(file_problems(folder, asked, base, plan.shared, config.base_matches))
-        if not found and read_json(folder / CONFIG).get("peft_type") != "LORA":
-            found.append(f"{folder}: is no LoRA adapter, and only these are trained here")
-        plan.problems += found
+    for folder in plan.check_files(base, config.base_matches):
+        if read_json(folder / CONFIG).get("peft_type") != "LORA":
+            plan.problems.append(f"{folder}: is no LoRA adapter, and only these are trained here")
     plan.raise_problems()
     return plan
 

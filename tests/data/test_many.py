@@ -24,9 +24,9 @@ from hlvbench.errors import MetricError, UsageError
 from hlvbench.metrics import Answers, bind, bind_for, parse_metric, scorecard
 from hlvbench.metrics.c2st import _drawn
 from hlvbench.metrics.grounding import chance_rank, reciprocal_ranks
-from hlvbench.metrics.group import group_confidence, imitation_score, own_lists
+from hlvbench.metrics.group import group_confidence, imitation_score
 from hlvbench.metrics.krippendorff import raw_agreement
-from hlvbench.metrics.probe import GROUPS, groups_of, probe_scores
+from hlvbench.metrics.probe import GROUPS, groups_of, own_lists, probe_scores
 from hlvbench.metrics.style import wasserstein
 from hlvbench.results import annotators_csv
 from hlvbench.results.report_sections import spreads
