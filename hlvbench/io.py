@@ -204,22 +204,27 @@ def locked(path: Path, taken: str = "", wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def progress_bar(total: int, done: int = 0, quiet: bool = False, unit: str = "answers") -> tqdm[Any]:
-    """A progress bar on stderr; where stderr is not a terminal, one short line every 10 seconds.
+def say(text: object, quiet: bool = False) -> None:
+    """Print a line on stderr, which belongs to progress; stdout belongs to results."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def progress_bar(total: int, done: int = 0, quiet: bool = False) -> tqdm[Any]:
+    """A progress bar of answers on stderr; where stderr is not a terminal, one short line every 10 seconds.
 
     Args:
-        total: Number of units of the whole work.
-        done: Number of units that an earlier, interrupted command has finished.
+        total: Number of answers of the whole work.
+        done: Number of answers that an earlier, interrupted command has finished.
         quiet: Print nothing.
-        unit: What is counted, in the plural.
     """
     from tqdm import tqdm
 
-    if done and not quiet:
-        print(f"resumed: {done} of {total} {unit} are finished", file=sys.stderr, flush=True)
+    if done:
+        say(f"resumed: {done} of {total} answers are finished", quiet)
     if sys.stderr.isatty():
-        return tqdm(total=total, initial=done, unit=f" {unit}", disable=quiet, dynamic_ncols=True)
-    line = f"{{n}}/{{total}} {unit}, {{remaining}} left{{postfix}}"
+        return tqdm(total=total, initial=done, unit=" answers", disable=quiet, dynamic_ncols=True)
+    line = "{n}/{total} answers, {remaining} left{postfix}"
     slow = {"mininterval": LOG_EVERY, "maxinterval": LOG_EVERY, "miniters": 1}
     return tqdm(total=total, initial=done, disable=quiet, bar_format=line, file=_Lines(), **slow)
 

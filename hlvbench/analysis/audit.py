@@ -3,7 +3,6 @@ section 9)."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..baselines.baseline_registry import BASELINES, ROLES, Baseline, generation
 from ..baselines.knowledge import Knowledge
 from ..bootstrap import REPLICATES
 from ..errors import UsageError
-from ..io import dump_json, write_files
+from ..io import dump_json, say, write_files
 from ..metrics import Metric, bind_for
 from ..metrics.index import FACTORS, factor_metrics, index_metric
 from ..metrics.predictions import Embedder
@@ -96,8 +95,7 @@ def _of_task(
     known = Knowledge(task, split, embedder, seed)
     rows = []
     for position, system in enumerate(systems, start=1):
-        if not quiet:
-            print(f"audit {task.name}: {system.name} ({position}/{len(systems)})", file=sys.stderr, flush=True)
+        say(f"audit {task.name}: {system.name} ({position}/{len(systems)})", quiet)
         rows.append(_row(task, known, system, seed, replicates, split))
     return {"task": f"{task.name}@{task.version}", "split": split, "systems": rows, "largest": _largest(rows)}
 

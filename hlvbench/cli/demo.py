@@ -5,12 +5,12 @@ The adapters were trained by `hlvbench train sft --config smollm2-demo-sft --out
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..generation.run import read_scores, run
+from ..io import say
 from ..models.smollm2 import NAME, fetch_embedded
 from ..results.markdown import COLUMNS, side_by_side_cells
 from ..results.score_report import ScoreReport
@@ -46,8 +46,7 @@ def run_demo(out: Path, limit: int = ITEMS, quiet: bool = False) -> str:
     for name, settings in systems.items():
         folder = out / name.replace(" + ", "-")
         command = ["hlvbench", *_words(settings, folder)]
-        if not quiet:
-            print(f"[{time.monotonic() - started:4.0f} s] {' '.join(command)}", file=sys.stderr, flush=True)
+        say(f"[{time.monotonic() - started:4.0f} s] {' '.join(command)}", quiet)
         found[name] = read_scores(run(settings, out=folder, quiet=quiet, command=command))[0]
     report = out / "smollm2-adapters" / "report.html"
     return f"{closing_table(found)}\n\nreport: {report}\n{time.monotonic() - started:.0f} s in all"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..io import say
 from ..processes import process_rank
 from ..settings import Service, Settings
 from .options import (
@@ -103,14 +104,11 @@ def fetch_command(arguments: argparse.Namespace) -> None:
     from ..data.task import fetch
     from ..models.smollm2 import NAME, fetch_embedded
 
-    def say(text: str) -> None:
-        if not arguments.quiet:
-            print(text, file=sys.stderr, flush=True)
-
+    tell = partial(say, quiet=arguments.quiet)
     names = [name for name in arguments.names if name != NAME]
-    found = fetch(names or None, tasks_dir=arguments.tasks_dir, say=say) if names or not arguments.names else {}
+    found = fetch(names or None, tasks_dir=arguments.tasks_dir, tell=tell) if names or not arguments.names else {}
     if NAME in arguments.names:
-        found[NAME] = (fetch_embedded(say),)
+        found[NAME] = (fetch_embedded(tell),)
     lines = [f"{task}: {path}" for task, paths in found.items() for path in paths]
     print_result(arguments, {task: [str(path) for path in paths] for task, paths in found.items()}, "\n".join(lines))
 
@@ -144,9 +142,9 @@ def run_command(arguments: argparse.Namespace) -> None:
     folder = run_process(_settings(arguments), process, **_job(arguments))
     if folder is not None:
         _show(folder, arguments)
-    elif not arguments.quiet:
+    else:
         text = f"process {process.rank} of {process.world}: its part is there; the last process to end scores the run"
-        print(text, file=sys.stderr)
+        say(text, arguments.quiet)
 
 
 def generate_command(arguments: argparse.Namespace) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..io import say
 from .options import add_common, add_settings, print_result, settings_from_options
 
 
@@ -53,8 +53,7 @@ def submit_command(arguments: argparse.Namespace) -> None:
         context=CheckContext(arguments.data_dir, arguments.tasks_dir),
     )
     for finding in findings:
-        if finding.level != "OK" and not arguments.quiet:
-            print(finding, file=sys.stderr)
+        say(finding, arguments.quiet or finding.level == "OK")
     print_result(arguments, {"submission": str(folder)}, folder)
 
 
@@ -72,8 +71,7 @@ def check_command(arguments: argparse.Namespace) -> int:
 
     context, failed, results = CheckContext(arguments.data_dir, arguments.tasks_dir), False, []
     for place in _each(arguments.places):
-        if not arguments.quiet:
-            print(f"checking {place}", file=sys.stderr, flush=True)
+        say(f"checking {place}", arguments.quiet)
         findings = check(
             place,
             context=context,
@@ -98,7 +96,7 @@ def leaderboard_command(arguments: argparse.Namespace) -> int:
     if arguments.check:
         differing = stale(arguments.submissions, out)
         for name, remedy in differing.items():
-            print(f"{out / name} is not what {arguments.submissions}/ makes; {remedy}", file=sys.stderr)
+            say(f"{out / name} is not what {arguments.submissions}/ makes; {remedy}")
         if arguments.json:
             print(json.dumps({"stale": list(differing)}))
         return 1 if differing else 0

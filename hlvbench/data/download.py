@@ -7,7 +7,6 @@ renames, so a file in the cache is whole.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
 from ..errors import DataError
-from ..io import cache_dir, locked, sha256_bytes
+from ..io import cache_dir, locked, say, sha256_bytes
 from .task_config import TaskSpec
 
 HOST = "https://raw.githubusercontent.com"
@@ -163,7 +162,7 @@ def _missing_message(name: str, upstream: Upstream, missing: list[Remote], data_
 
 
 def fetch_file(
-    upstream: Upstream, file: Remote, cache: Path | None = None, base_url: str | None = None, say: Say | None = None
+    upstream: Upstream, file: Remote, cache: Path | None = None, base_url: str | None = None, tell: Say = say
 ) -> Path:
     """The path of a file in the cache, downloaded where it is missing or not the pinned one.
 
@@ -173,7 +172,6 @@ def fetch_file(
         DataError: The file cannot be downloaded, is not the pinned one, or cannot be written.
     """
     target, url = cached_path(upstream, file, cache), upstream.url(file, base_url)
-    tell = say or (lambda line: print(line, file=sys.stderr))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target.with_name(f".{target.name}.lock"), wait=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..bootstrap import seeded
 from ..errors import DataError, HlvbenchError, TaskError, UsageError, all_problems
-from ..io import cache_dir
+from ..io import cache_dir, say
 from ..types import Annotation, Item, Pair, Task
 from . import SPLITS, Source, source_module
 from . import table as table_source
@@ -132,7 +132,7 @@ def fetch(
     cache: Path | None = None,
     base_url: str | None = None,
     tasks_dir: Path | None = None,
-    say: Say | None = None,
+    tell: Say = say,
 ) -> dict[str, tuple[Path, ...]]:
     """Task -> its verified files in the cache; what is missing or not the pinned file is downloaded.
 
@@ -144,7 +144,7 @@ def fetch(
         upstream = _upstream(spec)
         files = upstream.files if upstream else []
         try:
-            paths[spec.name] = tuple(fetch_file(spec.upstream, file, cache, base_url, say) for file in files)
+            paths[spec.name] = tuple(fetch_file(spec.upstream, file, cache, base_url, tell) for file in files)
         except DataError as error:
             problems.append(f"{spec.name}: {error}")
     if problems:

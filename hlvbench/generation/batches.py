@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any, TypeVar
 
 from ..errors import RunError
+from ..io import say
 from ..models import Completion, Model, OutOfMemory, Query, Refused
 from ..prompting.parse import parse
 from ..types import Task
@@ -88,9 +88,7 @@ class ReadableCheck:
         self.seen += len(rows)
         self.unreadable += sum(parse(row["text"], self.task).label is None for row in rows)
         if self.seen >= self.ENOUGH and 2 * self.unreadable > self.seen:
-            print(
+            say(
                 f"{self.task.name}: {self.unreadable} of the first {self.seen} answers cannot be read and will count "
-                "as missing; --answers constrained makes every answer readable",
-                file=sys.stderr,
-                flush=True,
+                "as missing; --answers constrained makes every answer readable"
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from ..bootstrap import REPLICATES
 from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
 from ..errors import RunError, UsageError
-from ..io import dump_json, dump_line, locked, read_generations, read_json, sha256_text, write_atomic
+from ..io import dump_json, dump_line, locked, read_generations, read_json, say, sha256_text, write_atomic
 from ..models import Model
 from ..processes import ALONE, ProcessRank
 from ..provenance import provenance
@@ -107,7 +106,7 @@ def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
         text = (
             "has no chat template: under --prompt base it will hardly answer in the format; use --answers constrained"
         )
-        print(f"{task.name}: {settings.model} {text}, or --prompt icl", file=sys.stderr, flush=True)
+        say(f"{task.name}: {settings.model} {text}, or --prompt icl")
 
 
 def complete(folder: Path) -> bool:
@@ -229,9 +228,7 @@ def score(
     embedder, reports, named = load_embedder(), [], recorded.get("annotator")
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):
-        if not quiet:
-            # the first scoring of new texts embeds them, which takes a while
-            print(f"scoring {name}", file=sys.stderr, flush=True)
+        say(f"scoring {name}", quiet)  # the first scoring of new texts embeds them, which takes a while
         rows = read_generations(path)
         only = None
         if named:

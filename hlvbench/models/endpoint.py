@@ -6,7 +6,6 @@ A query is a batch, so every answer is kept as soon as it is there; `concurrency
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
+from ..io import say
 from ..prompting.prompt import answer_schema
 from ..settings import Service, Settings, json_or_text
 from ..types import Task
@@ -140,12 +140,10 @@ class ChatClient:
         with self._turn:
             warned, self._warned = self._warned, True
         if not warned:
-            print(
+            say(
                 "hlvbench: the server gives text as reasoning_content alone, which makes an empty answer. Raise "
                 "--max-new-tokens if the reasoning is cut; else turn it off by --model-arg "
-                """chat_template_kwargs='{"enable_thinking": false}' or start the server without a reasoning parser""",
-                file=sys.stderr,
-                flush=True,
+                """chat_template_kwargs='{"enable_thinking": false}' or start the server without a reasoning parser"""
             )
 
     def _post(self, body: Mapping[str, Any]) -> Any:

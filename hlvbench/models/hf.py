@@ -6,7 +6,6 @@ fast, and it serves every peft type.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ModelError, all_problems
-from ..io import read_json, sha256_file
+from ..io import read_json, say, sha256_file
 from ..settings import Settings
 from ..types import Pair, Task
 from . import Completion, Model, Query
@@ -176,7 +175,7 @@ class LoadedModels:
         self.dtype = str(self.model.dtype).removeprefix("torch.")
         if not self.minds_padding and self.decoder.minds_padding(self.model, PROBE):
             self.minds_padding = True
-            print(f"{folder}: its answers depend on padding, so questions are asked one by one", file=sys.stderr)
+            say(f"{folder}: its answers depend on padding, so questions are asked one by one")
         if adapters:
             self.model, self._names, problems = load_adapters(
                 self.model, adapters, self.decoder.encode(PROBE), self.decoder.tokenizer

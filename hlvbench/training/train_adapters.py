@@ -22,7 +22,7 @@ from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
 from ..errors import RunError, UsageError
 from ..generation.journal import refuse_other_settings
-from ..io import dump_json, locked, read_json, read_toml, sha256_file, write_atomic
+from ..io import dump_json, locked, read_json, read_toml, say, sha256_file, write_atomic
 from ..metrics.predictions import Embedder
 from ..models.adapters import CONFIG as ADAPTER_CONFIG
 from ..models.adapters import RECORD, WEIGHTS, AdapterPlan, local_folder
@@ -34,7 +34,7 @@ from .checkpoint_choice import Selector, check_selecting, dev_predictions, only
 from .trainable_model import AdaptedModel, TrainableModel
 from .training_config import LAST, Config, deciding, save_points, steps_of, to_toml
 from .training_data import Job, train_items, training_data
-from .training_plan import Plan, data_of, make_plan, say
+from .training_plan import Plan, data_of, make_plan
 
 TOML, MANIFEST, LOG, START, DEV = "train.toml", "manifest.json", "log.jsonl", ".start", "dev"
 EXAMPLES = 10

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import AdapterError, ModelError, RunError, TaskError, UsageError, all_problems
-from ..io import read_json
+from ..io import read_json, say
 from ..metrics.predictions import Embedder
 from ..models.adapters import CONFIG, WEIGHTS, AdapterPlan, Base, find_adapters, local_folder, others_of
 from ..models.loading import identified
@@ -131,8 +130,3 @@ def data_of(
             say(f"{name}: {data.too_long} of {count} examples are longer than {positions} and are left out", quiet)
     lacking = {key: f"has no example that fits {positions}" for key, data in found.items() if not data.rows}
     return [(job, found[job.key]) for job in _trainable(jobs, lacking, skip_missing, quiet)]
-
-
-def say(text: str, quiet: bool) -> None:
-    if not quiet:
-        print(text, file=sys.stderr, flush=True)

@@ -138,7 +138,7 @@ def test_fetch_fills_the_cache_from_the_host_or_a_mirror(
 ) -> None:
     offline(monkeypatch)
     said: list[str] = []
-    got = fetch(["mine"], base_url=mirror + "/", tasks_dir=tasks_dir, say=said.append)
+    got = fetch(["mine"], base_url=mirror + "/", tasks_dir=tasks_dir, tell=said.append)
     assert [path.read_bytes() for path in got["mine"]] == [VARIERR]
     assert said == [f"v.json: {len(VARIERR):,} bytes, verified"]
     assert load_task("mine", tasks_dir=tasks_dir).annotators == ("Ann1", "Ann2", "Ann3", "Ann4")
