@@ -162,10 +162,11 @@ class _CharGrams:
             raise MetricError("the character n-grams are fitted on train records, and there are none")
         self.name = f"chargram1-4-top{GRAMS}-{view}"
         self._grams = TfidfVectorizer(
-            analyzer="char", ngram_range=(1, 4), lowercase=False, sublinear_tf=True, max_features=GRAMS
-        ).fit(texts)
+            analyzer="char", ngram_range=(1, 4), lowercase=False, sublinear_tf=True, max_features=GRAMS,
+            dtype=np.float32,
+        ).fit(texts)  # fmt: skip
         self._place: dict[str, int] = {}
-        self._table = csr_matrix((0, len(self._grams.vocabulary_)))
+        self._table = csr_matrix((0, len(self._grams.vocabulary_)), dtype=np.float32)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         from scipy.sparse import vstack

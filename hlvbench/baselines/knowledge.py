@@ -44,7 +44,7 @@ class Knowledge:
 
     def __init__(self, task: Task, split: str, embedder: Embedder, seed: int = 0) -> None:
         self.task, self.split, self.embedder, self.seed = task, split, embedder, seed
-        self._last = "", np.zeros(0)
+        self._last: tuple[str | None, np.ndarray] = None, np.zeros(0)
         self._memo: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:

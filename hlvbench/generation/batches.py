@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from multiprocessing.pool import ThreadPool
 from typing import Any, TypeVar
 
 from ..errors import RunError
@@ -58,18 +59,34 @@ def as_completed(make: Callable[[T], Made], todo: Sequence[T], parallel: int = 1
     if parallel == 1:
         yield from map(make, todo)
         return
+    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+    made: queue.SimpleQueue[tuple[Made] | None] = queue.SimpleQueue()
     errors: list[BaseException] = []
+    over = threading.Event()
+    for one in todo:
+        waiting.put(one)
 
-    def attempt(one: T) -> tuple[Made] | None:
+    def work() -> None:
         try:
-            return None if errors else (make(one),)
+            while not over.is_set():
+                made.put((make(waiting.get_nowait()),))
+        except queue.Empty:
+            pass
         except BaseException as error:
             errors.append(error)
-            return None
+            over.set()
+        finally:
+            made.put(None)
 
-    # daemon threads: an interrupted program does not wait for a server
-    with ThreadPool(parallel) as pool:
-        yield from (found[0] for found in pool.imap_unordered(attempt, todo) if found)
+    # daemons (concurrent.futures has none): an interrupted program does not wait for a server
+    for _ in range(parallel):
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        for _ in range(parallel):
+            while (found := made.get()) is not None:
+                yield found[0]
+    finally:
+        over.set()  # who reads the answers may have failed
     if errors:
         raise errors[0]
 

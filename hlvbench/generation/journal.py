@@ -64,7 +64,7 @@ class Journal:
             write_atomic(self.path, b"".join(whole))
 
     def append(self, value: Mapping[str, Any]) -> None:
-        """Add one object in one write, on disk when this returns."""
+        """Add one object in one write, synced to disk when this returns."""
         data = dump_line({**value, "sha256": sha256_text(dump_line(value))}).encode()
         with naming(self.path), open(self.path, "ab") as stream:
             stream.write(data)

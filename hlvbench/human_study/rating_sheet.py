@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2.utils import htmlsafe_json_dumps
-
 from ..io import sha256_text
 from ..judging.questions import LETTERS, AttributionQuestion
 from ..prompting.prompt import label_word
@@ -78,7 +76,10 @@ def make_sheet(study: str, rater: int, units: Sequence[Unit], material: Material
     used = {unit.part for unit in units}
     parts = [part.model_dump(exclude={"seconds"}) for key, part in PARTS.items() if key in used]
     document = {"study": study, "sheet": name, "parts": parts, "screens": screens}
-    source = str(htmlsafe_json_dumps(document, allow_nan=False, separators=(",", ":")))
+    # ASCII without any character that could end a script element or begin a tag or an entity
+    source = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        source = source.replace(character, f"\\u{ord(character):04x}")
     return Sheet(name, study, tuple(screens), source, SheetKey(sha256=sha256_text(source), screens=keys))
 
 

@@ -77,9 +77,11 @@ def _lm_eval(path: Path) -> Iterator[LoggedAnswer]:
     number = 0
     for number, row in read_jsonl(path):
         try:
-            doc, asked, found = row["doc"], row["arguments"]["gen_args_0"]["arg_0"], row["resps"][0]
-        except (KeyError, IndexError, TypeError):
-            doc = asked = found = None
+            doc, asked = row["doc"], row["arguments"]["gen_args_0"]["arg_0"]
+        except (KeyError, TypeError):
+            doc = asked = None
+        answers = row.get("resps")
+        found = answers[0] if answers and isinstance(answers, list) else None
         texts = found if found and isinstance(found, list) else [None]
         prompt, chat = _prompt(asked)
         if not _is_ours(doc) or not all(isinstance(text, str | None) for text in texts) or prompt is None:

@@ -30,6 +30,8 @@ CANDIDATES = 20
 _TIE = 1e-9
 _CHUNK = 1 << 16
 """Members of groups per pass: what fits a processor's cache."""
+_WIDTH = 320
+"""Columns of logits beyond which a pass takes fewer members."""
 
 VARIANTS = (
     *({"view": view, "m": m} for view in ("raw", "norm") for m in SIZES),
@@ -150,7 +152,8 @@ def _of_member(
         starts, table = np.cumsum(lengths) - lengths, np.hstack(logits)
         order = np.argsort(lengths, kind="stable")
         order = order[lengths[order] > 0]
-        for part in np.array_split(order, len(order) * scored.groups * m // _CHUNK + 1):
+        width = 1 + table.shape[1] // _WIDTH
+        for part in np.array_split(order, len(order) * scored.groups * m * width // _CHUNK + 1):
             # lists of one length share their groups; a list shorter than m is one group
             distinct, times = np.unique(lengths[part], return_counts=True)
             groups = groups_by_length(distinct, m, k, scored.groups)

@@ -102,11 +102,13 @@ class LmEval(Model):
         if tokenizer is not None and hasattr(tokenizer, "chat_template") and not tokenizer.chat_template:
             return None
         try:
-            return self.lm.apply_chat_template([{"role": "user", "content": content}])
+            chat = self.lm.apply_chat_template([{"role": "user", "content": content}])
         except Exception as error:  # a template is a program and raises what it likes
             if isinstance(error, NotImplementedError | AttributeError) and not self.templated:
                 return None
             raise ModelError(f"{self.name}: its chat template cannot be used: {first_lines(error)}") from error
+        # lm-eval wraps messages for every server; one of plain completions takes text alone
+        return chat if isinstance(chat, str) or "chat" in self.backend else None
 
     def _tokens(self, text: str, special: bool = False) -> int | None:
         """The number of tokens; None for a backend without a tokenizer that can be asked."""

@@ -130,8 +130,12 @@ class Replicates(Document):
     @model_validator(mode="after")
     def _counted(self) -> Self:
         for name, kept in self.values.items():
-            if len(kept.values) != self.count:
-                raise ValueError(f"{name:.60}: {len(kept.values)} replicates, {self.count} were expected")
+            try:
+                found = len(kept.values)
+            except ValueError as error:
+                raise ValueError(f"{name:.60}: data: {error}") from None
+            if found != self.count:
+                raise ValueError(f"{name:.60}: {found} replicates, {self.count} were expected")
         return self
 
 

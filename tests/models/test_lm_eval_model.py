@@ -105,11 +105,14 @@ def test_a_chat_template_that_fails_is_an_error_and_a_backend_without_one_gets_t
 
         return template
 
-    def model(template=None):
-        return LmEval(Settings("lm-eval:x"), "x", {}, Backend(template), 1)
+    def model(template=None, backend="x"):
+        return LmEval(Settings("lm-eval:x"), backend, {}, Backend(template), 1)
 
     assert model().prompt_text("one two") == "one two\n"
     assert model().count_tokens("one two") == 2  # words, where there is no tokenizer
+    # lm-eval wraps messages for every server, and one of plain completions takes text alone
+    assert model(lambda messages: (messages,), "local-completions").prompt_text("one two") == "one two\n"
+    assert model(lambda messages: (messages,), "local-chat-completions").prompt_text("one two") == "one two"
     with pytest.raises(ModelError, match="lm-eval:x: its chat template cannot be used: no such filter"):
         model(fails_on(""))
     with pytest.raises(ModelError, match="no such filter"):
