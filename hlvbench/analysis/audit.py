@@ -154,7 +154,10 @@ def audit_text(result: Result) -> str:
     parts = []
     for task in result["tasks"].values():
         head = ["system", "kind", "labels", *(COLUMNS[k] for k in _SHORT), "rule"]
-        rows = [[r["name"], r["kind"], r["labels"], *_values(r), _verdict(r)] for r in task["systems"]]
+        rows = [
+            [r["name"], r["kind"], r["labels"], *(number(r["scores"][k]["value"]) for k in _SHORT), _verdict(r)]
+            for r in task["systems"]
+        ]
         parts.append("\n".join([f"{task['task']} {task['split']}", aligned([head, *rows]), *_summary(task)]))
     broken = broken_rules(result)
     verdict = "\n".join(["rules broken:", *(f"  {line}" for line in broken)]) if broken else "every rule holds"
@@ -205,7 +208,3 @@ def _verdict(row: Row) -> str:
     if row["scores"]["index"]["value"] is None:
         return f"no index: {row['scores']['index']['note']}"
     return "not tested" if row["kind"] == "gold" else "holds"
-
-
-def _values(row: Row) -> list[str]:
-    return [number(row["scores"][key]["value"]) for key in _SHORT]

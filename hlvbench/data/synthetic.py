@@ -251,7 +251,6 @@ def synthetic_task(
     per_item: int | None = None,
     kind: str = "nominal",
     seed: int = 0,
-    profiles: Sequence[AnnotatorProfile] | None = None,
     name: str = "synthetic",
 ) -> Task:
     """A task made from its arguments alone; no text stands in two items.
@@ -268,14 +267,13 @@ def synthetic_task(
         per_item: Annotators drawn for each item; None is all.
         kind: "nominal" or "ordinal".
         seed: Of everything that is drawn.
-        profiles: Replaces the annotators that `annotator_profiles` gives.
         name: The task's name.
 
     Raises:
         TaskError: If an argument is out of range, or the grammar has too few texts for so many items.
     """
     content = style_distance if content_distance is None else content_distance
-    everyone = tuple(profiles) if profiles is not None else annotator_profiles(annotators, thresholds)
+    everyone = annotator_profiles(annotators, thresholds)
     _check_options(everyone, sizes, style_distance, content, per_item, kind)
     names = tuple(f"Ann{k + 1}" for k in range(len(everyone)))
     rng, used = seeded("synthetic items", seed, sizes), set[str]()

@@ -240,7 +240,7 @@ def rescore(
     return reports
 
 
-def recomputed(one: JudgedTask, settings: JudgeSettings, replicates: int = REPLICATES) -> dict[str, Any]:
+def recomputed(one: JudgedTask, settings: JudgeSettings) -> dict[str, Any]:
     """`<judge>.json` from the replies in `one.folder`; the stylometric judge, which needs no model, is asked again.
 
     Raises:
@@ -248,7 +248,7 @@ def recomputed(one: JudgedTask, settings: JudgeSettings, replicates: int = REPLI
     """
     if settings.judge == STYLOMETRIC:
         _ask(Judge(settings, [one.task]), [one], None, {"batch_size": "auto", "resume": False, "quiet": True})
-    return _report(one, settings, replicates)
+    return _report(one, settings, REPLICATES)
 
 
 def judges_of(folder: Path) -> Iterator[JudgeSettings]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 
@@ -40,7 +39,6 @@ NEGATIONS = frozenset(
 CAUSALS = frozenset("because since as so thus therefore hence due given cause causes caused why consequently".split())
 FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
 
-T = TypeVar("T")
 _SENTENCE_END = re.compile(r"[.!?…]+(?=\s|$|[\"”’')\]])")
 _CLOSED = re.compile(r"[.!?…][\"”’')\]]*$")
 _QUOTE = re.compile(r"[\"“”„‟«»]")

@@ -349,16 +349,16 @@ def _ratio(gained: np.ndarray, span: np.ndarray) -> np.ndarray:
     return np.divide(gained, span, out=np.full(gained.shape, np.nan), where=span >= LEAST_SPAN)
 
 
-def swap_matrix(answers: Answers, view: str, m: int, *, reduce: str = "self", fit: str = "dev") -> np.ndarray:
+def swap_matrix(answers: Answers, view: str, m: int) -> np.ndarray:
     """The mean probability that groups of m explanations predicted for annotator i (row) are annotator j's (column).
 
     Returns:
         (K, K); rows sum to 1 and are equal where a system answers alike for all. NaN for annotators with fewer than m
         predictions.
     """
-    scored, draws = probe_scores(answers, view, reduce, m, fit), every_item_once(len(answers.items))
+    scored, draws = probe_scores(answers, view, "self", m, "dev"), every_item_once(len(answers.items))
     out = np.full((len(answers.annotators), len(answers.annotators)), np.nan)
-    for i, own in enumerate(member_logits(answers, scored, view, reduce)):
+    for i, own in enumerate(member_logits(answers, scored, view, "self")):
         found, _ = _of_member(answers, scored, [own], draws, m, i, every=True)
         out[scored.members[i], list(scored.classes[i])] = found[0, :, 0]
     return out

@@ -35,9 +35,9 @@ def check_embedder(answers: Answers, embed: str) -> None:
         )
 
 
-def human_annotations(task: Task, split: str, embedder: Embedder, limit: int | None = None) -> Answers:
+def human_annotations(task: Task, split: str, embedder: Embedder) -> Answers:
     """The priority annotations of a split as predictions, laid out once per task."""
-    return Answers(task, split, {}, embedder, limit).explained.human
+    return Answers(task, split, {}, embedder).explained.human
 
 
 def embeddings(answers: Answers, view: str) -> np.ndarray:

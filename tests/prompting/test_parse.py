@@ -368,8 +368,8 @@ def test_hostile_text_is_parsed_in_linear_time(piece, around):
         return time.process_time() - started
 
     seconds(1000)
-    # twenty times the text: 20 in linear time, 400 in quadratic; short times are noise
-    assert seconds(60_000) < max(100 * seconds(3000), 0.6)
+    # twenty times the text: 20 in linear time, 400 in quadratic; short times are noise, and so is a busy machine's once
+    assert any(seconds(60_000) < max(100 * seconds(3000), 0.6) for _ in range(3))
 
 
 def test_a_hundred_thousand_line_breaks_are_no_matter():
