@@ -134,7 +134,7 @@ def measure(name: str, each: bool, profile: bool, commands: bool) -> None:
 
 
 def _measure_commands(task: Task, rows: list[Generation], embedder: Hashed, scored: Scored) -> None:
-    """What else is done with a corpus or a run, each with fresh caches: seconds on stderr."""
+    """What else is done with a corpus or a run: seconds on stderr. Baselines share what they know, as in an audit."""
 
     def timed(name: str, do: Callable[[], object]) -> None:
         task.__dict__.pop("_memo", None)

@@ -31,6 +31,8 @@ def test_no_questions_are_no_ranking(limit: str, tmp_path: Path, capsys: pytest.
     assert hlvbench(*words) == 2
     assert f"--limit {limit}: " in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+    assert hlvbench("score", tmp_path, "--limit", limit) == 2
+    assert f"--limit: 1 or more was expected, got {limit}" in capsys.readouterr().err
 
 
 def test_a_judge_is_ranked_over_peoples_own_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
