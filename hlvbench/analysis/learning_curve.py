@@ -8,8 +8,9 @@ from typing import Any
 
 from ..errors import RunError
 from ..generation.run import SETTINGS, read_scores
-from ..io import dump_json, read_json, write_files
+from ..io import dump_json, read_json, read_toml, write_files
 from ..metrics.index import FACTORS
+from ..models.adapters import trained_by
 from ..results.score_report import INDEX
 from ..text import with_interval
 from .plots import curve_png
@@ -21,7 +22,8 @@ def curve(runs: Sequence[Path]) -> Curve:
     """The index and its factors of runs that differ in `--history`.
 
     Args:
-        runs: Run folders, of any methods; several of one method (model, adapters, prompt, answers) make a line.
+        runs: Run folders, of any methods; several of one method (model, prompt, trainer, answers) make a
+            line.
 
     Returns:
         {"tasks": {task@version: {method: [point]}}}; a point: history (None: all records), the run, and
@@ -72,10 +74,13 @@ def write_curve(result: Curve, out: Path) -> list[Path]:
 
 
 def _method(settings: Mapping[str, Any]) -> str:
-    constrained = settings.get("answers") == "constrained"
-    parts = [str(settings["model"]), str(settings["prompt"]), "adapters" if settings.get("adapter_dir") else "",
-             "constrained" if constrained else ""]  # fmt: skip
-    return ", ".join(filter(None, parts))
+    adapted = ""
+    if folder := settings.get("adapter_dir"):
+        trainers = {trained_by(read_toml(path)) for path in Path(folder).rglob("train.toml")}
+        adapted = trainers.pop() if len(trainers) == 1 else ""
+        adapted = f"{adapted} adapters".lstrip()
+    constrained = "constrained" if settings.get("answers") == "constrained" else ""
+    return ", ".join(filter(None, [str(settings["model"]), str(settings["prompt"]), adapted, constrained]))
 
 
 def _cell(score: Mapping[str, Any] | None) -> str:

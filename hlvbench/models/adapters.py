@@ -374,6 +374,13 @@ def write_record(folder: Path, task: str, annotator: str | None, base: Base) -> 
     write_atomic(folder / RECORD, dump_json({"task": task, "annotator": annotator, "base": vars(base)}))
 
 
+def trained_by(configuration: Any) -> str:
+    """ "sft" or "capo": which of our trainers wrote a training configuration; "" for another program's."""
+    if not isinstance(configuration, dict):
+        return ""
+    return "capo" if "beta" in configuration else "sft" if "rank" in configuration else ""
+
+
 def tokenizer_sha256(folder: Path) -> str:
     """The hash of a folder's tokenizer files, chat template included."""
     found = {name: sha256_file(folder / name) for name in _TOKENIZER if (folder / name).is_file()}

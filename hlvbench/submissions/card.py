@@ -205,10 +205,3 @@ def base_of(described: Mapping[str, Any], model: str) -> dict[str, str]:
     """The base model as a run's manifest describes it: name, revision and hashes, where they are known."""
     found = {"name": str(without_paths(described.get("name") or model))}
     return found | {k: str(described[k]) for k in ("revision", "config_sha256", "weights_sha256") if described.get(k)}
-
-
-def trained_by(configuration: Any) -> str:
-    """ "sft" or "capo": which of our trainers wrote a training configuration; "" for another program's."""
-    if not isinstance(configuration, dict):
-        return ""
-    return "capo" if "beta" in configuration else "sft" if "rank" in configuration else ""

@@ -13,11 +13,12 @@ from ..data.download import PinnedSpec
 from ..data.task import load_spec, task_names
 from ..errors import DataError, validation_problems
 from ..io import sha256_bytes
+from ..models.adapters import trained_by
 from ..results.score_check import EQUAL, check_submitted
 from ..results.score_report import ScoreReport
 from ..settings import asked_by
 from ..text import legible
-from .card import Card, Line, TaskName, base_of, card_digest, is_baseline, publishes_dataset_text, trained_by
+from .card import Card, Line, TaskName, base_of, card_digest, is_baseline, publishes_dataset_text
 from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, SafeReader, strings, unsafe
 
 _LONGEST = 400

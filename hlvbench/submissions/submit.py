@@ -16,13 +16,14 @@ from pydantic import ValidationError
 
 from ..errors import DataError, RunError, UsageError, all_problems, validation_problems
 from ..io import dump_json, read_generations, read_json, read_toml, sha256_bytes, sha256_file, write_atomic
+from ..models.adapters import trained_by
 from ..results import side_by_side
 from ..results.markdown import plain
 from ..results.score_report import ScoreReport
 from ..settings import asked_by
 from ..types import Task
 from .answers import to_generations
-from .card import Card, base_of, in_future, is_baseline, publishes_dataset_text, to_toml, trained_by
+from .card import Card, base_of, in_future, is_baseline, publishes_dataset_text, to_toml
 from .check import CheckContext, check_copies
 from .folder import Findings, read_submission
 from .safe_reading import CARD, GENERATIONS, MANIFEST, PROFILES, README, SCORES, SETTINGS, without_paths

@@ -1,6 +1,7 @@
 """`--history`: how many train items of an annotator a system is shown, and the learning curve of such runs."""
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -91,3 +92,16 @@ def test_the_curve_holds_the_runs_scores_in_order_of_history(runs, tmp_path):
 def test_two_runs_of_one_history_are_refused(runs):
     with pytest.raises(RunError, match="are both reference:nearest, base with a history of 5"):
         curve([runs / "nearest-5", runs / "nearest-5"])
+
+
+@pytest.mark.slow
+def test_adapters_of_two_trainers_are_two_lines(runs, tmp_path):
+    for method, option in {"sft": "rank = 16", "capo": "beta = 0.1"}.items():
+        adapter = tmp_path / f"{method}-adapters" / "demo" / "Ann1"
+        adapter.mkdir(parents=True)
+        (adapter / "train.toml").write_text(option)
+        folder = shutil.copytree(runs / "nearest-5", tmp_path / method)
+        settings = json.loads((folder / "settings.json").read_text()) | {"adapter_dir": str(adapter.parents[1])}
+        (folder / "settings.json").write_text(json.dumps(settings))
+    (methods,) = curve([tmp_path / "sft", tmp_path / "capo"])["tasks"].values()
+    assert list(methods) == ["reference:nearest, base, sft adapters", "reference:nearest, base, capo adapters"]
