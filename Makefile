@@ -53,7 +53,7 @@ examples: install  ## tasks/convarg/examples.json, what the leaderboard shows of
 figures:  ## the picture of the leaderboard in the README; needs chromium
 	chromium --headless --no-sandbox --hide-scrollbars --window-size=1280,860 --screenshot=docs/leaderboard.png file://$(CURDIR)/leaderboard/index.html
 
-format: install  ## rewrite the code in the house format
+format: install  ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

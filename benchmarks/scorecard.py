@@ -59,7 +59,7 @@ def plain_accuracy(answers: Answers, lists: Sequence[np.ndarray]) -> list[float]
     rows, columns = answers.cells
     for q, pair in enumerate(answers.questions):
         own = {record.label for record in answers.task.by_pair[pair]}
-        right = pair in answers.given and answers.given[pair].label in own
+        right = pair in answers.predictions and answers.predictions[pair].label in own
         by_item.setdefault(int(rows[q]), []).append((int(columns[q]), right))
     out = []
     for chosen in lists:
@@ -81,7 +81,7 @@ def plain_kappa(answers: Answers, lists: Sequence[np.ndarray]) -> list[float]:
     gold = [dict[int, object]() for _ in range(size)]
     for q, pair in enumerate(answers.questions):
         row, column = (int(axis[q]) for axis in answers.cells)
-        said[column][row], gold[column][row] = answers.given[pair].label, answers.task.by_pair[pair][0].label
+        said[column][row], gold[column][row] = answers.predictions[pair].label, answers.task.by_pair[pair][0].label
     weights = "quadratic" if answers.task.kind == "ordinal" else None
     labels = list(answers.task.labels)
     out = []

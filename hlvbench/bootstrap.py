@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -40,8 +41,8 @@ def seeded(*parts: object) -> np.random.Generator:
 
 
 def plain_text(text: str) -> str:
-    """What two texts that count as the same have in common: case and spacing aside."""
-    return re.sub(r"\s+", " ", text.lower()).strip()
+    """What two texts that count as the same have in common: case, spacing and composition of characters aside."""
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", text).lower()).strip()
 
 
 def clusters(items: Sequence[Item]) -> tuple[tuple[int, ...], ...]:
@@ -79,11 +80,11 @@ def halves(items: Sequence[Item]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Draws:
-    """R lists of item positions.
+    """R resamples of the items, as lists of positions.
 
     Attributes:
         groups: The item positions of each cluster.
-        picks: (R, number of clusters) int, the clusters drawn into each list.
+        picks: (R, number of clusters) int, the clusters drawn into each resample.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -105,7 +106,7 @@ class Draws:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """How often each item stands in each list: (N, R) small whole numbers."""
+        """How often each item is in each resample: (N, R) small whole numbers."""
         count = len(self.groups)
         offsets = np.arange(len(self.picks))[:, None] * count
         times = np.bincount((self.picks + offsets).ravel(), minlength=len(self.picks) * count)
@@ -116,7 +117,7 @@ class Draws:
         return out
 
     def of(self, items: np.ndarray) -> np.ndarray:
-        """How often each of these items stands in each list: (R, n), float64."""
+        """How often each of these items is in each resample: (R, n), float64."""
         return self.counts[items].T.astype(float)
 
     def sums(self, values: Any) -> np.ndarray:

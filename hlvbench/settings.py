@@ -42,26 +42,26 @@ class Settings:
     fields and from the lines below.
 
     Args:
-        model: a path or hub id; endpoint:NAME, reference:NAME, attack:NAME, lm-eval:BACKEND,..., replay:FILE
+        model: a path, hub id or smollm2; endpoint:NAME, reference:NAME, attack:NAME, lm-eval:BACKEND,..., replay:FILE
         task: tasks, comma-separated
         adapter_dir: DIR/<task>/<annotator>/, DIR/<annotator>/, one shared adapter, or org/name[@revision]
         model_map: Ann1=PATH,...: a model (or a name that the endpoint serves) per annotator
         base_matches: the adapters' base is --model, whatever name or hash is recorded with them
         annotator: only the questions of this annotator; repeatable (default: all who are scored)
-        revision: of the model on the hub
+        revision: revision of the model on the hub
         prompt: instruction only, with worked examples (icl), with a value profile (vp), or both
         answers: constrained: the likeliest allowed label, then an explanation of one line
         shots: worked examples of icl, at most
         shot_pick: which worked examples
-        profile: who writes the value profile of vp
+        profile: value profile of vp, counted from train annotations or written by the model
         history: show at most N train items of each annotator, drawn by seed (default: all)
-        split: whose items are asked
+        split: split to answer
         limit: the first N items only
         samples: full sets of answers
         temperature: 0 is greedy
-        max_new_tokens: of an answer
-        seed: of sampling, example choice, reference systems and resampling
-        dtype: of the weights
+        max_new_tokens: token limit of an answer
+        seed: seed of sampling, example choice, reference systems and resampling
+        dtype: type of the weights
         device: such as cpu, cuda or cuda:1
         think: let the model think; the thoughts are dropped and counted
         trust_remote_code: run code from the model's repository

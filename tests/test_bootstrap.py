@@ -46,6 +46,10 @@ def test_items_that_share_a_text_are_one_cluster_transitively_and_across_fields(
     assert clusters(items) == ((0, 2, 3), (1, 4))
 
 
+def test_a_character_composed_or_not_is_the_same_text() -> None:
+    assert clusters([_item(0, p="caf\u00e9"), _item(1, p="cafe\u0301")]) == ((0, 1),)
+
+
 def test_a_group_counts_instead_of_texts() -> None:
     # 0 and 2 share a text, and 3 is named as the group of 1
     items = [replace(_item(n, p=text), group=group) for n, (text, group) in enumerate(

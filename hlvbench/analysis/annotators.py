@@ -18,7 +18,7 @@ from ..io import dump_json, write_atomic
 from ..metrics import Answers, Metric, Signature, bind_for
 from ..metrics.decisions import LEAST_SHARED, scale_of
 from ..metrics.features import ORTHOGRAPHIC, feature_names, features
-from ..metrics.group import SIZES, prepare
+from ..metrics.group import SIZES, precompute_group_stats
 from ..metrics.kappa import kappa
 from ..metrics.predictions import Embedder
 from ..metrics.projections import human_annotations
@@ -26,7 +26,7 @@ from ..text import VIEWS, in_view, with_interval
 from ..types import Annotation, Item, Label, Task
 from .plots import agreement_png, detectability_png, style_png
 
-REDUCTIONS = {"none": "E1", "item": "E3", "input": "E4"}
+REDUCTIONS = ("none", "item", "input")
 GRAMS = 1000
 """How many character n-grams the n-gram space has."""
 LENGTH = ("words", "characters")
@@ -225,7 +225,7 @@ def detectability(task: Task, embedder: Embedder, seed: int, replicates: int, sp
         rows = product(reductions, SIZES)
         found += [({"space": name, "view": view, "reduce": reduce, "m": m}, humans, why) for reduce, m in rows]
     asked = [(_metric(humans, "accuracy", row), humans) for row, humans, _ in found if humans is not None]
-    prepare(asked, every_item_once(len(items)), draws)
+    precompute_group_stats(asked, every_item_once(len(items)), draws)
     return [row | _detected(humans, row, draws, seed, why) for row, humans, why in found]
 
 

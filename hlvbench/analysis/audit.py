@@ -69,12 +69,25 @@ def audit(
     systems: Sequence[str] | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Score humans, references and attacks on each task and hold them against the rules.
+    """Score humans, references and attacks on each task and test the audit's rules.
 
-    {"hlvbench", "seed", "replicates", "limit", "tasks": {name: {"task", "split", "systems": [row], "largest"}}}. A row:
-    name, kind, labels (where they come from), missing, scores {key of COLUMNS: value, low, high, floor, note,
-    signature}, rule, broken (what breaks the rule, empty where it holds). largest: the tested attack with the largest
-    index. systems: names of BASELINES, all of them by default. UsageError for an unknown name.
+    Args:
+        tasks: The tasks.
+        embedder: The sentence encoder.
+        seed: Of the baselines and the item resampling.
+        replicates: Number of resamples.
+        split: The scored split.
+        systems: Names of `BASELINES`; None takes all.
+        quiet: No progress.
+
+    Returns:
+        {"hlvbench", "seed", "replicates", "limit", "tasks": {name: {"task", "split", "systems": [row], "largest"}}}.
+        A row: name, kind, labels (where they come from), missing, scores {key of COLUMNS: {value, low, high, floor,
+        note, signature}}, rule, broken (what breaks the rule, "" where it holds). largest: the tested system with the
+        largest index, or None.
+
+    Raises:
+        UsageError: An unknown name in `systems`.
     """
     unknown = sorted(set(systems or ()) - set(BASELINES))
     if unknown:

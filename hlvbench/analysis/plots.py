@@ -16,7 +16,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MOST_NUMBERS = 12
 """Rows of a heat map whose cells still have room for their numbers."""
-_REDUCED = {"none": "no content removed (E1)", "item": "less the item mean (E3)", "input": "less the input (E4)"}
+_REDUCED = {"none": "no content removed", "item": "less the item mean", "input": "less the input"}
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ from .references import Answer
 
 ROLES: Mapping[str, str] = {
     "people": "the ceiling: index and every factor 1",
-    "zero": "index 0 within its interval",
+    "zero": "index below .3, and 0 within its interval or a factor's",
     "attack": "index below .3",
     "gold": "is given the gold labels: reported, not tested",
 }

@@ -206,8 +206,8 @@ class Knowledge:
 
     @cached_property
     def style_directions(self) -> dict[str, np.ndarray]:
-        """(d,) per annotator the mean over train explanations, each less the mean over all annotators' explanations of
-        its item, its own included; of length 1, or 0 for an annotator whose items nobody else explained."""
+        """(d,) per annotator the mean of (train explanation minus the mean of all explanations of its item), scaled to
+        length 1; 0 for an annotator whose items nobody else explained."""
         answers = human_annotations(self.task, "train", self.embedder)
         kept, vectors, out = usable(answers, "self"), residuals(answers, "norm", "self"), {}
         own = dict(zip(answers.annotators, answers.own, strict=True))
@@ -239,9 +239,9 @@ class Knowledge:
 
     @cached_property
     def expected_difference(self) -> dict[Pair, np.ndarray]:
-        """(d,) per question the embedding of what this annotator is expected to say less what the others are, by ridge
-        regression from the input, less the annotator's mean: what `own_gain(within=all)` rewards. Without the questions
-        of annotators none of whose train items others explained, too."""
+        """(d,) per question the expected embedding of the annotator's explanation minus that of the others, predicted
+        from the input by ridge regression and centred per annotator: what `own_gain(within=all)` rewards. Annotators
+        who share no explained train item have no entry."""
         from sklearn.linear_model import Ridge
 
         pairs = [p for p in self.task.questions("train") if p in self.task.explained]
@@ -281,8 +281,8 @@ class Knowledge:
 
     @cached_property
     def cluster_candidates(self) -> dict[Pair, Sequence[Annotation]]:
-        """Per question the annotator's train annotations of the cluster of explanations that a classifier on the input
-        finds likelier than for the annotator's other questions with the same predicted label."""
+        """Per question the annotator's train annotations in one cluster of explanations: the one whose probability
+        given the input most exceeds its mean over the annotator's questions with the same predicted label."""
         from sklearn.cluster import KMeans
         from sklearn.linear_model import LogisticRegression
 

@@ -51,13 +51,12 @@ def analyze_command(arguments: argparse.Namespace) -> None:
     from ..analysis.annotators import analysis_text, analyze, write_analysis
     from ..embeddings import load_embedder
 
-    found, texts = {}, []
-    for task in tasks_of(arguments):
-        folder = arguments.out / task.name
-        found[task.name] = analyze(task, load_embedder(), seed=arguments.seed)
-        write_analysis(found[task.name], folder)
-        texts.append(f"{analysis_text(found[task.name])}\n\nplots: {folder}\n")
+    tasks = tasks_of(arguments)
+    found = {task.name: analyze(task, load_embedder(), seed=arguments.seed) for task in tasks}
+    texts = (f"{analysis_text(own)}\n\nplots: {arguments.out / name}\n" for name, own in found.items())
     print_result(arguments, found, "\n".join(texts))
+    for name, own in found.items():
+        write_analysis(own, arguments.out / name)
 
 
 def curve_command(arguments: argparse.Namespace) -> None:

@@ -14,8 +14,10 @@ from .options import add_common, add_settings, print_result, settings_from_optio
 
 def check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("places", nargs="+", type=Path, metavar="DIR", help="submission folders")
-    parser.add_argument("--write", action="store_true", help="record [verified] in submission.toml if all is well")
-    parser.add_argument("--new", action="store_true", help="the submission is a submitter's: a [verified] is an error")
+    text = "if all is well, record [verified] and renew scores of an older release"
+    parser.add_argument("--write", action="store_true", help=text)
+    text = "not reviewed yet: [verified] or scores of another release are errors"
+    parser.add_argument("--new", action="store_true", help=text)
     parser.add_argument("--no-rescore", action="store_true", help="do not score again, which takes a while")
     add_common(parser, "data-dir tasks-dir json quiet")
 

@@ -45,29 +45,38 @@ def generate(
     quiet: bool = False,
     process: ProcessRank = ALONE,
 ) -> dict[str, Any]:
-    """Write `out`/generations.jsonl, or what is missing of it.
+    """Answer the questions of a split into `out`/generations.jsonl, or the part of them that is missing.
 
     Args:
+        task: The task.
+        model: The model of this task.
         out: The run's folder of this task.
         prompts: The user message of (item, annotator).
-        limit: Only questions about the first items.
+        split: Name of the split.
+        limit: Only questions about the first `limit` items.
         annotators: Only questions to these.
         samples: Answers per question.
+        batch_size: Questions per batch; "auto" takes the model's.
         settings: What decided the answers, for the manifest and for the check that a folder belongs to them.
-        resume: False starts anew.
-        process: Takes the batches whose number is its rank modulo the number of processes. Whoever ends last writes
-            the finished file; the others return facts with `finished` false.
+        resume: False deletes the answers in `out` and starts again.
+        quiet: No progress.
+        process: Takes the batches whose number is its rank modulo the number of processes. The last one to end writes
+            the finished file.
 
     Returns:
-        Facts for the manifest.
+        {"finished": False, "batches_missing"} while batches of other processes are missing; else "finished" True with
+        batches, batch_size, batch_size_after_out_of_memory (None if it was kept), prompt_tokens, generation_seconds
+        and generations_sha256.
 
     Raises:
-        RunError: The folder holds answers of other settings, prompts or another model; the difference is named.
+        RunError: The folder holds answers of other settings, prompts or another model (the difference is named), or a
+            prompt does not fit the model's context.
+        ModelError: The model failed; the answers so far are kept.
     """
     queries = queries_of(task, prompts, split, limit, annotators, samples)
     about = {"task": task.name, "version": task.version, "split": split, "limit": limit, "samples": samples}
     free = dict(settings or {}).get("answers") == "free" and not quiet
-    return collect(
+    return answer_queries(
         model,
         queries,
         out,
@@ -81,7 +90,7 @@ def generate(
     )
 
 
-def collect(
+def answer_queries(
     model: Model,
     queries: Sequence[Query],
     out: Path,
@@ -320,9 +329,15 @@ def plan_summary(
     max_new_tokens: int = 128,
     time_one: bool = True,
 ) -> dict[str, Any]:
-    """What a run would ask, without keeping an answer: counts, tokens, an example prompt per annotator.
+    """What a run would ask, without keeping an answer; arguments not listed are those of `generate`.
 
-    `time_one` answers the median batch once; `seconds` is that time times the number of batches, else None.
+    Args:
+        max_new_tokens: Token limit of an answer.
+        time_one: Answer the middle batch once to estimate the time.
+
+    Returns:
+        Counts (questions, answers, batches), prompt tokens (sum, median, longest), new_tokens_at_most, seconds (time of
+        one batch × batches; None without `time_one`), and an example prompt per annotator.
     """
     questions = prompted(model, queries_of(task, prompts, split, limit, annotators, samples))
     check_context(task.name, model, questions, max_new_tokens)

@@ -164,7 +164,7 @@ def dry_run(
     batch_size: int | str = "auto",
     service: Service | None = None,
 ) -> dict[str, Any]:
-    """What a run would ask and about how long it would take, per task; nothing is kept."""
+    """`plan_summary` of each task of a run, by task name; answers one batch (an endpoint: none) and keeps nothing."""
     settings.check()
     tasks = _load(settings, data_dir, tasks_dir)
     models = open_models(settings, tasks, service)
@@ -181,7 +181,7 @@ def dry_run(
 
 
 def score(
-    place: Path,
+    run_or_file: Path,
     *,
     task: str | None = None,
     split: str | None = None,
@@ -194,37 +194,54 @@ def score(
     only_answered: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """(Re-)score a run folder in place, or a bare generations.jsonl into `out`; returns the folder of the scores.
+    """Score a run folder in place, or a bare generations.jsonl.
 
-    only_answered: questions without a row are left out of every number instead of counted as missing; the
-    signatures say `only:`.
+    Args:
+        run_or_file: The run folder or the file.
+        task: The task of a file; of a run, the only task to score.
+        split: The scored split; default: that of the run, else test.
+        limit: Only its first `limit` items; default: that of the run.
+        out: Where the scores go; default: the run folder, or beside the file.
+        seed: Of the resampling, for a file; a run has its own.
+        replicates: Number of resamples.
+        only_answered: Leave out questions without a row instead of counting them as missing; signatures say `only:`.
+        quiet: No progress.
+
+    Returns:
+        The folder of the scores.
+
+    Raises:
+        UsageError: There is no such run or file, or an option does not fit it.
+        RunError: The run is unfinished, or its scores would be overwritten by others.
     """
-    if not place.exists():
-        raise UsageError(f"{place}: no such run folder or file")
+    if not run_or_file.exists():
+        raise UsageError(f"{run_or_file}: no such run folder or file")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit: 1 or more was expected, got {limit}")
-    if place.is_dir():
-        if not (place / SETTINGS).exists():
-            raise RunError(f"{place} is no run folder: it has no {SETTINGS}; a bare file needs --task")
-        recorded = read_json(place / SETTINGS)
+    if run_or_file.is_dir():
+        if not (run_or_file / SETTINGS).exists():
+            raise RunError(f"{run_or_file} is no run folder: it has no {SETTINGS}; a bare file needs --task")
+        recorded = read_json(run_or_file / SETTINGS)
         held = {"split": recorded["split"], "limit": recorded["limit"]}
         asked: dict[str, Any] = {"split": split or held["split"], "limit": limit or held["limit"]}
         if out is None and (only_answered or asked != held):
             others = f"split {asked['split']}, limit {asked['limit']}{', only answered questions' * only_answered}"
             raise RunError(
-                f"{place} holds scores of split {held['split']}, limit {held['limit']}, which others would "
+                f"{run_or_file} holds scores of split {held['split']}, limit {held['limit']}, which others would "
                 f"overwrite ({others}); give --out DIR"
             )
-        files = {name: place / name / "generations.jsonl" for name in ([task] if task else recorded["task"])}
+        files = {name: run_or_file / name / "generations.jsonl" for name in ([task] if task else recorded["task"])}
         unfinished = [name for name, path in files.items() if not path.exists()]
         if unfinished:
-            raise RunError(f"{place}: {', '.join(unfinished)} has no generations.jsonl; finish it by the same command")
+            raise RunError(
+                f"{run_or_file}: {', '.join(unfinished)} has no generations.jsonl; finish it by the same command"
+            )
     else:
         if task is None or "," in task:
-            raise UsageError(f"{place}: a bare generations file needs the name of its one task: --task NAME")
-        files, recorded = {task: place}, {"model": place.stem, "seed": seed}
+            raise UsageError(f"{run_or_file}: a bare generations file needs the name of its one task: --task NAME")
+        files, recorded = {task: run_or_file}, {"model": run_or_file.stem, "seed": seed}
         asked = {"split": split or "test", "limit": limit}
-    target = out or (place if place.is_dir() else place.parent)
+    target = out or (run_or_file if run_or_file.is_dir() else run_or_file.parent)
     embedder, reports, named = load_embedder(), [], recorded.get("annotator")
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):
@@ -251,7 +268,7 @@ def score(
         scored.report.write(target / name / "scores.json")
         reports.append(scored.report)
     # of a run the report shows every task, one that was not scored this time, too
-    write_report(target, read_scores(target) if target == place else reports)
+    write_report(target, read_scores(target) if target == run_or_file else reports)
     return target
 
 

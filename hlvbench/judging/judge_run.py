@@ -15,7 +15,7 @@ from typing import Any
 from ..bootstrap import REPLICATES
 from ..data.task import load_tasks
 from ..errors import ModelError, RunError
-from ..generation.generate import collect
+from ..generation.generate import answer_queries
 from ..generation.journal import AnswerFiles
 from ..generation.run import SETTINGS
 from ..io import dump_json, locked, read_generations, read_json, write_atomic
@@ -187,7 +187,7 @@ def _ask(judge: Judge, tasks: Sequence[JudgedTask], budget: Budget | None, how: 
         }
         place = one.replies(settings, name)
         try:
-            collect(
+            answer_queries(
                 BudgetedJudge(model.model, budget) if budget else model,
                 queries(task, questions.questions),
                 place.out,

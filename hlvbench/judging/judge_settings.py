@@ -33,12 +33,12 @@ class JudgeSettings:
         by: "style" (the stylometric judge), "letters" (the likelihood of each letter in one forward pass; local
             models) or "reply" (a short text). "auto" takes the first of these that the judge supports.
         view: view of the explanations. "auto" is "norm" for the stylometric judge and "raw" for the others.
-        show: "label" shows the labels of all texts, "input" the inputs of the references; default: neither.
-        shots: references per candidate, 1 or more.
+        show: "label" shows all labels, "input" the inputs of the annotations shown; default: neither.
+        shots: annotations shown per candidate, 1 or more.
         orders: "one" asks each question once, each letter being right equally often; "all" asks every cyclic shift of
             the letters.
         seed: of the candidates, references and letters of the questions, and of the resampling.
-        max_new_tokens: of a reply, 1 or more; 1 for "letters" and 0 for "style", whatever the value.
+        max_new_tokens: token limit of a reply, 1 or more; 1 for "letters" and 0 for "style", whatever the value.
 
     Raises:
         pydantic.ValidationError: with every problem; `judge_settings` turns it into a UsageError.

@@ -15,7 +15,7 @@ from typing import Any
 from ..bootstrap import REPLICATES
 from ..data.task import load_tasks
 from ..errors import RunError, UsageError, all_problems
-from ..generation.generate import collect
+from ..generation.generate import answer_queries
 from ..generation.journal import AnswerFiles
 from ..generation.run import SETTINGS, claim, write_manifest
 from ..io import dump_json, dump_line, read_generations, read_json, write_atomic
@@ -79,7 +79,7 @@ def rank_judge(
         about = {"task": task.name + SUFFIX, "version": task.version, "split": settings.split, "limit": settings.limit}
         own, place = model.model(task, settings.split, questions), _place(folder, task)
         how: dict[str, Any] = {"batch_size": batch_size, "settings": judge.recorded(), "resume": resume, "quiet": quiet}
-        result = collect(own, queries(task, questions), place.out, about, **how)
+        result = answer_queries(own, queries(task, questions), place.out, about, **how)
         facts[task.name + SUFFIX] = {"data_sha256": dict(task.data_sha256), "model": own.describe(), **result}
     write_manifest(folder, settings, facts, command, time.time() - started)
     return score_ranking(folder, data_dir=data_dir, tasks_dir=tasks_dir, replicates=replicates)

@@ -42,22 +42,22 @@ class Judged:
     @cached_property
     def verdicts(self) -> Verdicts:
         """Items and annotators in the task's order, whatever was answered."""
-        hits: dict[Pair, list[float]] = {}
+        hits: dict[Pair, dict[int, list[float]]] = {}
         for question in self.questionnaire.questions:
             name = self.named[question.key]
-            hits.setdefault(question.pair, [])
+            own = hits.setdefault(question.pair, {}).setdefault(question.sample, [])
             if name is not None or self.unreadable_is_wrong:
-                hits[question.pair].append(float(name == question.annotator))
-        for item, annotator, _sample in self.questionnaire.missing:
-            hits.setdefault((item, annotator), []).append(0.0)
+                own.append(float(name == question.annotator))
+        for item, annotator, sample in self.questionnaire.missing:
+            hits.setdefault((item, annotator), {})[sample] = [0.0]
         names = self.task.scored_annotators
         present = {item for item, _ in hits}
         items = tuple(item for id_, item in self.task.items.items() if id_ in present)
         row = {item.id: n for n, item in enumerate(items)}
         right = np.full((len(items), len(names)), np.nan)
-        for (item, annotator), values in hits.items():
-            if values:
-                right[row[item], names.index(annotator)] = np.mean(values)
+        for (item, annotator), samples in hits.items():
+            if means := [np.mean(orders) for orders in samples.values() if orders]:
+                right[row[item], names.index(annotator)] = np.mean(means)
         return Verdicts(items, names, right)
 
     @cached_property

@@ -186,7 +186,7 @@ def _ours(table: Table, submissions: Mapping[str, Submission], systems: Systems)
     shown = [name for row in table["rows"] if systems[name := row["submission"]]["role"] in ("system", "ceiling")]
     rows = []
     for name in shown[:MOST_BESIDE]:
-        scores = {score.short: score.value for score in submissions[name].reports[REPORTED["name"]].overall}
+        scores = {score.compact: score.value for score in submissions[name].reports[REPORTED["name"]].overall}
         rows.append({"submission": name, "values": [scores.get(metric) for metric in REPORTED["ours_by"]]})
     return rows
 

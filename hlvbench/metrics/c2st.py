@@ -176,7 +176,7 @@ def _auc_per_annotator(answers: Answers, view: str, most: int) -> tuple[np.ndarr
     return whole, error
 
 
-def large(task: Task) -> Mapping[str, Value]:
+def size_limits(task: Task) -> Mapping[str, Value]:
     """Where an annotator has more than `MOST` answers."""
     counts = max((Counter(a for _, a in task.questions(s)) for s in ("dev", "test") if s in task.splits), key=_largest)
     return {"most": MOST} if _largest(counts) > MOST else {}
@@ -187,7 +187,12 @@ def _largest(counts: Counter[str]) -> int:
 
 
 @metric(
-    better="ideal", floor=None, ceiling=None, variants=({"view": "raw"}, {"view": "norm"}), resamples=False, large=large
+    better="ideal",
+    floor=None,
+    ceiling=None,
+    variants=({"view": "raw"}, {"view": "norm"}),
+    resamples=False,
+    large=size_limits,
 )
 def c2st(answers: Answers, draws: Draws, *, view: View = "norm", most: int = 0) -> Estimate:
     """AUC with which a classifier tells the system's explanations from the annotator's own on the same items.

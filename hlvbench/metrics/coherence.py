@@ -75,7 +75,7 @@ def supported(answers: Answers) -> np.ndarray:
             continue
         read = model([texts[q] for q in here])
         for q, found in zip(here, read, strict=True):
-            answer = answers.given.get(answers.questions[q])
+            answer = answers.predictions.get(answers.questions[q])
             out[q] = answer is not None and band(task, answer.label) == found
     return out
 

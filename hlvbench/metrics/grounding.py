@@ -21,8 +21,8 @@ _CELLS = 1 << 22
 """Numbers in one temporary table."""
 
 
-def large(task: Task) -> Mapping[str, Value]:
-    """Where there are more than `INPUTS` inputs to rank among."""
+def size_limits(task: Task) -> Mapping[str, Value]:
+    """{"inputs": 1000} for a task with more dev or test items than that, else {}."""
     return {"inputs": INPUTS} if max(len(task.splits.get(s, ())) for s in ("dev", "test")) > INPUTS else {}
 
 
@@ -54,7 +54,7 @@ def reciprocal_ranks(answers: Answers, view: str = "raw", inputs: int | None = N
     Returns:
         (Q,) in (0, 1]; 0 where the prediction is missing.
     """
-    most = int(large(answers.task).get("inputs", 0)) if inputs is None else inputs
+    most = int(size_limits(answers.task).get("inputs", 0)) if inputs is None else inputs
     return answers.once(("reciprocal_ranks", view, most), lambda: _reciprocal_ranks(answers, view, most))
 
 
@@ -92,7 +92,7 @@ def _reciprocal_ranks(answers: Answers, view: str, most: int) -> np.ndarray:
     return np.where(answers.predicted >= 0, 1.0 / ranks, 0.0)
 
 
-@metric(better="higher", floor="chance", variants=_VARIANTS, large=large, headline={"view": "raw"})
+@metric(better="higher", floor="chance", variants=_VARIANTS, large=size_limits, headline={"view": "raw"})
 def grounding(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int = 0) -> Estimate:
     """Mean reciprocal rank of the explanation's own input among all inputs of the split, by sentence embedding.
 
@@ -111,7 +111,7 @@ def grounding(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int
     )  # fmt: skip
 
 
-@metric(better="higher", variants=_VARIANTS, large=large, headline={"view": "raw"}, all_annotators=True)
+@metric(better="higher", variants=_VARIANTS, large=size_limits, headline={"view": "raw"}, all_annotators=True)
 def grounding_skill(answers: Answers, draws: Draws, *, view: View = "raw", inputs: int = 0) -> Estimate:
     """(g - g₀) / (g_human - g₀) clipped to [0, 1]: 0 is chance or worse, 1 is as humans or above.
 

@@ -39,14 +39,14 @@ VARIANTS = (
 )
 
 
-def large(task: Task) -> Mapping[str, Value]:
-    """Where there are more than `CANDIDATES` annotators to tell apart."""
+def size_limits(task: Task) -> Mapping[str, Value]:
+    """{"candidates": 20} for a task with more scored annotators than that, else {}."""
     return {"candidates": CANDIDATES} if len(task.scored_annotators) > CANDIDATES else {}
 
 
 @dataclass(frozen=True)
 class _GroupStats:
-    """Of the P scored annotators on R lists: (R, P) mean probability of the writer, and (R, P) share of groups
+    """Of P scored annotators in R resamples: (R, P) mean probability of the writer, and (R, P) share of groups
     whose likeliest class is the writer (ties share)."""
 
     confidence: np.ndarray
@@ -64,22 +64,26 @@ class Probe(NamedTuple):
 
 
 def _group_stats(answers: Answers, draws: Draws, probe: Probe) -> _GroupStats:
-    """Group statistics on every list; replicates are kept, so the metrics of one probe share them."""
+    """Group statistics of every resample, kept so that the metrics of one probe share them."""
     return answers.once_on(draws, ("groups", probe), lambda: _stats([(answers, probe)], [draws])[0][0])
 
 
-def prepare(asked: Sequence[tuple[Metric, Answers]], *every: Draws) -> None:
-    """Compute at once what metrics will ask of the probes about these answers, all to one split, and the humans' own.
+def precompute_group_stats(asked: Sequence[tuple[Metric, Answers]], *every: Draws) -> None:
+    """Compute the group statistics of these answers and of the humans, for the metrics to use later.
 
     Groups are drawn once for all views and reductions, which changes no number. Errors are left to the metrics.
+
+    Args:
+        asked: Metrics and the answers they will score, all of one split; other metrics are ignored.
+        every: The resamples to compute them in.
     """
     alike: dict[tuple[object, ...], dict[tuple[int, Probe], Answers]] = {}
-    for bound, given in asked:
+    for bound, system in asked:
         if bound.spec.function not in (group_confidence, group_accuracy, imitation_score):
             continue
         arguments = dict(bound.arguments)
         probe = Probe(*(arguments[f] for f in Probe._fields))  # type: ignore[arg-type]
-        for answers in (given.explained, given.explained.human) if given.explained.questions else ():
+        for answers in (system.explained, system.explained.human) if system.explained.questions else ():
             if not all(answers.holds(draws, ("groups", probe)) for draws in every):
                 with suppress(MetricError):
                     scored = probe_scores(answers, *probe)
@@ -126,8 +130,8 @@ def _of_member(
     answers: Answers, scored: ProbeScores, logits: Sequence[np.ndarray], draws: Draws, m: int, i: int,
     every: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Member i, whose answers have these (n, C) logits by each of S probes, on R lists: the mean probability that its
-    groups give the writer, (S, 1, R), or every class, (S, C, R); and the share of hits, (S, R).
+    """Group statistics of member i in R resamples, from its answers' (n, C) logits by each of S probes: the mean
+    probability of the writer, (S, 1, R), or of every class, (S, C, R); and the share of hits, (S, R).
 
     A group stays within one fold; the folds' means are averaged.
     """
@@ -213,7 +217,7 @@ class _Scope:
 
 def _scope(answers: Answers, scored: ProbeScores, reduce: str) -> _Scope:
     places, notes = list(range(len(scored.members))), list(scored.notes)
-    said = []
+    all_notes = []
     lone = only_annotator(answers)
     if lone is not None:
         why = f"answers for {answers.annotators[lone]} only"
@@ -222,21 +226,22 @@ def _scope(answers: Answers, scored: ProbeScores, reduce: str) -> _Scope:
             places = []
         places = [p for p in places if scored.members[p] == lone]
         notes = [note or (why if k != lone or reduce == "self" else "") for k, note in enumerate(notes)]
-        said.append(why)
+        all_notes.append(why)
     if scored.note:
-        said.append(scored.note)
+        all_notes.append(scored.note)
     rows, _ = answers.cells
     dropped = len(np.unique(rows[~usable(answers, reduce)]))
     if dropped:
-        said.append(f"{dropped} items with one question left out")
+        why = "one question" if answers.unrestricted is answers else "one annotator or only some questions asked"
+        all_notes.append(f"{dropped} items with {why} left out")
     columns = tuple(scored.members[p] for p in places)
     counts = tuple(c if k in columns else 0 for k, c in enumerate(scored.counts))
-    return _Scope(tuple(places), columns, "; ".join(said), tuple(notes), counts)
+    return _Scope(tuple(places), columns, "; ".join(all_notes), tuple(notes), counts)
 
 
 def only_annotator(answers: Answers) -> int | None:
     """The column of the one annotator a system answers for, where there are others."""
-    named = answers.once("answered for", lambda: {pair[1] for pair in answers.questions if pair in answers.given})
+    named = answers.once("answered for", lambda: {pair[1] for pair in answers.questions if pair in answers.predictions})
     return answers.annotators.index(next(iter(named))) if len(named) == 1 < len(answers.annotators) else None
 
 
@@ -247,14 +252,14 @@ def _spread(values: np.ndarray, scope: _Scope, count: int) -> np.ndarray:
     return out
 
 
-@metric(better="higher", floor="chance", variants=VARIANTS, large=large)
+@metric(better="higher", floor="chance", variants=VARIANTS, large=size_limits)
 def group_confidence(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
     candidates: int = 0, embed: str = EMBED, m: int,
 ) -> Estimate:  # fmt: skip
     """Mean probability that the probe gives the target annotator, over annotators and groups of m explanations.
 
-    In [0, 1]; the blind reference and chance are at 1/K. The mean is over the annotators with m predictions and m
+    In [0, 1]; the blind reference and chance are at 1/P. The mean is over the P annotators with m predictions and m
     reference annotations, who are the probe's classes. A missing prediction is the empty text. NaN with a note where
     there are fewer than two such annotators.
 
@@ -272,7 +277,7 @@ def group_confidence(
     return _estimate(answers, stats.confidence, probe_scores(answers, view, reduce, m, fit, candidates), reduce)
 
 
-@metric(better="higher", floor="chance", variants=VARIANTS, large=large)
+@metric(better="higher", floor="chance", variants=VARIANTS, large=size_limits)
 def group_accuracy(
     answers: Answers, draws: Draws, *, view: View = "norm", reduce: Reduce = "self", fit: Fit = "dev",
     candidates: int = 0, embed: str = EMBED, m: int,
@@ -298,7 +303,7 @@ def _estimate(answers: Answers, values: np.ndarray, scored: ProbeScores, reduce:
     bounds=(-np.inf, np.inf),
     floor="chance",
     variants=VARIANTS,
-    large=large,
+    large=size_limits,
     headline={"view": "norm", "reduce": "self", "m": 10},
     all_annotators=True,
 )

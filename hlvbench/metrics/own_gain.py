@@ -97,8 +97,8 @@ def _bilinear(shares: np.ndarray, left: Any, right: Any, weights: np.ndarray) ->
 def _annotator_gains(
     layout: Layout, gains: np.ndarray, own: np.ndarray, draws: Draws, within: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One annotator's questions `own` on R lists -> (R) sum of D in place less the mean D of the other answers, and
-    (R) how many questions there are to sum. Copies of a question are not among its others."""
+    """Gains of one annotator's questions `own` in R resamples: (R,) sum of D at the own item minus the mean D of the
+    other answers, and (R,) number of questions summed. Copies of a question are not among its others."""
     labels = layout.labels[own] if within == "label" else np.zeros(len(own))
     order = np.argsort(labels, kind="stable")  # the questions of one label side by side
     own = own[order]
@@ -114,19 +114,19 @@ def _annotator_gains(
         alike = np.add.reduceat(weights, ends - sizes, axis=1)[:, group] - weights
         paired = np.where(total - weights > 0, weights, 0.0)  # without another question there is nothing to compare
         shares = np.divide(paired, alike, out=np.zeros_like(weights), where=alike > 0)
-        lonely = (paired > 0) & (alike <= 0)
-        fallback = np.divide(paired, total - weights, out=np.zeros_like(weights), where=lonely)
+        no_peer = (paired > 0) & (alike <= 0)
+        fallback = np.divide(paired, total - weights, out=np.zeros_like(weights), where=no_peer)
         moved = -((shares + fallback) * weights) @ gains[own]
         for at in labelled:
             moved += content.moved(shares, weights, at, at)
-            if lonely[:, at].any():
+            if no_peer[:, at].any():
                 moved += content.moved(fallback, weights, at, slice(0, len(own)))
         found[:, lists] = paired @ gains[own] - moved, paired.sum(axis=1)
     return found[0], found[1]
 
 
 def _gain_sums(answers: Answers, draws: Draws, view: str, sim: str, within: str) -> tuple[np.ndarray, np.ndarray]:
-    """(R, K) sums of the gains over each annotator's questions on each list, and (R, K) the number of these."""
+    """(R, K) sums of each annotator's gains in each resample, and (R, K) the number of questions summed."""
 
     def make() -> tuple[np.ndarray, np.ndarray]:
         layout, (_, gains) = layout_of(answers, view, sim), in_place(answers, view, sim)

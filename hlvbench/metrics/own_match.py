@@ -39,7 +39,8 @@ def variants(task: Task) -> tuple[Mapping[str, Value], ...]:
 class Layout:
     """The Q questions on items with two annotators or more and the P records of these items, in question order.
 
-    rows, columns, labels: (Q) item, annotator and code of the answered label (-1: missing). first, size: (Q) the first
+    rows, columns, labels: (Q) item, annotator and code of the answered label (-1: missing). scored: (Q) bool, False
+    where the question's records are compared with, but its answer is not scored. first, size: (Q) the first
     question of the same item, and how many the item has. record, count: (Q) where the question's records begin, and
     how many it has. answers: (Q, d) and records: (P, d), rows whose products are similarities.
     """
@@ -47,6 +48,7 @@ class Layout:
     rows: np.ndarray
     columns: np.ndarray
     labels: np.ndarray
+    scored: np.ndarray
     first: np.ndarray
     size: np.ndarray
     record: np.ndarray
@@ -59,16 +61,18 @@ def layout_of(answers: Answers, view: str, sim: str) -> Layout:
     """The layout of a system's answers in a view, laid out once."""
 
     def make() -> Layout:
-        rows, columns = answers.cells
-        kept = np.flatnonzero(usable(answers, "item"))
-        references = answers.references(view)
+        every = answers.unrestricted
+        rows, columns = every.cells
+        kept = np.flatnonzero(usable(every, "item"))
+        references = every.references(view)
         count = np.array([len(references[q]) for q in kept], dtype=int)
         flat = [text for q in kept for text in references[q]]
-        vectors, records = _vectors(answers, view, sim, flat)
+        vectors, records = _vectors(every, view, sim, flat)
         _, first, size = np.unique(rows[kept], return_index=True, return_counts=True)
         return Layout(
-            rows[kept], columns[kept], answers.predicted[kept], np.repeat(first, size), np.repeat(size, size),
-            np.cumsum(count) - count, count, vectors if len(kept) == len(rows) else vectors[kept], records,
+            rows[kept], columns[kept], every.predicted[kept], answers.scored[kept], np.repeat(first, size),
+            np.repeat(size, size), np.cumsum(count) - count, count,
+            vectors if len(kept) == len(rows) else vectors[kept], records,
         )  # fmt: skip
 
     return answers.once(("own layout", view, sim), make)
@@ -183,17 +187,18 @@ def _moved_hits(answers: Answers, view: str, sim: str) -> np.ndarray:
 
 
 def by_annotator(layout: Layout) -> list[np.ndarray]:
-    """The questions of each annotator that has any."""
-    order = np.argsort(layout.columns, kind="stable")
+    """The scored questions of each annotator that has any."""
+    scored = np.flatnonzero(layout.scored)
+    order = scored[np.argsort(layout.columns[scored], kind="stable")]
     return np.split(order, np.flatnonzero(np.diff(layout.columns[order])) + 1) if len(order) else []
 
 
 def _per_annotator(layout: Layout, values: np.ndarray, draws: Draws, count: int) -> np.ndarray:
-    """(Q) values -> (R, K) their sums over each annotator's questions on each list."""
+    """(Q) values -> (R, K) their sums over each annotator's scored questions on each list."""
     from scipy.sparse import csr_array
 
-    shape = (len(draws.counts), count)
-    return draws.sums(csr_array((values, (layout.rows, layout.columns)), shape=shape))
+    shape, at = (len(draws.counts), count), layout.scored
+    return draws.sums(csr_array((values[at], (layout.rows[at], layout.columns[at])), shape=shape))
 
 
 def divide(top: np.ndarray, bottom: np.ndarray, least: float = 0.0) -> np.ndarray:
@@ -203,16 +208,15 @@ def divide(top: np.ndarray, bottom: np.ndarray, least: float = 0.0) -> np.ndarra
 
 def left_out(answers: Answers) -> str:
     """What a note says of the items that are left out, or ""."""
-    rows, _ = answers.cells
-    dropped = len(np.unique(rows[~usable(answers, "item")]))
+    dropped = len(np.unique(answers.cells[0][~usable(answers, "item")]))
     if dropped == len(answers.items):
         return "needs items with two annotators, none given"
     return f"{dropped} items with one annotator left out" if dropped else ""
 
 
 def counts_of(answers: Answers, layout: Layout) -> tuple[int, ...]:
-    """Questions of each annotator, (K)."""
-    return tuple(int(n) for n in np.bincount(layout.columns, minlength=len(answers.annotators)))
+    """Scored questions of each annotator, (K)."""
+    return tuple(int(n) for n in np.bincount(layout.columns[layout.scored], minlength=len(answers.annotators)))
 
 
 def _matches(answers: Answers, draws: Draws, view: str, sim: str, skill: bool) -> Estimate:

@@ -35,14 +35,15 @@ class Embedder(Protocol):
 class Answers:
     """The answers of one system (one sample index) to the questions of one split.
 
-    `given` maps (item, annotator) to the parsed answer; a question without one is missing and stays in
-    every denominator. `limit` scores the first items only, `only` these questions only. N items × K annotators;
+    `predictions` maps (item, annotator) to the parsed answer; a question without one is missing and stays in
+    every denominator. `limit` scores the first items only, `only` these questions only, against the annotations of all.
+    N items × K annotators;
     cells that are not asked are NaN / -1 / None throughout. A system is scored like humans: `human` is one more system.
     """
 
     task: Task
     split: str
-    given: Mapping[Pair, Annotation]
+    predictions: Mapping[Pair, Annotation]
     embedder: Embedder
     limit: int | None = None
     only: frozenset[Pair] | None = None
@@ -77,7 +78,24 @@ class Answers:
         """The same answers to the questions whose annotator wrote an explanation; these answers where all did."""
         if self.task.explained.issuperset(self.questions):
             return self
-        return Answers(self.task, self.split, self.given, self.embedder, self.limit, self.only, texts_only=True)
+        return Answers(self.task, self.split, self.predictions, self.embedder, self.limit, self.only, texts_only=True)
+
+    @cached_property
+    def unrestricted(self) -> Answers:
+        """The same answers to all questions about the scored items, also those that `only` leaves out."""
+        if self.only is None:
+            return self
+        rows = frozenset(item.id for item in self.items)
+        every = frozenset(p for p in self.task.questions(self.split, self.limit) if p[0] in rows)
+        if every == self.only:
+            return self
+        return Answers(self.task, self.split, self.predictions, self.embedder, self.limit, every, self.texts_only)
+
+    @cached_property
+    def scored(self) -> np.ndarray:
+        """(Q of `unrestricted`,) bool: is the question one of these?"""
+        asked = set(self.questions)
+        return np.array([pair in asked for pair in self.unrestricted.questions], dtype=bool)
 
     @cached_property
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +132,7 @@ class Answers:
         return tuple(map(len, self.own))
 
     def means(self, values: np.ndarray, draws: Draws) -> np.ndarray:
-        """One value per question -> (R, K): the mean over each annotator's questions on each list.
+        """One value per question -> (R, K): the mean over each annotator's questions in each resample.
 
         Questions without a value (NaN) are not part of the mean; NaN where no question is left.
         """
@@ -154,7 +172,7 @@ class Answers:
     @cached_property
     def missing(self) -> int:
         """Questions without a parsed answer."""
-        return sum(pair not in self.given for pair in self.questions)
+        return sum(pair not in self.predictions for pair in self.questions)
 
     @cached_property
     def label_code(self) -> Mapping[object, int]:
@@ -164,7 +182,9 @@ class Answers:
     def predicted(self) -> np.ndarray:
         """(Q,) int: position of the answered label in `task.labels`, -1 where missing."""
         code = self.label_code
-        return np.array([code[self.given[p].label] if p in self.given else -1 for p in self.questions], dtype=int)
+        return np.array(
+            [code[self.predictions[p].label] if p in self.predictions else -1 for p in self.questions], dtype=int
+        )
 
     @cached_property
     def gold(self) -> np.ndarray:
@@ -184,7 +204,9 @@ class Answers:
         """(Q) explanations in a view; the empty text where missing."""
         return self.once(
             ("texts", view),
-            lambda: [in_view(self.given[p].explanation, view) if p in self.given else "" for p in self.questions],
+            lambda: [
+                in_view(self.predictions[p].explanation, view) if p in self.predictions else "" for p in self.questions
+            ],
         )
 
     def references(self, view: str) -> list[list[str]]:
@@ -222,10 +244,10 @@ def once_per_task(task: Task, key: Hashable, make: Callable[[], T]) -> T:
 
 
 def blind_answers(task: Task, split: str, seed: int = 0) -> dict[Pair, Annotation]:
-    """One person's record per item (with an explanation, if any has one), drawn by seed, given to every annotator:
-    about the item, blind to the annotator."""
+    """One scored annotator's record per item (with an explanation, if any has one), drawn by seed, given to every
+    annotator: about the item, blind to the annotator."""
     by_item: dict[str, list[Pair]] = {}
-    for pair in task.questions(split):
+    for pair in task.questions(split, annotators=task.scored_annotators):
         by_item.setdefault(pair[0], []).append(pair)
     out = {}
     for item, pairs in by_item.items():

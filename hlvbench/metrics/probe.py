@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -101,26 +101,32 @@ def probe_scores(answers: Answers, view: str, reduce: str, m: int, fit: str, can
 
 
 def _probe_scores(answers: Answers, view: str, reduce: str, m: int, fit: str, candidates: int) -> ProbeScores:
-    rows = answers.cells[0]
-    source, half = _reference(answers, fit)
+    every = answers.unrestricted
+    source, half = _reference(every, fit)
     folds = np.array([half.get(item.id, 0) for item in answers.items], dtype=int)
     fold_of_source = np.array([1 - half[i.id] if half else 0 for i in source.items], dtype=int)
-    kept, kept_source = usable(answers, reduce), usable(source, reduce)
-    counts, notes = [], []
-    for own, theirs in zip(answers.own, source.own, strict=True):
-        own, theirs = own[kept[own]], theirs[kept_source[theirs]]
-        counts.append(len(own))
-        notes.append(_shortage(m, rows[own], folds, source.cells[0][theirs], fold_of_source, bool(half)))
-        if answers.split == "dev" and m > MOST_ON_DEV:
-            notes[-1] = f"dev scores itself in groups of at most {MOST_ON_DEV}"
-    classes = _classes(answers, tuple(k for k, note in enumerate(notes) if not note), candidates)
-    members = tuple(k for k, own in classes.items() if len(own) > 1)
-    if len(members) < 2:
+    theirs = _kept_rows(source, reduce)
+
+    def shortages(of: Sequence[np.ndarray]) -> list[str]:
+        pairs = zip(of, theirs, strict=True)
+        return [_shortage(m, own, folds, records, fold_of_source, bool(half)) for own, records in pairs]
+
+    asked = _kept_rows(answers, reduce)
+    counts, notes = [len(own) for own in asked], shortages(_kept_rows(every, reduce))
+    if answers.split == "dev" and m > MOST_ON_DEV:
+        notes = [f"dev scores itself in groups of at most {MOST_ON_DEV}"] * len(notes)
+    classes = _classes(every, tuple(k for k, note in enumerate(notes) if not note), candidates)
+    told = tuple(k for k, own in classes.items() if len(own) > 1)
+    if len(told) < 2:
         notes = [note or "needs a second annotator to tell apart" for note in notes]
-        members = ()
+        told = ()
     else:
         alone = "shares no item with another annotator"
-        notes = [note or ("" if k in members else alone) for k, note in enumerate(notes)]
+        notes = [note or ("" if k in told else alone) for k, note in enumerate(notes)]
+    if every is not answers:
+        notes = [note or short for note, short in zip(notes, shortages(asked), strict=True)]
+    members = tuple(k for k in told if not notes[k])
+    kept = usable(answers, reduce)
     many = len(set(classes.values())) > 1
     reference = cache(lambda: residuals(source, view, reduce))
     learned = [fold_of_source == fold for fold in range(folds.max(initial=0) + 1)]
@@ -131,7 +137,7 @@ def _probe_scores(answers: Answers, view: str, reduce: str, m: int, fit: str, ca
     return ProbeScores(
         members, tuple(classes[k] for k in members), tuple(answers.own[k][kept[answers.own[k]]] for k in members),
         probes, folds,
-        max(LEAST_GROUPS, min(GROUPS, MOST_GROUPS // len(members))) if many else GROUPS,
+        max(LEAST_GROUPS, min(GROUPS, MOST_GROUPS // max(1, len(told)))) if many else GROUPS,
         tuple(counts), tuple(notes), note,
     )  # fmt: skip
 
@@ -206,6 +212,12 @@ def _reference(answers: Answers, fit: str) -> tuple[Answers, dict[str, int]]:
         return human_annotations(task, "dev", embedder), {}
     source = human_annotations(task, answers.split, embedder)
     return source, halves(source.items)
+
+
+def _kept_rows(answers: Answers, reduce: str) -> list[np.ndarray]:
+    """Per annotator, the items of the questions that a reduction keeps."""
+    kept = usable(answers, reduce)
+    return [answers.cells[0][own[kept[own]]] for own in answers.own]
 
 
 def _shortage(

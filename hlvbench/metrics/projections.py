@@ -53,12 +53,15 @@ def encoded(answers: Answers, view: str) -> np.ndarray:
 def usable(answers: Answers, reduce: str) -> np.ndarray:
     """(Q,) bool: False for questions that a reduction leaves out.
 
-    `self` and `item` leave out items with fewer than two questions: a lone text is its item's mean.
+    `self` and `item` leave out items with one annotator: a lone text is its item's mean. `self` leaves out items some
+    of whose questions are not scored (`Answers.only`): the mean over a part would be another one.
     """
     rows, _ = answers.cells
     if reduce not in ("self", "item"):
         return np.ones(len(rows), dtype=bool)
-    return np.bincount(rows, minlength=len(answers.items))[rows] >= 2
+    asked, every = (np.bincount(own.cells[0], minlength=len(answers.items)) for own in (answers, answers.unrestricted))
+    kept = (every >= 2) & (asked == every) if reduce == "self" else every >= 2
+    return kept[rows]
 
 
 def residuals(answers: Answers, view: str, reduce: str) -> Residuals:
@@ -103,9 +106,10 @@ def _own_means(answers: Answers, view: str) -> np.ndarray:
 
 def _human_means(answers: Answers, view: str) -> np.ndarray:
     def make() -> np.ndarray:
-        references = answers.references(view)
+        every = answers.unrestricted
+        references = every.references(view)
         vectors = answers.embedder.encode([text for texts in references for text in texts])
-        owners = np.repeat(answers.cells[0], [len(texts) for texts in references])
+        owners = np.repeat(every.cells[0], [len(texts) for texts in references])
         return _mean_per_item(vectors, owners, len(answers.items))
 
     return answers.human.once(("item means", view), make)

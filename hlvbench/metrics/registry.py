@@ -33,7 +33,7 @@ Variants = tuple[Mapping[str, Value], ...] | Callable[["Task"], tuple[Mapping[st
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic on R lists of items; NaN where it cannot be computed.
+    """A statistic on R resamples of the items; NaN where it cannot be computed.
 
     Attributes:
         overall: (R,).
@@ -311,6 +311,7 @@ BEFORE_0_2: Mapping[str, Mapping[str, Value]] = {"own_gain": {"within": "all"}, 
 
 _SOMETIMES: Mapping[str, Callable[[str], Any]] = {
     "split": str, "limit": int, "only": str, "samples": int, "prompt": int, "answers": str, "history": int,
+    "encoder": str,
 }  # fmt: skip
 """Conditions that a signature names where they are not the default."""
 
@@ -336,6 +337,8 @@ class Signature:
     """How the answers were made, "free" or "constrained"; None as for `prompt`."""
     history: int | None = None
     """How many train items of an annotator the system was shown at most; None: all."""
+    encoder: str | None = None
+    """The sentence encoder; None: the default one."""
 
     def __str__(self) -> str:
         parts = [f"{k}:{getattr(self, k)}" for k in _SOMETIMES if getattr(self, k) != getattr(Signature, k)]

@@ -47,7 +47,7 @@ def answer_rows(answers: Answers, parsed: Mapping[tuple[Pair, int], Parsed], sam
             "annotator": pair[1],
             "sample": sample,
             "label": found.label if found else None,
-            "missing": "" if pair in answers.given else (found.reason if found else "no answer"),
+            "missing": "" if pair in answers.predictions else (found.reason if found else "no answer"),
             **{name: rounded(float(values[q])) for name, values in columns.items()},
         })  # fmt: skip
     return rows

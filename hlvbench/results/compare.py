@@ -42,8 +42,8 @@ class Value:
 class Part:
     """One task of one run: what it was computed under, and the values that comparisons need.
 
-    items: the clusters of items, or the fewest items that the number of questions allows. notes: metric -> why it has
-    no value.
+    items: the clusters of items, or where they are not known the fewest items that the questions allow. notes: metric
+    -> why it has no value.
     """
 
     task: str
@@ -145,12 +145,12 @@ def part_of(report: ScoreReport, data: Mapping[str, str] | None = None) -> Part:
         estimate = math.nan if kept.estimate is None else kept.estimate
         values[name] = Value(kept.signature.partition("|")[0], estimate, kept.values, intervals.get(kept.signature))
     annotators = {annotator for _, annotator in report.by_annotator}
-    items = math.ceil(report.questions / max(1, len(annotators)))
+    fewest = math.ceil(report.questions / max(1, len(annotators)))
     return Part(
         report.task,
         _conditions(report.conditions[0]),
         report.questions,
-        items if report.clusters is None else min(items, report.clusters),
+        fewest if report.clusters is None else min(report.clusters, report.questions),
         report.samples,
         data,
         values,
@@ -295,7 +295,7 @@ def _table(values: Mapping[str, Value], name: str, systems: Iterable[str], items
 def _pair(a: str, b: str, first: Value, second: Value, items: int) -> dict[str, Any]:
     difference, replicates = first.estimate - second.estimate, first.replicates - second.replicates
     pair = {"a": a, "b": b, "difference": difference, "low": None, "high": None, "p": None, "beyond_resolution": False}
-    if items < FEWEST_CLUSTERS:
+    if items < FEWEST_CLUSTERS or 2 * (~np.isnan(replicates)).sum() < len(replicates):
         return pair
     pair["p"], pair["beyond_resolution"] = p, _ = difference_p(difference, replicates, items)
     if found := interval(difference, replicates):

@@ -103,7 +103,7 @@ def _index(report: ScoreReport) -> Section:
     if left and index.value is not None:
         note += f" Here {index.note}."
     rows: list[Sequence[Cell]] = [
-        [name + (" (left out)" if name in left else ""), Code(s.short), s, interval_bar(s, (0.0, 1.0))]
+        [name + (" (left out)" if name in left else ""), Code(s.compact), s, interval_bar(s, (0.0, 1.0))]
         for name, s in {INDEX: index, **found}.items()
     ]
     head = ["factor", "metric", "value [95 % interval]", "0 to 1"]
@@ -126,7 +126,7 @@ def headline_table(report: ScoreReport) -> Table:
     """The scores that a reader meets first, with baseline and human value."""
     rows: list[Sequence[Cell]] = [
         [
-            Code(s.short, s.meaning, f"{s.signature} ({_ARROWS[s.better]})"),
+            Code(s.compact, s.meaning, f"{s.signature} ({_ARROWS[s.better]})"),
             s,
             interval_bar(s),
             s.floor,
@@ -144,7 +144,7 @@ def _withheld(report: ScoreReport) -> Section:
     found: dict[str, list[str]] = {}
     for score in report.overall:
         if score.value is None:
-            found.setdefault(score.note or "no reason given", []).append(score.short)
+            found.setdefault(score.note or "no reason given", []).append(score.compact)
     return Section("Values that cannot be given", [Bullets(list(found.items()))] if found else [])
 
 

@@ -124,7 +124,8 @@ def _replicates(report: ScoreReport) -> Iterator[str]:
 
 
 def _index(report: ScoreReport) -> list[str]:
-    """The index, by the default encoder, is the harmonic mean of its factors."""
+    """The index, by the default encoder, is the harmonic mean of its factors; of several samples it is a mean of such
+    means, which only scoring again can check."""
     index, found = report.index(), report.factors()
     if index is None or not _by_default_encoder(index):
         return [f"no {INDEX} by this version's encoder: nothing that the row could be ranked by"]
@@ -138,13 +139,15 @@ def _index(report: ScoreReport) -> list[str]:
     if lacking := [factor for factor, value in values.items() if value is None]:
         return [f"{INDEX} has a value but its factor {', '.join(lacking)} has none"]
     expected = float(harmonic_index({factor: np.array([value]) for factor, value in values.items()})[0])
-    if abs(expected - index.value) > EQUAL:
+    if report.samples == 1 and abs(expected - index.value) > EQUAL:
         return [f"{INDEX} is {index.value}, but its factors make {expected:.6f}"]
     return []
 
 
 def _by_default_encoder(score: Score) -> bool:
-    return score.bound is not None and dict(score.bound.arguments).get("embed", EMBED) == EMBED
+    if score.bound is None or parse_signature(score.signature).encoder is not None:
+        return False
+    return dict(score.bound.arguments).get("embed", EMBED) == EMBED
 
 
 def _details(report: ScoreReport, longest: int) -> list[str]:

@@ -68,7 +68,7 @@ class Score(Document):
         return self.signature.partition("|")[2]
 
     @property
-    def short(self) -> str:
+    def compact(self) -> str:
         """The metric without the parameters that are defaults, the view excepted; parses back to the same."""
         if self.bound is None:
             return self.name
@@ -244,7 +244,8 @@ class ScoreReport(Document):
         """The score of one annotator, or over all of them.
 
         Args:
-            name: The metric, `imitation_score(view=norm)@10` say; parameters that are not named have their defaults.
+            name: The metric, `imitation_score(view=norm)@10` say; parameters that are not named have their defaults, so
+                the index of a task with `index_without` is found by `index()` alone.
             annotator: None for the score over all annotators.
 
         Raises:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ..errors import DataError, UsageError, all_problems
 from ..io import sha256_text
 from ..metrics import Answers, Estimate, Metric, Signature, group, index, scorecard
 from ..metrics.predictions import Embedder, once_per_task
+from ..metrics.projections import EMBED
 from ..prompting.parse import Parsed, parse, to_annotation
 from ..types import Annotation, Generation, Pair, Task
 from .answer_rows import answer_rows, rounded
@@ -88,6 +90,7 @@ def score_task(
             limit,
             len(samples),
             None if chosen is None else f"{len(chosen)}-{sha256_text(repr(sorted(chosen)))[:8]}",
+            encoder=None if embedder.name == EMBED else quote(embedder.name, safe="-._/@+"),
             **asked or {},
         )
         # one object for all systems of a task: what the human side of a metric gives on the draws is computed once
@@ -99,7 +102,7 @@ def score_task(
         compared = {*index.factor_metrics(embedder.name, task=task).values(), signature.metric}
         bound = metrics if metrics is not None else scorecard(task, embedder.name)
         once = every_item_once(len(first.items))
-        group.prepare([(metric, answers) for answers in samples for metric in bound], once, draws)
+        group.precompute_group_stats([(metric, answers) for answers in samples for metric in bound], once, draws)
         scores, kept = [], {}
         for metric in bound:
             signed = str(replace(signature, metric=metric))
@@ -115,7 +118,7 @@ def score_task(
             clusters=len(draws.groups),
             samples=len(samples),
             missing=missing,
-            missing_reasons=_reasons(samples, parsed),
+            missing_reasons=_reasons(dict(zip(indexes, samples, strict=True)), parsed),
             without_explanation=sum(not text for answers in samples for text in answers.texts("raw")) - missing,
             thought=sum(found.thought for found in parsed.values()),
             skipped=dict(task.skipped),
@@ -127,7 +130,7 @@ def score_task(
             label_only=len(first.questions) - len(first.explained.questions),
             details=details(first) if metrics is None else None,
         )
-        written = enumerate(samples) if per_answer else ()
+        written = zip(indexes, samples, strict=True) if per_answer else ()
         return Scored([row for k, answers in written for row in answer_rows(answers, parsed, k)], report)
 
 
@@ -281,18 +284,21 @@ def _reference(kind: str | None, value: Estimate, answers: Answers, metric: Metr
     return [] if overall is None else list(_columns(overall, by_annotator)[0].tolist())
 
 
-def _reasons(samples: Sequence[Answers], parsed: Mapping[tuple[Pair, int], Parsed]) -> dict[str, int]:
+def _reasons(samples: Mapping[int, Answers], parsed: Mapping[tuple[Pair, int], Parsed]) -> dict[str, int]:
     counts: Counter[str] = Counter()
-    for sample, answers in enumerate(samples):
+    for sample, answers in samples.items():
         for pair in answers.questions:
-            if pair not in answers.given:
+            if pair not in answers.predictions:
                 found = parsed.get((pair, sample))
                 counts[found.reason if found else "no answer"] += 1
     return dict(sorted(counts.items()))
 
 
 def _majority(answers: Answers) -> dict[str, float | None]:
-    """Accuracy of always answering the annotator's train mode: the line every decision score is read against."""
+    """Accuracy of always answering the annotator's train mode: the line every decision score is read against.
+
+    None for an annotator without train labels, who is left out of the mean.
+    """
     hits: dict[str, list[bool]] = {}
     modes: dict[str, Any] = {}
     for annotator in answers.annotators:
@@ -301,5 +307,7 @@ def _majority(answers: Answers) -> dict[str, float | None]:
     for pair in answers.questions:
         own = {r.label for r in answers.task.by_pair[pair]}
         hits.setdefault(pair[1], []).append(modes[pair[1]] in own)
-    rates = {a: rounded(float(np.mean(h))) for a, h in hits.items()}
-    return {**rates, "mean": rounded(float(np.mean([np.mean(h) for h in hits.values()]))) if hits else None}
+    rates = {a: None if modes[a] is None else float(np.mean(h)) for a, h in hits.items()}
+    known = [rate for rate in rates.values() if rate is not None]
+    found = {**rates, "mean": float(np.mean(known)) if known else None}
+    return {name: None if rate is None else rounded(rate) for name, rate in found.items()}

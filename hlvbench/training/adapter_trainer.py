@@ -41,7 +41,8 @@ class Arguments(TrainingArguments):
         return min(1, int(super().n_gpu))
 
 
-def checkpoint(job: Job, step: int) -> Path:
+def checkpoint_folder(job: Job, step: int) -> Path:
+    """The folder of the checkpoint after `step`; step 0 is the adapter before training (CAPO)."""
     return job.work / f"checkpoint-{step}"
 
 
@@ -60,12 +61,14 @@ class RowOrder(torch.utils.data.Sampler[int]):
         return iter(self.of_epoch(step // math.ceil(len(self.rows) / self.config.batch)))
 
     def of_epoch(self, epoch: int) -> list[int]:
+        """A permutation of the rows' positions, a function of (key, seed, epoch)."""
         order = seeded("epoch", *self.key, self.config.seed, epoch).permutation(len(self.rows)).tolist()
         starts = range(0, len(order), self.config.batch)
         return [i for s in starts for i in longest_first(order[s : s + self.config.batch], self.rows)]
 
 
 def longest_first(positions: Sequence[int], rows: Sequence[Any]) -> list[int]:
+    """The positions, those of the rows with most tokens first."""
     return sorted(positions, key=lambda i: -rows[i].tokens)
 
 
@@ -73,7 +76,7 @@ class AdapterTrainer(Trainer):
     """Trains the trainable model's adapter on examples (SFT) or on pairs with their reference (CAPO).
 
     Args:
-        trainable: With the adapter to train on it.
+        trainable: The base with the adapter to train.
         job: Whose adapter it is; checkpoints go to `job.work`.
         rows: `Example` (SFT) or `EncodedPair` with log-probabilities (CAPO).
         micro: Rows per pass through the model and process, at most.
@@ -119,7 +122,7 @@ class AdapterTrainer(Trainer):
             if self.config.method == "sft":
                 loss = sft_loss(*forward(model, rows, self.trainable.decoder.pad))
             else:
-                loss, stats = capo_of(model, rows, self.trainable.decoder.pad, self.config)
+                loss, stats = capo_loss_of_pairs(model, rows, self.trainable.decoder.pad, self.config)
         for key, value in stats.items():
             self.sums[key] = self.sums.get(key, 0.0) + float(value / num_items_in_batch)
         # gradients of several processes are averaged, and these are parts of one mean
@@ -136,7 +139,7 @@ class AdapterTrainer(Trainer):
         super().log(logs, start_time)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """The cosine ends a step after the training, so that the last step still learns."""
+        """The cosine schedule is one step longer than the training, so the last step has a rate above 0."""
         return super().create_scheduler(num_training_steps + 1, optimizer)
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
@@ -163,8 +166,10 @@ class AdapterTrainer(Trainer):
             self.trainable.save(folder, self.job.task.name, self.job.annotator, state_dict)
 
 
-def capo_of(model: Any, pairs: Sequence[EncodedPair], pad: int, config: Config) -> tuple[Any, Mapping[str, Any]]:
-    """`capo_loss` of encoded pairs."""
+def capo_loss_of_pairs(
+    model: Any, pairs: Sequence[EncodedPair], pad: int, config: Config
+) -> tuple[Any, Mapping[str, Any]]:
+    """`capo_loss` of B pairs that have their reference log-probabilities: a scalar sum, and sums to log."""
     logps, mask = forward(model, [p.chosen for p in pairs] + [p.rejected for p in pairs], pad)
     reference = torch.tensor([(p.chosen_logp, p.rejected_logp) for p in pairs], device=logps.device)
     chosen, rejected = reference.T
@@ -221,7 +226,11 @@ def trainer_arguments(trainable: TrainableModel, job: Job, steps: int, micro: in
 
 
 def rows_per_pass(batch: int, processes: int, most: int) -> int:
-    """The most rows, up to `most`, that divide the part of a batch that each process takes."""
+    """The largest divisor, at most `most`, of the rows of a batch that each process takes.
+
+    Raises:
+        UsageError: The batch is not a multiple of the processes.
+    """
     part, rest = divmod(batch, processes)
     if rest or not part:
         raise UsageError(f"--batch {batch}: a multiple of the {processes} processes is needed, which share each batch")
@@ -299,10 +308,10 @@ def train_adapter(
         if last == steps:
             return {"steps": steps}
         if start and not last and PartialState().is_main_process:
-            trainable.save(checkpoint(job, 0), job.task.name, job.annotator)
+            trainable.save(checkpoint_folder(job, 0), job.task.name, job.annotator)
         try:
             trainer = AdapterTrainer(trainable, job, rows, size, report_to, quiet)
-            seconds = trainer.train(str(checkpoint(job, last)) if last else None).metrics["train_runtime"]
+            seconds = trainer.train(str(checkpoint_folder(job, last)) if last else None).metrics["train_runtime"]
         except BaseException:
             trainable.drop()
             raise
@@ -312,14 +321,14 @@ def train_adapter(
             # these have taken the base apart
             trainable.reload()
             trainable.add(seed, start)
-        speed = sum(row["tokens"] for row in log_of(checkpoint(job, steps))[last:]) / max(seconds, 1e-9)
+        speed = sum(row["tokens"] for row in step_log(checkpoint_folder(job, steps))[last:]) / max(seconds, 1e-9)
         size = trainer.args.per_device_train_batch_size
         return {"steps": steps, "seconds": seconds, "tokens_per_second": round(speed, 1), "micro_batch": size}
 
     return within_memory(micro, attempt) if alone else attempt(micro)
 
 
-def log_of(folder: Path) -> list[dict[str, Any]]:
+def step_log(folder: Path) -> list[dict[str, Any]]:
     """A row per step up to a checkpoint: step, loss, rate, norm, tokens; for CAPO dpo, correct and margin, too."""
     names = {"learning_rate": "rate", "grad_norm": "norm"}
     history = read_json(folder / "trainer_state.json")["log_history"]

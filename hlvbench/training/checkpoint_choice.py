@@ -88,7 +88,7 @@ class Selector:
         answers = Answers(self.task, "dev", {**others, **predictions}, self.embedder)
         found = {name: _mean_of(metric, answers, annotators) for name, metric in self._metrics().items()}
         found["product"] = math.prod(float(np.clip(found[f], 0.0, 1.0)) for f in ("imitation", "distinctness"))
-        found["missing"] = sum(p[1] in annotators and p not in answers.given for p in answers.questions)
+        found["missing"] = sum(p[1] in annotators and p not in answers.predictions for p in answers.questions)
         return {name: None if math.isnan(value) else round(value, 6) for name, value in found.items()}
 
     def _metrics(self) -> dict[str, Metric]:

@@ -224,14 +224,14 @@ def _choose(
     job: Job, trainable: TrainableModel, selector: Selector | None, steps: int
 ) -> tuple[int, list[dict[str, Any]]]:
     """The step of the checkpoint to keep, and what each was scored as; the last one where nothing is chosen."""
-    from .adapter_trainer import checkpoint
+    from .adapter_trainer import checkpoint_folder
 
     if selector is None:
         return steps, [{"step": steps}]
     own = {pair: a for pair, a in selector.start.items() if pair[1] in job.annotators}
     points: list[dict[str, Any]] = [{"step": 0, **selector.score(own, job.annotators)}]
     for step in save_points(steps, trainable.config):
-        folder = checkpoint(job, step)
+        folder = checkpoint_folder(job, step)
         trainable.restore(folder)
         model = AdaptedModel(trainable, dict.fromkeys(job.task.annotators), {"step": step})
         found = dev_predictions(job.task, model, folder / DEV, job.annotators, quiet=True)
@@ -241,16 +241,16 @@ def _choose(
 
 def _publish(job: Job, config: Config, kept: int, manifest: Mapping[str, Any]) -> None:
     """Put the kept checkpoint and its records together, then in their place: where weights are, all is complete."""
-    from .adapter_trainer import checkpoint, log_of
+    from .adapter_trainer import checkpoint_folder, step_log
 
-    source, ready = checkpoint(job, kept), job.work / "ready"
+    source, ready = checkpoint_folder(job, kept), job.work / "ready"
     shutil.rmtree(ready, ignore_errors=True)
     ready.mkdir()
     for name in (ADAPTER_CONFIG, WEIGHTS, RECORD):
         shutil.copyfile(source / name, ready / name)
     if (source / DEV).exists():
         shutil.copytree(source / DEV, ready / DEV)
-    log = log_of(checkpoint(job, manifest["steps"]))
+    log = step_log(checkpoint_folder(job, manifest["steps"]))
     write_atomic(ready / LOG, "".join(json.dumps(row) + "\n" for row in log))
     write_atomic(ready / TOML, to_toml(config))
     write_atomic(ready / MANIFEST, dump_json({**manifest, "tokens": round(sum(row["tokens"] for row in log))}))

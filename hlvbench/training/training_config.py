@@ -64,22 +64,22 @@ class Config:
     leave_out: tuple[str, ...] = _option(
         (), "with --shared: learn nothing from this annotator; may be given several times", "sft"
     )
-    revision: str | None = _option(None, "of the model on the hub")
-    rank: int = _option(16, "of the LoRA adapter", "sft", ge=1)
-    alpha: int = _option(32, "of the LoRA adapter", "sft", ge=1)
-    dropout: float | None = _option(None, "of the adapter (default: sft 0.05, capo 0)", ge=0, lt=1)
+    revision: str | None = _option(None, "revision of the model on the hub")
+    rank: int = _option(16, "rank of the LoRA adapter", "sft", ge=1)
+    alpha: int = _option(32, "alpha of the LoRA adapter", "sft", ge=1)
+    dropout: float | None = _option(None, "dropout of the adapter (default: sft 0.05, capo 0)", ge=0, lt=1)
     targets: str = _option("all-linear", "all-linear, or the names of layers with commas between them", "sft")
     rate: float | None = _option(None, "peak rate (default: sft 2e-4, capo 1e-5)", flag="--lr", gt=0, lt=1)
-    epochs: float | None = _option(None, "default: sft 3, capo 2", gt=0, le=1000)
+    epochs: float | None = _option(None, "passes over the rows (default: sft 3, capo 2)", gt=0, le=1000)
     batch: int = _option(16, "examples per optimiser step, over all processes", ge=1)
-    warmup: float = _option(0.1, "share of the steps", ge=0, lt=1)
-    weight_decay: float = _option(0.0, "of AdamW", ge=0, lt=math.inf)
+    warmup: float = _option(0.1, "share of the steps with a rising rate", ge=0, lt=1)
+    weight_decay: float = _option(0.0, "weight decay of AdamW", ge=0, lt=math.inf)
     clip: float = _option(1.0, "largest norm of the gradient", gt=0, lt=math.inf)
     train_items: int | None = _option(None, "learn from N train items drawn by seed (default: all)", ge=1)
     history: int | None = _option(
         None, "own annotations of at most N train items each, drawn by seed (default: all)", ge=1
     )
-    prompt: Literal["base", "icl", "vp", "vp-icl"] | None = _option(None, "how questions are asked (base)", "sft")
+    prompt: Literal["base", "icl", "vp", "vp-icl"] | None = _option(None, "prompt of the rows (default: base)", "sft")
     shots: int | None = _option(None, "worked examples of icl, at most", "sft", ge=1)
     pairs: Literal["near", "equal", "all"] = _option(
         "near", "labels of a pair: equal (on ordinal tasks at most tau apart), equal, or any", "capo"
@@ -92,7 +92,7 @@ class Config:
     sft_weight: float = _option(0.0, "weight of the chosen answer's own likelihood", "capo", ge=0, lt=math.inf)
     checkpoints: int = _option(4, "checkpoints scored on dev, evenly spread", "capo", ge=1)
     select: str = _option(PRODUCT, "keep the best checkpoint by this metric, or the last", "capo")
-    max_new_tokens: int = _option(128, "of dev answers", ge=1)
+    max_new_tokens: int = _option(128, "token limit of dev answers", ge=1)
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = _option("auto", "precision of the base")
     gradient_checkpointing: bool = _option(False, "less memory, a third more time")

@@ -1,11 +1,13 @@
-"""Reference systems answer as docs/cli.md defines them."""
+"""Reference systems answer as docs/attacks.md describes them."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from hlvbench.baselines.baseline_registry import REFERENCES, open_baseline
 from hlvbench.errors import UsageError
+from hlvbench.metrics.predictions import blind_answers
 from hlvbench.models import Query
 from hlvbench.prompting.parse import parse
 from hlvbench.text import norm, raw
@@ -67,6 +69,15 @@ def test_blind_gives_one_answer_per_item_whoever_is_asked():
     for pair in QUESTIONS:
         answers.setdefault(pair[0], set()).add(answer(model, pair))
     assert all(len(found) == 1 for found in answers.values())
+
+
+def test_blind_is_drawn_from_scored_annotators_whether_or_not_the_others_are_asked():
+    """Ann4 keeps 2 test records of about 16, and 10 are needed."""
+    late = {pair for pair in QUESTIONS if pair[1] == "Ann4"} - set(TASK.questions("test", limit=3))
+    records = tuple(r for r in TASK.records if (r.item, r.annotator) not in late)
+    task = replace(TASK, records=records, min_records=10)
+    assert task.scored_annotators == ("Ann1", "Ann2", "Ann3")
+    assert blind_answers(task, "test") == blind_answers(task.asking(), "test")
 
 
 def test_orthography_is_blind_but_for_case_and_the_final_period():

@@ -110,7 +110,7 @@ def test_a_task_without_any_explanation_has_label_metrics_alone(kept: str) -> No
         name = str(score["metric"]).partition("@")[0]
         texts = bind(name, **({"m": 1} if "@" in score["metric"] else {})).spec.texts or name == "hlv_index"
         assert (score["value"] is None) == texts, score
-    asked = attribution_questions(task, "test", system(task).given)
+    asked = attribution_questions(task, "test", system(task).predictions)
     assert (len(asked.questions), len(asked.left_out)) == (0, 0 if kept == "nothing" else 96)
 
 
@@ -141,7 +141,7 @@ def test_references_and_attacks_do_without(model: str, tmp_path: Path) -> None:
 
 
 def test_judges_are_asked_about_explained_pairs_and_nothing_learns_from_the_others() -> None:
-    asked = attribution_questions(LABELS, "test", system(LABELS).given, shots=50).questions
+    asked = attribution_questions(LABELS, "test", system(LABELS).predictions, shots=50).questions
     assert asked
     assert not any(silent(q.pair) for q in asked)
     assert not any(silent((r.item, r.annotator)) for q in asked for own in q.references for r in own)

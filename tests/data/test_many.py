@@ -97,7 +97,7 @@ def test_a_target_among_candidates_has_the_value_of_a_task_of_these_alone() -> N
 @pytest.mark.parametrize("annotators", [2, 12])
 def test_candidates_change_nothing_where_there_are_no_more_annotators(annotators: int) -> None:
     task = toy_task(annotators=annotators, items=(2, 15, 15), absent=0.2)
-    answers = Answers(task, "test", people(task).blind.given, TOY)
+    answers = Answers(task, "test", people(task).blind.predictions, TOY)
     draws = item_draws(answers.items, "toy@1", "test", replicates=4)
     for floor in ("chance", "cross"):
         few, every = (
@@ -155,7 +155,8 @@ def test_c2st_reads_the_answers_drawn_and_no_others() -> None:
     read = {int(q) for k in range(4) for q in _drawn(human, k, 12)}
     assert len(read) == 48
     answered = {
-        p: a if q in read else dataclasses.replace(a, explanation="zzz") for q, (p, a) in enumerate(human.given.items())
+        p: a if q in read else dataclasses.replace(a, explanation="zzz")
+        for q, (p, a) in enumerate(human.predictions.items())
     }
     answers = Answers(task, "test", answered, TOY)
     assert bind("c2st", most=12)(answers, once(answers)).overall[0] == 0.5  # people's own texts

@@ -1,4 +1,4 @@
-"""lm-eval with an adapter per annotator answers as `hlvbench run --adapter-dir` does, through the same gate."""
+"""lm-eval with an adapter per annotator answers as `hlvbench run --adapter-dir` does, with the same validation."""
 
 from __future__ import annotations
 

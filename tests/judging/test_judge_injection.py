@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hlvbench.generation.generate import collect
+from hlvbench.generation.generate import answer_queries
 from hlvbench.io import read_generations
 from hlvbench.judging.judge_prompt import render_question
 from hlvbench.judging.questions import Questionnaire, attribution_questions
@@ -68,7 +68,7 @@ def letters_said(asked: Questionnaire, tmp_path: Any, delimited: bool) -> dict[s
                 prompt, cut = re.subn(rf"It stands between.*\n<<<{q.nonce}\n|\n{q.nonce}>>>", "", prompt)
                 assert cut == 2
             rows.append(Query(*q.key, prompt))
-        collect(model, rows, tmp_path, {"task": "toy"}, quiet=True)
+        answer_queries(model, rows, tmp_path, {"task": "toy"}, quiet=True)
     replies = read_generations(tmp_path / "generations.jsonl")
     if delimited:
         return read_replies(TASK, asked, replies).letters()["said"]

@@ -96,6 +96,13 @@ def test_a_judge_with_a_favourite_letter_is_at_chance_and_shows_in_the_histogram
     assert found.letters() == {"said": {"A": 0, "B": 0, "C": 40, "D": 0}, "right": dict.fromkeys("ABCD", 10)}
 
 
+def test_a_missing_sample_weighs_as_much_as_an_answered_one_in_all_orders() -> None:
+    """Sample 0 is always told rightly, in four orders; sample 1 is missing: (1 + 0) / 2."""
+    asked = attribution_questions(TASK, "test", [human(), {}], orders="all")
+    found = read_replies(TASK, asked, rows_for(asked.questions, [q.right for q in asked.questions]))
+    assert (found.verdicts.right == 0.5).all()
+
+
 def test_all_orders_are_averaged_so_a_favourite_is_at_chance_in_every_question() -> None:
     asked = attribution_questions(TASK, "test", human(), orders="all")
     found = read_replies(TASK, asked, rows_for(asked.questions, ["B"] * 160))

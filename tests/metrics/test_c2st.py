@@ -146,7 +146,7 @@ def test_fresh_texts_of_the_same_writer_are_near_a_half_and_one_sentence_is_foun
 
 def test_more_mode_collapse_is_told_apart_more_often() -> None:
     task = toy_task(items=(60, 5, 60))
-    own, flat = random_own(task).given, constant(task, "It follows from the text.").given
+    own, flat = random_own(task).predictions, constant(task, "It follows from the text.").predictions
     values = []
     for share in (0.0, 0.5, 1.0):
         mixed = {p: flat[p] if n < share * len(own) else own[p] for n, p in enumerate(own)}
@@ -157,7 +157,8 @@ def test_more_mode_collapse_is_told_apart_more_often() -> None:
 def test_case_and_punctuation_are_seen_in_the_raw_view_alone() -> None:
     task = toy_task()
     loud = {
-        p: dataclasses.replace(r, explanation=r.explanation.upper()) for p, r in system(task, {}).human.given.items()
+        p: dataclasses.replace(r, explanation=r.explanation.upper())
+        for p, r in system(task, {}).human.predictions.items()
     }
     assert value(system(task, loud), "raw").overall[0] == 1.0
     assert value(system(task, loud), "norm").overall[0] == 0.5
@@ -201,7 +202,7 @@ def test_missing_answers_are_the_empty_text() -> None:
 
 def test_one_item_has_no_value_but_a_note() -> None:
     task = toy_task()
-    for answers in (system(task, random_own(task).given, limit=1), system(toy_task(min_records=10_000), {})):
+    for answers in (system(task, random_own(task).predictions, limit=1), system(toy_task(min_records=10_000), {})):
         found = value(answers)
         assert np.isnan(found.overall).all()
         assert np.isnan(found.intervals).all()

@@ -39,7 +39,8 @@ def test_labels_that_the_texts_name_are_recovered_and_wrong_ones_are_not() -> No
     task = toy_task(items=(5, 60, 30))
     human = system(task, {}).human
     turned = {
-        p: dataclasses.replace(r, label=task.labels[task.labels.index(r.label) - 1]) for p, r in human.given.items()
+        p: dataclasses.replace(r, label=task.labels[task.labels.index(r.label) - 1])
+        for p, r in human.predictions.items()
     }
     assert value(label_support, human) == 1.0
     assert value(label_support, system(task, turned)) == 0.0
@@ -56,7 +57,7 @@ def test_support_is_the_share_of_answers_a_plain_pipeline_reads_correctly() -> N
     model = make_pipeline(words, LogisticRegression(max_iter=2000))
     model.fit([norm(r.explanation) for r in dev], [band(task, r.label) for r in dev])
     human = system(task, {}).human
-    truth = [band(task, human.given[p].label) for p in human.questions]
+    truth = [band(task, human.predictions[p].label) for p in human.questions]
     assert np.array_equal(supported(human), model.predict(human.texts("norm")) == truth)
 
 
@@ -68,7 +69,7 @@ def test_three_bands_of_eleven_scores_are_symmetric() -> None:
 
 def test_a_missing_answer_is_not_supported() -> None:
     task = toy_task(items=(5, 60, 20))
-    human = dict(system(task, {}).human.given)
+    human = dict(system(task, {}).human.predictions)
     for pair in task.questions("test")[:8]:  # two items, each of 4 annotators
         del human[pair]
     assert value(label_support, system(task, human)) == pytest.approx(0.9)
@@ -85,7 +86,7 @@ def test_where_there_is_no_other_dev_each_half_is_read_by_the_other(split: str) 
     )
     flipped = tuple(dataclasses.replace(r, label=task.labels[0]) if (r.item, r.annotator) == first else r for r in odd)
     asked = [system(dataclasses.replace(task, records=records), {}, split).human for records in (odd, flipped)]
-    same = {**asked[0].given, first: asked[1].given[first]}
+    same = {**asked[0].predictions, first: asked[1].predictions[first]}
     one, two = (supported(system(a.task, same, split))[0] for a in asked)
     assert one == two
 
@@ -161,7 +162,7 @@ def test_degenerate_answers_give_numbers(function: Function) -> None:
     task = toy_task()
     for answers in (system(task, {}), said(task, ""), said(task, "same"), said(task, "🙂 ...")):
         assert 0 <= value(function, answers) <= 1
-    one = Answers(task, "test", said(task, "same").given, ToyEmbedder(), limit=1)
+    one = Answers(task, "test", said(task, "same").predictions, ToyEmbedder(), limit=1)
     assert 0 <= value(function, one) <= 1
     assert value(copy_rate, said(toy_task(items=(0, 5, 5)), "same")) == 0.0
     assert np.isnan(value(function, system(toy_task(min_records=10_000), {})))

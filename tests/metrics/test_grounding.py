@@ -20,8 +20,8 @@ def _people(task: Task, limit: int | None = None) -> Answers:
 
 
 def _saying(answers: Answers, text: str) -> Answers:
-    given = {p: replace(a, explanation=text) for p, a in answers.given.items()}
-    return replace(answers, given=given)
+    given = {p: replace(a, explanation=text) for p, a in answers.predictions.items()}
+    return replace(answers, predictions=given)
 
 
 def test_mid_ranks_equal_scipy() -> None:
@@ -43,15 +43,15 @@ def test_chance_by_hand() -> None:
 def test_an_empty_text_ranks_in_the_middle_and_a_missing_answer_scores_zero() -> None:
     people = _people(toy_task())
     assert reciprocal_ranks(_saying(people, "")) == pytest.approx(np.full(80, 1 / 10.5))
-    nobody = replace(people, given={})
+    nobody = replace(people, predictions={})
     assert (reciprocal_ranks(nobody) == 0).all()
     assert bind("grounding_skill")(nobody, every_item_once(20)).overall[0] == 0.0
 
 
 def test_an_echo_of_the_input_ranks_first() -> None:
     people = _people(toy_task())
-    given = {p: replace(a, explanation=people.task.items[p[0]].joined) for p, a in people.given.items()}
-    echo = replace(people, given=given)
+    given = {p: replace(a, explanation=people.task.items[p[0]].joined) for p, a in people.predictions.items()}
+    echo = replace(people, predictions=given)
     assert (reciprocal_ranks(echo) == 1).all()
     assert bind("grounding_skill")(echo, every_item_once(20)).overall[0] == 1.0
 
@@ -62,8 +62,8 @@ def test_items_with_one_and_the_same_input_tie() -> None:
     items = {**task.items, second: Item(second, task.items[first].text)}
     twins = replace(task, items=items)
     people = _people(twins)
-    given = {p: replace(a, explanation=twins.items[p[0]].joined) for p, a in people.given.items()}
-    ranks = reciprocal_ranks(replace(people, given=given))
+    given = {p: replace(a, explanation=twins.items[p[0]].joined) for p, a in people.predictions.items()}
+    ranks = reciprocal_ranks(replace(people, predictions=given))
     # the twins share ranks 1 and 2
     assert ranks == pytest.approx([1 / 1.5] * 8 + [1.0] * 16)
 
@@ -81,8 +81,10 @@ def test_candidates_are_the_inputs_of_the_whole_split_whatever_the_limit() -> No
 def test_skill_is_a_ratio_of_means_recomputed_on_every_list() -> None:
     task = toy_task(absent=0.2)
     people = _people(task)
-    mixed = {p: replace(a, explanation="" if n % 2 else a.explanation) for n, (p, a) in enumerate(people.given.items())}
-    system = replace(people, given=mixed)
+    mixed = {
+        p: replace(a, explanation="" if n % 2 else a.explanation) for n, (p, a) in enumerate(people.predictions.items())
+    }
+    system = replace(people, predictions=mixed)
     draws = item_draws(system.items, "toy@1", "test", replicates=12)
     found = bind("grounding_skill")(system, draws).overall
     rows, columns = system.cells

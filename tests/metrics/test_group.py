@@ -15,7 +15,13 @@ from hlvbench.data.task import load_task
 from hlvbench.embeddings import load_embedder
 from hlvbench.errors import MetricError
 from hlvbench.metrics import bind, parse_metric
-from hlvbench.metrics.group import group_accuracy, group_confidence, imitation_score, prepare, swap_matrix
+from hlvbench.metrics.group import (
+    group_accuracy,
+    group_confidence,
+    imitation_score,
+    precompute_group_stats,
+    swap_matrix,
+)
 from hlvbench.metrics.own_gain import own_gain
 from hlvbench.metrics.predictions import Answers, Embedder
 from hlvbench.metrics.probe import groups_of, member_logits, probe_scores
@@ -173,7 +179,7 @@ def test_what_is_computed_at_once_for_several_probes_is_what_each_gives_alone(ab
     alone = [metric(apart, draws) for metric in bound]
     for store in (apart.human.memo, task.__dict__["_memo"]):
         store.clear()
-    prepare([(metric, at_once) for metric in bound], draws)
+    precompute_group_stats([(metric, at_once) for metric in bound], draws)
     for probe in (("raw", "self", 1, "dev", 0), ("raw", "item", 5, "dev", 0), ("norm", "self", 5, "folds", 0)):
         assert at_once.holds(draws, ("groups", probe))
         assert at_once.human.holds(draws, ("groups", probe))
@@ -182,7 +188,7 @@ def test_what_is_computed_at_once_for_several_probes_is_what_each_gives_alone(ab
         np.testing.assert_array_equal(found.overall, expected.overall)
         np.testing.assert_array_equal(found.by_annotator, expected.by_annotator)
     wrong = bind("group_accuracy", embed="toy", m=5, candidates=1)
-    prepare([(wrong, at_once)], draws)  # says nothing: the metric does
+    precompute_group_stats([(wrong, at_once)], draws)  # says nothing: the metric does
     with pytest.raises(MetricError, match="candidates=1"):
         wrong(at_once, draws)
 

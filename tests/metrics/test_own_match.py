@@ -208,7 +208,7 @@ def test_blind_constant_and_echo_gain_nothing_and_people_everything(seed: int, c
         for lists in (once(answers), draws):
             found = own_gain(answers, lists, sim=sim, within="all", embed="toy")
             np.testing.assert_allclose(found.overall, 0.0, atol=1e-9)
-    echo = Answers(task, "test", {p: dataclasses.replace(a, label=NLI[0]) for p, a in echo.given.items()}, TOY)
+    echo = Answers(task, "test", {p: dataclasses.replace(a, label=NLI[0]) for p, a in echo.predictions.items()}, TOY)
     for answers in (constant, echo):
         found = own_gain(answers, once(answers), sim=sim, embed="toy")
         np.testing.assert_allclose(found.overall, 0.0, atol=1e-9)
@@ -291,7 +291,7 @@ def test_vectorised_resampling_equals_a_plain_loop_over_the_same_replicates(sim:
                     return s[a] - np.mean([s[b] for b in s if b != a]), (a in best) / len(best)
 
                 def answer(item: str, a: str = a) -> tuple[object, str]:
-                    found = who.given.get((item, a))
+                    found = who.predictions.get((item, a))
                     return (found.label, found.explanation) if found else (None, "")
 
                 label, text = answer(i)
@@ -377,7 +377,7 @@ def test_new_names_for_labels_change_nothing() -> None:
         task, records=tuple(dataclasses.replace(r, label=name[r.label]) for r in task.records),
         priority=tuple(name[label] for label in task.priority),
     )  # fmt: skip
-    given = {p: dataclasses.replace(a, label=name[a.label]) for p, a in answers.given.items()}
+    given = {p: dataclasses.replace(a, label=name[a.label]) for p, a in answers.predictions.items()}
     moved = Answers(renamed, "test", given, TOY)
     before, after = (own_gain(x, once(x), embed="toy").by_annotator for x in (answers, moved))
     np.testing.assert_allclose(after, before)

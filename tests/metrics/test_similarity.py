@@ -56,10 +56,10 @@ def test_rouge_l_equals_the_reference_program_on_every_question() -> None:
 
     task = toy_task(doubles=0.3)
     answers = Answers(task, "test", {p: task.by_pair[p][-1] for p in task.questions("dev")}, ToyEmbedder())
-    blind = Answers(task, "test", answers.blind.given, ToyEmbedder())
+    blind = Answers(task, "test", answers.blind.predictions, ToyEmbedder())
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     for pair, value in zip(blind.questions, similarity.rouge_l_values(blind), strict=True):
-        said = blind.given[pair].explanation
+        said = blind.predictions[pair].explanation
         best = max(scorer.score(r.explanation, said)["rougeL"].fmeasure for r in task.by_pair[pair])
         assert value == pytest.approx(best)
 

@@ -202,7 +202,10 @@ def test_kl_falls_and_excess_stays_near_zero_when_answers_are_many() -> None:
 @pytest.mark.parametrize("function", METRICS)
 def test_replacing_more_answers_by_one_sentence_is_farther(function: Function) -> None:
     task = toy_task()
-    human, flat = people(task).given, constant(task, "Yes it is so indeed and that is all there is to say now.").given
+    human, flat = (
+        people(task).predictions,
+        constant(task, "Yes it is so indeed and that is all there is to say now.").predictions,
+    )
     questions = task.questions("test")
     values = []
     for share in (0.0, 0.3, 0.6, 1.0):
@@ -227,7 +230,7 @@ def test_the_raw_view_sees_a_missing_period_and_the_norm_view_does_not() -> None
 def test_the_order_of_annotators_changes_nothing() -> None:
     task = toy_task()
     turned = dataclasses.replace(task, annotators=task.annotators[::-1])
-    one, two = random_own(task), system(turned, random_own(task).given)
+    one, two = random_own(task), system(turned, random_own(task).predictions)
     for function in METRICS:
         assert function(one, once(one), feature="mean").overall == pytest.approx(
             function(two, once(two), feature="mean").overall
@@ -240,7 +243,7 @@ def test_degenerate_answers_give_numbers(function: Function, view: str) -> None:
     task = toy_task()
     for answers in (system(task, {}), constant(task, ""), constant(task, "same"), constant(task, "🙂 ´ß")):
         assert np.isfinite(function(answers, replicates(answers, 3), view=view, feature="mean").overall).all()
-    one = Answers(task, "test", random_own(task).given, ToyEmbedder(), limit=1)
+    one = Answers(task, "test", random_own(task).predictions, ToyEmbedder(), limit=1)
     assert np.isfinite(function(one, once(one), view=view, feature="mean").overall).all()
 
 

@@ -1,4 +1,4 @@
-"""The adapter gate: each thing that peft would run with is one clear error before any generation."""
+"""Adapter validation: each thing that peft would run with is one clear error before any generation."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from hlvbench.bootstrap import encode
 from hlvbench.errors import RunError, UsageError
 from hlvbench.metrics import Signature, bind
 from hlvbench.metrics.index import factor_metrics
-from hlvbench.results.compare import compare, compare_text
+from hlvbench.results.compare import compare, compare_text, part_of
+from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
 from hlvbench.types import Generation
 
@@ -348,6 +349,21 @@ def test_replicates_without_a_value_are_left_out_of_the_pair(tmp_path):
     (pair,) = index_of(compare([simple(tmp_path / "a", 0.5, holes), simple(tmp_path / "b", 0.1, 0 * SPREAD)]))["pairs"]
     assert math.isfinite(pair["p"])
     assert pair["low"] < 0.4 < pair["high"]
+
+
+def test_a_pair_that_most_replicates_do_not_tell_apart_has_no_p(tmp_path):
+    holes = 0.5 + SPREAD
+    holes[:101] = math.nan
+    (pair,) = index_of(compare([simple(tmp_path / "a", 0.5, holes), simple(tmp_path / "b", 0.1, 0 * SPREAD)]))["pairs"]
+    assert (pair["difference"], pair["p"], pair["low"]) == (pytest.approx(0.4), None, None)
+
+
+def test_many_annotators_of_few_items_each_are_as_many_items_as_there_are():
+    """60 annotators, 100 items with 4 of them each: 7 questions an annotator, but 100 items."""
+    document = part({"hlv_index": (0.5, 0.5 + SPREAD)}, questions=400)
+    document["scores"] += [{**document["scores"][0], "annotator": f"Ann{k}"} for k in range(5, 61)]
+    assert part_of(ScoreReport.model_validate(document)).items == 7
+    assert part_of(ScoreReport.model_validate(document | {"clusters": 100})).items == 100
 
 
 def test_the_result_is_json_and_the_text_shows_every_system_and_pair(tmp_path):

@@ -116,7 +116,7 @@ class Outline(HTMLParser):
 @pytest.mark.parametrize("kind", ["nominal", "ordinal"])
 def test_a_shortened_name_parses_back_to_the_same_metric(kind):
     for metric in scorecard(toy_task(kind)):
-        assert parse_metric(Score.model_validate(row(str(metric), None)).short) == metric
+        assert parse_metric(Score.model_validate(row(str(metric), None)).compact) == metric
 
 
 def test_a_shortened_name_keeps_the_view_and_what_is_no_default():
@@ -124,9 +124,9 @@ def test_a_shortened_name_keeps_the_view_and_what_is_no_default():
         ("imitation_score(view=norm,reduce=self)@10", "imitation_score(view=norm)@10"),
         ("imitation_score(view=norm,reduce=item)@10", "imitation_score(view=norm,reduce=item)@10"),
     ):
-        assert Score.model_validate(row(said, 1.0)).short == short
+        assert Score.model_validate(row(said, 1.0)).compact == short
     unknown = {**row("label_kappa", 1.0), "signature": "metric_of_tomorrow(x=1)|toy@1"}
-    assert Score.model_validate(unknown).short == "metric_of_tomorrow(x=1)"
+    assert Score.model_validate(unknown).compact == "metric_of_tomorrow(x=1)"
 
 
 def test_numbers_have_no_negative_zero_and_a_dash_for_none():

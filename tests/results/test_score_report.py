@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from hlvbench.errors import RunError
+from hlvbench.metrics.index import harmonic_index
+from hlvbench.results.score_check import check_submitted
 from hlvbench.results.score_report import ScoreReport, schema_text
-from tests.boards import scored
+from hlvbench.results.scorecard import score_task
+from tests.boards import NamedEmbedder, answers, scored
+from tests.toy import toy_task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +49,7 @@ def test_scores_of_the_submissions_are_read_and_written_byte_by_byte(path, tmp_p
 def test_rows_are_found_by_metric_and_parameters(report):
     assert report["label_kappa"] == report.find("label_kappa")[0]
     assert report.of("label_kappa", "Ann2").annotator == "Ann2"
-    assert [s.short for s in report.find("grounding", view="norm")] == ["grounding(view=norm)"]
+    assert [s.compact for s in report.find("grounding", view="norm")] == ["grounding(view=norm)"]
     assert list(report.factors()) == ["decision", "grounding", "imitation", "distinctness"]
     assert report.factors()["imitation"] == report["imitation_score(view=norm)@10"]
     assert report.index().metric == "hlv_index"
@@ -53,7 +59,7 @@ def test_rows_are_found_by_metric_and_parameters(report):
 
 
 def test_the_headline_is_what_the_registry_says_in_the_order_of_the_scorecard(report):
-    names = [score.short for score in report.headline()]
+    names = [score.compact for score in report.headline()]
     assert names[0] == "label_accuracy"
     assert names[-1] == "hlv_index"
     assert {"macro_f1", "rouge_l(view=raw)", "imitation_score(view=norm)@10", "own_gain(view=norm)"} < set(names)
@@ -75,3 +81,12 @@ def test_a_file_that_is_no_score_report_is_named_with_every_problem_and_the_reme
     for problem in ("questions: Input should be greater than or equal to 0, got -1", "more: is not a key here",
                     "system: is missing"):  # fmt: skip
         assert problem in said
+
+
+def test_the_index_of_two_samples_is_a_mean_of_indexes_and_not_that_of_the_factors_means():
+    task, rows = toy_task(), list(answers("human"))
+    rows += [dataclasses.replace(row, sample=1) for row in answers("nearest")]
+    report = score_task(task, rows, NamedEmbedder(), per_answer=False).report
+    factors = {name: np.array([score.value]) for name, score in report.factors().items()}
+    assert abs(report.index().value - harmonic_index(factors)[0]) > 0.01
+    assert check_submitted(report.to_dict(), "toy") == []

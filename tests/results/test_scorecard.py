@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -185,3 +186,26 @@ def test_all_questions_chosen_are_no_choice():
 def test_a_choice_without_a_question_of_the_split_is_refused():
     with pytest.raises(DataError, match="none of the 1 questions"):
         score_task(tiny(), [], ToyEmbedder(), only=[("d", "Ann1")], metrics=ACCURACY)
+
+
+def test_a_sample_keeps_its_own_number():
+    task = tiny()
+    given = dict.fromkeys(task.questions("test"), "yes") | {("c", "Ann1"): None}
+    scored = score_task(task, rows(task, given, sample=3), ToyEmbedder(), metrics=ACCURACY)
+    assert {row["sample"] for row in scored.answers} == {3}
+    assert [row["label"] for row in scored.answers].count("yes") == 4
+    assert scored.report.missing_reasons == {"no label": 1}
+
+
+def test_an_annotator_without_train_labels_has_no_majority():
+    task = tiny()
+    task = replace(task, records=tuple(r for r in task.records if (r.item, r.annotator) != ("t", "Ann2")))
+    # Ann1's train mode is "no": wrong on a and c, right on b
+    assert score_task(task, [], ToyEmbedder(), metrics=ACCURACY).report.majority == {
+        "Ann1": pytest.approx(1 / 3, abs=1e-6), "Ann2": None, "mean": pytest.approx(1 / 3, abs=1e-6)
+    }  # fmt: skip
+
+
+def test_signatures_name_another_encoder_than_the_default():
+    report = score_task(tiny(), [], ToyEmbedder(), metrics=ACCURACY).report
+    assert parse_signature(report.scores[0].signature).encoder == "toy"

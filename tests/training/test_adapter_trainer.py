@@ -16,9 +16,9 @@ from hlvbench.training.adapter_trainer import (
     AdapterTrainer,
     RowOrder,
     TrainError,
-    checkpoint,
+    checkpoint_folder,
     last_checkpoint,
-    log_of,
+    step_log,
     train_adapter,
 )  # fmt: skip
 from hlvbench.training.losses import sft_loss
@@ -58,7 +58,7 @@ def trained(
     facts = train_adapter(model, job, ROWS, micro=micro, quiet=True)
     found = weights(model)
     model.drop()
-    return found, log_of(checkpoint(job, facts["steps"])), facts
+    return found, step_log(checkpoint_folder(job, facts["steps"])), facts
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(
     job = Job(TASK, "Ann1", tmp_path / "Ann1")
     assert last_checkpoint(job) == stop
     # a checkpoint that was being written is not taken
-    checkpoint(job, stop + 1).mkdir()
+    checkpoint_folder(job, stop + 1).mkdir()
     found, rows, _ = trained(model, tmp_path)
     assert rows == whole[1]
     for name, weight in found.items():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hlvbench.errors import UsageError
 from hlvbench.models.logprobs import Example, forward, token_logps
-from hlvbench.training.adapter_trainer import capo_of, longest_first, rows_per_pass
+from hlvbench.training.adapter_trainer import capo_loss_of_pairs, longest_first, rows_per_pass
 from hlvbench.training.losses import answer_logps, capo_loss, dpo_loss, sft_loss
 from hlvbench.training.training_config import Config
 from hlvbench.training.training_data import EncodedPair
@@ -124,7 +124,7 @@ def ours(model: Any, pairs: list[EncodedPair], sft_weight: float) -> torch.Tenso
         chosen, rejected = answer_logps(*forward(model, both, PAD)).chunk(2)
     model.set_adapter("default")
     known = [replace(p, chosen_logp=float(chosen[n]), rejected_logp=float(rejected[n])) for n, p in enumerate(pairs)]
-    total, _ = capo_of(model, known, PAD, Config("capo", "m", beta=0.1, sft_weight=sft_weight))
+    total, _ = capo_loss_of_pairs(model, known, PAD, Config("capo", "m", beta=0.1, sft_weight=sft_weight))
     return total / len(pairs)
 
 
