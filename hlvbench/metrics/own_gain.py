@@ -143,7 +143,6 @@ def _gain_sums(answers: Answers, draws: Draws, view: str, sim: str, within: str)
     bounds=(-np.inf, np.inf),
     variants=variants,
     headline={"view": "norm", "sim": "embed"},
-    all_annotators=True,
 )
 def own_gain(
     answers: Answers, draws: Draws, *, view: View = "norm", sim: Sim = "embed", within: Within = "label",
