@@ -282,7 +282,7 @@ def analysis_text(result: Mapping[str, Any]) -> str:
     lines += ["", "share of labels: " + ", ".join(map(str, result["labels"]["labels"]))]
     for annotator, shares in result["labels"]["shares"].items():
         lines.append(f"  {annotator}  " + "  ".join(f"{share:.3f}" for share in shares))
-    lines += ["", f"people told apart on {result['split']}: accuracy of groups of m, " + ", ".join(map(str, SIZES))]
+    lines += ["", f"annotators told apart on {result['split']}: accuracy of groups of m, " + ", ".join(map(str, SIZES))]
     curves: dict[tuple[str, str, str], list[str]] = {}
     for row in result["detectability"]:
         shown = "–" if row["accuracy"] is None else f"{row['accuracy']:.3f}"

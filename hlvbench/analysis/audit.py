@@ -129,7 +129,7 @@ def _row(task: Task, known: Knowledge, system: Baseline, seed: int, replicates: 
 def _broken(kind: str, scores: Mapping[str, Row], without: Sequence[str] = ()) -> str:
     """What breaks the kind's rule; empty where it holds, or where the index cannot be given."""
     value = scores["index"]["value"]
-    if kind == "people":
+    if kind == "human":
         wrong = {k: scores[k]["value"] for k in ("index", *FACTORS)}
         off = [f"{COLUMNS[k]} {number(v)}" for k, v in wrong.items() if v is not None and abs(v - 1) > _EXACT]
         return f"{', '.join(off)}: must be 1" if off else ""

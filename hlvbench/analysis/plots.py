@@ -38,24 +38,26 @@ def _png(figure: Any) -> bytes:
 
 def agreement_png(result: Mapping[str, Any]) -> bytes:
     """Two heat maps of an analysis: κ of every pair of annotators, and the share of every label per annotator."""
-    people, labels = result["annotators"], result["labels"]["labels"]
-    size = max(3.2, 0.75 * len(people) if len(people) <= MOST_NUMBERS else min(20.0, 0.3 * len(people)))
+    annotators, labels = result["annotators"], result["labels"]["labels"]
+    size = max(3.2, 0.75 * len(annotators) if len(annotators) <= MOST_NUMBERS else min(20.0, 0.3 * len(annotators)))
     figure, axes = _figure(size + max(4.0, 0.7 * len(labels)) + 2.2, size + 1.2, columns=2,
                            width_ratios=[size, max(4.0, 0.7 * len(labels))])  # fmt: skip
-    table, low, high = (np.full((len(people), len(people)), np.nan) for _ in range(3))
+    table, low, high = (np.full((len(annotators), len(annotators)), np.nan) for _ in range(3))
     for pair in result["agreement"]["pairs"]:
         if pair["kappa"] is not None:
-            a, b = people.index(pair["a"]), people.index(pair["b"])
+            a, b = annotators.index(pair["a"]), annotators.index(pair["b"])
             for matrix, key in ((table, "kappa"), (low, "low"), (high, "high")):
                 matrix[a, b] = matrix[b, a] = pair[key]
-    texts = [[_cell(table[a, b], low[a, b], high[a, b]) for b in range(len(people))] for a in range(len(people))]
-    _heat_map(figure, axes[0, 0], table, texts, people, people, "κ")
-    shown = ",\n95 % interval over items" if len(people) <= MOST_NUMBERS else ""
+    texts = [
+        [_cell(table[a, b], low[a, b], high[a, b]) for b in range(len(annotators))] for a in range(len(annotators))
+    ]
+    _heat_map(figure, axes[0, 0], table, texts, annotators, annotators, "κ")
+    shown = ",\n95 % interval over items" if len(annotators) <= MOST_NUMBERS else ""
     axes[0, 0].set_title(f"{result['agreement']['measure']}{shown}", fontsize=10)
-    shares = np.array([result["labels"]["shares"][a] for a in people])
-    _heat_map(figure, axes[0, 1], shares, [[f"{v:.2f}" for v in row] for row in shares], labels, people, "share")
+    shares = np.array([result["labels"]["shares"][a] for a in annotators])
+    _heat_map(figure, axes[0, 1], shares, [[f"{v:.2f}" for v in row] for row in shares], labels, annotators, "share")
     axes[0, 1].set_title("Share of each label in the annotator's records", fontsize=10)
-    figure.suptitle(f"{result['task']}: how people label", fontsize=12)
+    figure.suptitle(f"{result['task']}: how annotators label", fontsize=12)
     return _png(figure)
 
 
@@ -108,25 +110,27 @@ def curve_png(task: str, methods: Mapping[str, Sequence[Mapping[str, Any]]], nam
 
 def style_png(result: Mapping[str, Any]) -> bytes:
     """A panel per style feature: the mean of every annotator with its interval."""
-    people, names = result["annotators"], result["style"]["features"]
-    columns, step = 3, (0.26 if len(people) <= MOST_NUMBERS else 0.14)
+    annotators, names = result["annotators"], result["style"]["features"]
+    columns, step = 3, (0.26 if len(annotators) <= MOST_NUMBERS else 0.14)
     rows = -(-len(names) // columns)
-    height = min(7.0, max(1.3, step * len(people) + 0.6))
+    height = min(7.0, max(1.3, step * len(annotators) + 0.6))
     figure, axes = _figure(3.6 * columns, rows * height, rows, columns, sharey=True)
     for axis in axes.flat[len(names) :]:
         axis.set_axis_off()
     by = {(row["feature"], row["annotator"]): row for row in result["style"]["rows"]}
     for name, axis in zip(names, axes.flat, strict=False):
-        for place, (annotator, colour, marker) in enumerate(zip(people, cycle(COLOURS), cycle(MARKERS), strict=False)):
+        for place, (annotator, colour, marker) in enumerate(
+            zip(annotators, cycle(COLOURS), cycle(MARKERS), strict=False)
+        ):
             row = by[name, annotator]
             _point(axis, row["value"], place, row, colour, marker)
         axis.set_title(_title(name, result["style"]["fields"]), fontsize=9)
         axis.tick_params(labelsize=8)
         axis.grid(axis="x", linewidth=0.4)
         axis.margins(x=0.08, y=0.15)
-    axes[0, 0].set_yticks(range(len(people)), people, fontsize=8 if step > 0.2 else 6)
+    axes[0, 0].set_yticks(range(len(annotators)), annotators, fontsize=8 if step > 0.2 else 6)
     axes[0, 0].invert_yaxis()
-    figure.suptitle(f"{result['task']}: how people write, mean per explanation with 95 % interval", fontsize=12)
+    figure.suptitle(f"{result['task']}: how annotators write, mean per explanation with 95 % interval", fontsize=12)
     return _png(figure)
 
 
@@ -151,7 +155,7 @@ def _point(
 
 
 def detectability_png(result: Mapping[str, Any]) -> bytes:
-    """Accuracy and confidence of telling people apart against the group size, a column of panels per feature space.
+    """Accuracy and confidence of telling annotators apart against the group size, a column of panels per feature space.
 
     Colour and marker tell the content reduction, line and filling the view; the dotted line is chance.
     """

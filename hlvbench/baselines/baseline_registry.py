@@ -20,7 +20,7 @@ from .knowledge import Knowledge
 from .references import Answer
 
 ROLES: Mapping[str, str] = {
-    "people": "the ceiling: index and every factor 1",
+    "human": "the ceiling: index and every factor 1",
     "zero": "index below .3, and 0 within its interval or a factor's",
     "attack": "index below .3",
     "gold": "is given the gold labels: reported, not tested",
@@ -86,7 +86,7 @@ class Attack(Baseline):
 BASELINES: Mapping[str, Baseline] = {
     baseline.name: baseline
     for baseline in (
-        Baseline("human", "people", "own", references.human),
+        Baseline("human", "human", "own", references.human),
         Baseline("blind", "zero", "own", references.blind),
         Baseline("random-own", "zero", "own", references.random_own),
         Baseline("other", "zero", "own", references.other),

@@ -140,7 +140,7 @@ def _attribution(ratings: Ratings) -> list[dict[str, Any]]:
         for system in ratings.systems:
             chosen = ratings.of("who", system, task)
             chance = float(np.mean([1 / len(r.key.candidates) for r in chosen])) if chosen else None
-            row = {"task": task, "system": system, "judge": "people", "chance": chance, "note": ""}
+            row = {"task": task, "system": system, "judge": "human", "chance": chance, "note": ""}
             rows.append(row | _mean(ratings, chosen, lambda r: float(r.right), (0, 1)))
     return rows
 

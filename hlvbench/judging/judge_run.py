@@ -1,6 +1,6 @@
 """`hlvbench judge`: ask about a run's answers, the human ones and the blind system's.
 
-Replies are kept in RUN/<task>/judge/<judge>.jsonl (for human answers and the blind system in <judge>.people.jsonl and
+Replies are kept in RUN/<task>/judge/<judge>.jsonl (for human answers and the blind system in <judge>.human.jsonl and
 <judge>.blind.jsonl), generated and resumed like all other answers; RUN/<task>/judge/<judge>.json is computed from them.
 """
 
@@ -32,7 +32,7 @@ from .stylometric import fitted_on
 from .verdict import Judged, judge_alpha, judge_report, read_replies
 
 FOLDER = "judge"
-SETS = ("system", "people", "blind")
+SETS = ("system", "human", "blind")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class JudgedTask:
         """The same questions about three sets of answers: the system's, the human ones, the blind reference's."""
         answers: dict[str, Predictions] = {
             "system": self.answers,
-            "people": human_answers(self.task, self.split, self.limit),
+            "human": human_answers(self.task, self.split, self.limit),
             "blind": blind_answers(self.task, self.split),
         }
         return {
@@ -174,7 +174,7 @@ def _ask(judge: Judge, tasks: Sequence[JudgedTask], budget: Budget | None, how: 
     """Collect the replies to all three sets of answers, human ones first: they decide the validity check."""
     settings = judge.settings
     sets = [(one, one.questionnaires(settings)) for one in tasks]
-    todo = [(name, one, questions[name]) for name in ("people", "blind", "system") for one, questions in sets]
+    todo = [(name, one, questions[name]) for name in ("human", "blind", "system") for one, questions in sets]
     for position, (name, one, questions) in enumerate(todo, start=1):
         model, task = judge.model(one.task, one.split, questions.questions), one.task
         about = {
@@ -300,7 +300,7 @@ def write_agreement(tasks: Sequence[JudgedTask]) -> list[dict[str, Any]]:
             {"judges": list(pair), "alpha": judge_alpha([judged[name]["system"] for name in pair])}
             for pair in combinations(judged, 2)
         ]
-        alpha = {name: judge_alpha([sets[name] for sets in judged.values()]) for name in ("system", "people")}
+        alpha = {name: judge_alpha([sets[name] for sets in judged.values()]) for name in ("system", "human")}
         results.append(
             {"task": f"{one.task.name}@{one.task.version}", "judges": list(judged), "alpha": alpha, "pairs": pairs}
         )

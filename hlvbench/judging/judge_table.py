@@ -19,7 +19,7 @@ def judged_text(reports: Sequence[Mapping[str, Any]], agreements: Sequence[Mappi
     """A table of all judges, then notes and letters of each, then their agreement."""
     rows = [("task", "judge", "accuracy [95 % interval]", "human", "blind", "chance", "unreadable", "missing", "n")]
     rows += [
-        (r["task"], r["judge"], _interval(r, "accuracy"), _interval(r["people"], "value"), number(r["floor"]),
+        (r["task"], r["judge"], _interval(r, "accuracy"), _interval(r["human"], "value"), number(r["floor"]),
          number(r["chance"]), *(str(r[key]) for key in ("unreadable", "missing", "n")))
         for r in reports
     ]  # fmt: skip
@@ -30,7 +30,7 @@ def judged_text(reports: Sequence[Mapping[str, Any]], agreements: Sequence[Mappi
         judges, alpha = ", ".join(agreement["judges"]), agreement["alpha"]
         parts.append(
             f"{agreement['task']}: Krippendorff's alpha of {judges}: {number(alpha['system'])} on the system's "
-            f"answers, {number(alpha['people'])} on human ones"
+            f"answers, {number(alpha['human'])} on human ones"
         )
     return "\n".join(parts)
 
@@ -47,7 +47,7 @@ def ranked_text(documents: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _letters(report: Mapping[str, Any]) -> str:
-    named, right = (report["letters"][key] for key in ("said", "right"))
+    named, right = (report["letters"][key] for key in ("named", "right"))
     return "letters named (right): " + ", ".join(f"{x} {named[x]} ({right[x]})" for x in named)
 
 

@@ -88,7 +88,7 @@ class Judged:
             if (name := self.named[question.key]) is not None:
                 named[LETTERS[question.candidates.index(name)]] += 1
         offered = LETTERS[: max((len(question.candidates) for question in questions), default=0)]
-        return {"said": {x: named[x] for x in offered}, "right": {x: right[x] for x in offered}}
+        return {"named": {x: named[x] for x in offered}, "right": {x: right[x] for x in offered}}
 
 
 def read_replies(
@@ -150,15 +150,15 @@ def judge_report(
 ) -> dict[str, Any]:
     """The content of `<judge>.json`.
 
-    A judge that is not above chance on human texts fails the validity check (`licensed` is false): its values for the
+    A judge that is not above chance on human texts fails the validity check (`valid` is false): its values for the
     system are null, and the note says why; the letters stay, since they describe the judge.
 
     Args:
-        sets: the judged answers of "system", "people" and "blind".
+        sets: the judged answers of "system", "human" and "blind".
         head: fields that come first: task, split, system, judge.
         conditions: of `accuracies`.
     """
-    system, human, blind = sets["system"], sets["people"], sets["blind"]
+    system, human, blind = sets["system"], sets["human"], sets["blind"]
     own, ceilings, floors = (accuracies(judged, metric, split, **conditions) for judged in (system, human, blind))
     ceiling = ceilings[0]
     valid = ceiling.low is not None and human.chance is not None and ceiling.low > human.chance
@@ -185,7 +185,7 @@ def judge_report(
         "n": overall.n,
         "ceiling": ceiling.value,
         "floor": floors[0].value,
-        "licensed": valid,
+        "valid": valid,
         "note": note,
         "missing": len(system.questionnaire.missing),
         "unreadable": system.unreadable,
@@ -197,7 +197,7 @@ def judge_report(
         ],
         "confusion": system.confusion() if valid else None,
         "letters": system.letters(),
-        "people": {
+        "human": {
             **_numbers(ceiling),
             "unreadable": human.unreadable,
             "letters": human.letters(),

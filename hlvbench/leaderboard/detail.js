@@ -88,11 +88,11 @@ function curves(row) {
 
 function swap(row) {
   if (!row.swap) return null;
-  const top = Math.max(...[...row.swap.system, ...row.swap.people].flat().filter((value) => value !== null)) || 1;
+  const top = Math.max(...[...row.swap.system, ...row.swap.human].flat().filter((value) => value !== null)) || 1;
   const matrix = (who, cells) => heat(`${who}, ${row.swap.view} view, groups of ${row.swap.m}`, row.annotators, cells, top);
   return make("div", {}, make("h4", {}, "Swap matrix"),
     make("p", { class: "note" }, "Row: the annotator that answers were given as; column: the one a probe takes for their writer. Imitation is a dark diagonal."),
-    make("div", { class: "pair" }, matrix("System", row.swap.system), matrix("Humans", row.swap.people)));
+    make("div", { class: "pair" }, matrix("System", row.swap.system), matrix("Humans", row.swap.human)));
 }
 
 function judges(row) {

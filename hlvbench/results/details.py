@@ -38,15 +38,15 @@ def swap_tables(answers: Answers) -> list[SwapTable]:
         notes = {m: _why_not(answers, view, m) for m in SIZES if m <= LARGEST_SWAP}
         sizes = [m for m, note in notes.items() if not note]
         for m in sorted({1, sizes[-1]} & set(sizes)) if sizes else ():
-            system, people = (_rounded(swap_matrix(a, view, m)) for a in (answers, answers.human))
-            tables.append(SwapTable(view=view, m=m, system=system, people=people, note=""))
+            system, human = (_rounded(swap_matrix(a, view, m)) for a in (answers, answers.human))
+            tables.append(SwapTable(view=view, m=m, system=system, human=human, note=""))
         if not sizes:
             tables.append(_no_swap(view, notes[1]))
     return tables
 
 
 def _no_swap(view: str, note: str) -> SwapTable:
-    return SwapTable(view=view, m=1, system=None, people=None, note=note)
+    return SwapTable(view=view, m=1, system=None, human=None, note=note)
 
 
 def _why_not(answers: Answers, view: str, m: int) -> str:
@@ -75,12 +75,12 @@ def histograms(answers: Answers) -> list[FeatureHistogram]:
     cuts = train_cuts(answers.task, "raw")
     if not cuts or not answers.questions:
         return []
-    people, system = answer_features(answers.human, "raw"), answer_features(answers, "raw")
+    human, system = answer_features(answers.human, "raw"), answer_features(answers, "raw")
     return [
         FeatureHistogram(
             name=name,
             cuts=[round(float(cut), DECIMALS) for cut in cuts[f]],
-            people=_binned(answers, people[:, f], cuts[f]),
+            human=_binned(answers, human[:, f], cuts[f]),
             system=_binned(answers, system[:, f], cuts[f]),
         )
         for f, name in enumerate(feature_names(len(answers.task.fields), "raw"))

@@ -212,27 +212,27 @@ def _features(report: ScoreReport) -> Section:
         "Bins are the tenths of the humans' train records, few values make fewer bins. These resemble surface habits, "
         "partly content, and never rank.",
     ]  # fmt: skip
-    people = report.annotators
-    blocks: list[Block] = [Note(how), _feature_table(report, people if len(people) <= MOST_COLUMNS else [])]
-    if MOST_COLUMNS < len(people) <= MOST_LISTED:
-        table = _feature_table(report, people)
-        blocks.append(Fold(f"of each of {len(people)} annotators", [table], in_markdown=False))
+    annotators = report.annotators
+    blocks: list[Block] = [Note(how), _feature_table(report, annotators if len(annotators) <= MOST_COLUMNS else [])]
+    if MOST_COLUMNS < len(annotators) <= MOST_LISTED:
+        table = _feature_table(report, annotators)
+        blocks.append(Fold(f"of each of {len(annotators)} annotators", [table], in_markdown=False))
     return Section("How the explanations look", blocks)
 
 
-def _feature_table(report: ScoreReport, people: Sequence[str]) -> Table:
+def _feature_table(report: ScoreReport, annotators: Sequence[str]) -> Table:
     rows = []
     for feature in report.details.features if report.details else ():
         pairs: dict[str, tuple[Sequence[int], Sequence[int]]] = {"All annotators": (
-            [sum(bins) for bins in zip(*feature.people.values(), strict=True)],
+            [sum(bins) for bins in zip(*feature.human.values(), strict=True)],
             [sum(bins) for bins in zip(*feature.system.values(), strict=True)],
         )}  # fmt: skip
-        pairs |= {a: (feature.people[a], feature.system[a]) for a in people}
+        pairs |= {a: (feature.human[a], feature.system[a]) for a in annotators}
         highest = max(n / max(1, sum(counts)) for pair in pairs.values() for counts in pair for n in counts)
         drawn = [histogram(f"{feature.name}, {who}", *pair, highest) for who, pair in pairs.items()]
         distance: Cell = report.first("feature_kl", view="raw", feature=feature.name) or "–"
         rows.append([feature.name.replace("_", " "), *drawn, distance, _bins(feature)])
-    head = ["feature", "all", *people, "KL (humans ‖ system)", "bins"]
+    head = ["feature", "all", *annotators, "KL (humans ‖ system)", "bins"]
     return Table("Distributions of the explanations' features", head, rows, "features", ("bins",))
 
 
@@ -273,10 +273,10 @@ def _all_scores(report: ScoreReport) -> Section:
     if len(report.annotators) > MOST_LISTED:
         each = Table("Spread of the annotators' scores", SPREAD_HEAD, spreads(report), "sortable scores")
     else:
-        own, people = report.by_annotator, report.annotators
-        rows = [[Code(s.name), *(own[s.signature, a].value if (s.signature, a) in own else "" for a in people)]
-                for s in report.overall if any((s.signature, a) in own for a in people)]  # fmt: skip
-        each = Table("Scores of each annotator", ["metric", *people], rows, "sortable scores")
+        own, annotators = report.by_annotator, report.annotators
+        rows = [[Code(s.name), *(own[s.signature, a].value if (s.signature, a) in own else "" for a in annotators)]
+                for s in report.overall if any((s.signature, a) in own for a in annotators)]  # fmt: skip
+        each = Table("Scores of each annotator", ["metric", *annotators], rows, "sortable scores")
     ends: list[str | Code] = [part for c in report.conditions for part in (Code(f"|{c}"), " ")]
     return Section(
         "All scores",

@@ -145,7 +145,7 @@ class SwapTable(Document):
     view: str = Field(pattern="^(raw|norm)$")
     m: Count
     system: Matrix | None
-    people: Matrix | None
+    human: Matrix | None
     note: str
 
 
@@ -161,7 +161,7 @@ class FeatureHistogram(Document):
 
     name: str
     cuts: list[float] = Field(description="The lower ends of all bins but the first.")
-    people: dict[str, list[Count]]
+    human: dict[str, list[Count]]
     system: dict[str, list[Count]]
 
 
@@ -177,7 +177,7 @@ class Details(Document):
     def _square(self) -> Self:
         size = len(self.annotators)
         for table in self.swap:
-            for side in (table.system, table.people):
+            for side in (table.system, table.human):
                 if side is not None and [len(row) for row in side] != [size] * size:
                     raise ValueError(f"a swap matrix is not {size} × {size}")
         return self

@@ -115,7 +115,7 @@ def marker(style: str, x: float, y: float) -> Html:
 def key(style: str) -> Html:
     """The piece of a chart that stands in a legend: system, human, chance; area and step of a histogram."""
     if style in ("area", "step"):
-        class_, d = ("people-area", "M4 16V4H26V16Z") if style == "area" else ("system-step", "M1 12H10V4H20V9H29")
+        class_, d = ("human-area", "M4 16V4H26V16Z") if style == "area" else ("system-step", "M1 12H10V4H20V9H29")
         return tag("svg", tag("path", class_=class_, d=d), viewBox="0 0 30 16", class_="key", aria_hidden="true")
     drawn = [tag("line", class_=f"line {style}", x1=0, x2=30, y1=8, y2=8)]
     if style != "chance":
@@ -123,10 +123,10 @@ def key(style: str) -> Html:
     return tag("svg", drawn, viewBox="0 0 30 16", class_="key", aria_hidden="true")
 
 
-def histogram(label: str, people: Sequence[int], system: Sequence[int], highest: float) -> Html:
+def histogram(label: str, human: Sequence[int], system: Sequence[int], highest: float) -> Html:
     """Shares per bin: humans as a filled area, the system as a stepped line over it. highest: the share at the top."""
     width, height, base = 120.0, 44.0, 42.0
-    step = width / max(1, len(people))
+    step = width / max(1, len(human))
 
     def outline(counts: Sequence[int], closed: bool) -> str:
         total = max(1, sum(counts))
@@ -136,10 +136,10 @@ def histogram(label: str, people: Sequence[int], system: Sequence[int], highest:
         )
         return f"M0 {_f(base)}{steps}V{_f(base)}Z" if closed else steps
 
-    said = f"{label}. Humans {_shares(people)}. System {_shares(system)}."
+    said = f"{label}. Humans {_shares(human)}. System {_shares(system)}."
     return _chart(
         width, height, said,
-        tag("path", class_="people-area", d=outline(people, True)),
+        tag("path", class_="human-area", d=outline(human, True)),
         tag("line", class_="axis", x1=0, x2=width, y1=base, y2=base),
         tag("path", class_="system-step", d=outline(system, False)),
         class_="histogram",

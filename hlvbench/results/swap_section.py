@@ -39,27 +39,27 @@ def _swap(annotators: Sequence[str], table: SwapTable) -> tuple[str, list[Block]
     """The reading of a swap matrix and the matrices of system and humans, without annotators that have no value."""
     full = table.system or []
     kept = [i for i, row in enumerate(full) if any(v is not None for v in row)]
-    system, people = ([[side[i][j] for j in kept] for i in kept] for side in (full, table.people or full))
+    system, human = ([[side[i][j] for j in kept] for i in kept] for side in (full, table.human or full))
     names = [annotators[i] for i in kept]
-    top = max([v for side in (system, people) for row in side for v in row if v is not None], default=1.0) or 1.0
+    top = max([v for side in (system, human) for row in side for v in row if v is not None], default=1.0) or 1.0
     title = f"{table.view} view, groups of {table.m}"
     figures = {}
-    for who, side in (("System", system), ("Humans", people)):
+    for who, side in (("System", system), ("Humans", human)):
         cells = [[Shaded(_two(v), None if v is None else v / top) for v in row] for row in side]
         rows = dict(zip(names, cells, strict=True))
         figures[f"{who}: {title}"] = [heat_table(f"{who}, {title}", "↓ given, judged →", names, rows)]
     absent = [name for i, name in enumerate(annotators) if i not in kept]
-    return swap_reading(system, people, absent), [Beside(figures)]
+    return swap_reading(system, human, absent), [Beside(figures)]
 
 
-def swap_reading(table: Matrix, people: Matrix, absent: Sequence[str] = ()) -> str:
+def swap_reading(table: Matrix, human: Matrix, absent: Sequence[str] = ()) -> str:
     """A swap matrix in words; `absent`: whom it lacks."""
-    apart, own, theirs = rows_apart(table), _diagonal(table), rows_apart(people)
+    apart, own, theirs = rows_apart(table), _diagonal(table), rows_apart(human)
     chance = 1 / max(1, sum(any(v is not None for v in row) for row in table))
     if apart is None or own is None:
         return "Too few annotators to compare."
     reading = (
-        f"Mean on the diagonal {number(own)} (humans {number(_diagonal(people))}, chance {number(chance)}); "
+        f"Mean on the diagonal {number(own)} (humans {number(_diagonal(human))}, chance {number(chance)}); "
         f"two rows differ by at most {number(apart)} (humans {number(theirs)})."
     )
     if absent:

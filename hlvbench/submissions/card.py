@@ -196,7 +196,7 @@ def role(card: Card, model: str = "") -> str:
     if card.method != "reference" or not is_baseline(model):
         return "system"
     kind, _, name = model.partition(":")
-    if name in BASELINES and BASELINES[name].kind == "people":
+    if name in BASELINES and BASELINES[name].kind == "human":
         return "ceiling"
     return "attack" if kind == "attack" else "floor"
 

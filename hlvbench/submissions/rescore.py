@@ -113,7 +113,7 @@ def check_judges(submission: Submission, task: Task, rows: Sequence[Generation],
     for name in names:
         submitted, again = submission.reader.json(submission.folder / name), results.get(Path(name).name)
         if again is None:
-            replies = "NAME.jsonl and NAME.plan.json, the same for NAME.people and NAME.blind"
+            replies = "NAME.jsonl and NAME.plan.json, the same for NAME.human and NAME.blind"
             findings.error(name, f"its replies are not here, or do not fit: {replies}")
             continue
         here, there = ({key: result[key] for key in _JUDGED} for result in (submitted, again))

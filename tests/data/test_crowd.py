@@ -235,7 +235,7 @@ def test_analyses_and_judges_of_few_clusters_have_no_interval_either(
     found = json.loads((out / "debates" / "judge" / "stylometric.json").read_text())
     assert (found["low"], found["high"]) == (None, None)
     # a judge passes by the lower bound on human texts, which there is none of
-    assert found["licensed"] is False
+    assert found["valid"] is False
     assert "needs 10 clusters of items, 7 given" in found["note"]
     assert "needs 10 clusters of items, 7 given" in capsys.readouterr().out
 

@@ -361,4 +361,4 @@ def test_judges_of_the_runs_stand_in_the_same_table(study, demo, tmp_path):
     put(tmp_path / "s", key, 1, same_for_all)
     rows = {r["judge"]: r for r in score_study(tmp_path / "s", replicates=5)["attribution"]}
     assert (rows["stylometric"]["value"], rows["stylometric"]["n"]) == (0.5, 80)
-    assert set(rows) == {"people", "stylometric"}
+    assert set(rows) == {"human", "stylometric"}

@@ -71,7 +71,7 @@ def letters_said(asked: Questionnaire, tmp_path: Any, delimited: bool) -> dict[s
         answer_queries(model, rows, tmp_path, {"task": "toy"}, quiet=True)
     replies = read_generations(tmp_path / "generations.jsonl")
     if delimited:
-        return read_replies(TASK, asked, replies).letters()["said"]
+        return read_replies(TASK, asked, replies).letters()["named"]
     return {letter: Counter(r.text for r in replies)[letter] for letter in "ABCD"}
 
 

@@ -39,7 +39,7 @@ def test_an_estimate_asks_nobody_and_is_the_price_of_what_is_left(
     rows = plan(run, settings, prices=prices(tmp_path))
     assert [(r["answers"], r["questions"], r["new_tokens_at_most"]) for r in rows] == [
         ("system", 20, 320),
-        ("people", 20, 320),
+        ("human", 20, 320),
         ("blind", 20, 320),
     ]
     for row in rows:

@@ -56,7 +56,7 @@ def test_a_judge_is_ranked_over_peoples_own_answers(tmp_path: Path, capsys: pyte
     assert (overall["metric"], overall["value"], overall["floor"], overall["n"]) == ("attribution", 0.25, 0.25, 40)
     assert overall["low"] <= 0.25 <= overall["high"]
     assert [s["annotator"] for s in each] == ["Ann1", "Ann2", "Ann3", "Ann4"]
-    assert found["letters"] == {"said": {"A": 40, "B": 0, "C": 0, "D": 0}, "right": dict.fromkeys("ABCD", 10)}
+    assert found["letters"] == {"named": {"A": 40, "B": 0, "C": 0, "D": 0}, "right": dict.fromkeys("ABCD", 10)}
     assert parse_signature(overall["signature"]).metric.name == "attribution"
     folder = tmp_path / "r" / "demo" / "attribution"
     before = (folder / "scores.json").read_bytes()
@@ -159,7 +159,7 @@ def test_a_real_local_model_judges_by_letters_and_by_replies(test_model: str, tm
     (letters,) = judge(out, JudgeSettings(test_model, shots=1, device="cpu"), **shared)
     (replies,) = judge(out, JudgeSettings(test_model, shots=1, device="cpu", by="reply", max_new_tokens=4), **shared)
     assert letters["unreadable"] == 0
-    assert sum(letters["letters"]["said"].values()) == 4
+    assert sum(letters["letters"]["named"].values()) == 4
     assert "by=letters" in letters["signature"]
     assert "by=reply" in replies["signature"]
     assert letters["judge"] != replies["judge"]

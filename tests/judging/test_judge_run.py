@@ -84,7 +84,7 @@ def test_missing_answers_are_wrong_unreadable_replies_are_left_out_and_both_are_
     assert table[:, 4].sum() == 6
     assert np.trace(table[:, :4]) == 20
     assert table.sum() == 36
-    assert sum(found.letters()["said"].values()) == 30
+    assert sum(found.letters()["named"].values()) == 30
     assert sum(found.letters()["right"].values()) == 36
     assert found.chance == 0.25
 
@@ -93,7 +93,7 @@ def test_a_judge_with_a_favourite_letter_is_at_chance_and_shows_in_the_histogram
     asked = attribution_questions(TASK, "test", human())
     found = read_replies(TASK, asked, rows_for(asked.questions, ["C"] * 40))
     assert accuracy(found) == 0.25
-    assert found.letters() == {"said": {"A": 0, "B": 0, "C": 40, "D": 0}, "right": dict.fromkeys("ABCD", 10)}
+    assert found.letters() == {"named": {"A": 0, "B": 0, "C": 40, "D": 0}, "right": dict.fromkeys("ABCD", 10)}
 
 
 def test_a_missing_sample_weighs_as_much_as_an_answered_one_in_all_orders() -> None:
@@ -208,11 +208,11 @@ def test_judge_writes_what_the_contract_says_and_rescoring_asks_nobody(
     }
     assert (signed.task, signed.limit) == ("demo@1", 5)
     # "B" every time: at chance on people too, so nothing is said of the system
-    assert (row["accuracy"], row["ceiling"], found["licensed"]) == (None, 0.25, False)
+    assert (row["accuracy"], row["ceiling"], found["valid"]) == (None, 0.25, False)
     assert "0.250 and no interval: needs 10 clusters of items, 5 given" in found["note"]
     assert found["confusion"] is None
     assert all(a["value"] is None for a in found["annotators"])
-    assert found["letters"]["said"] == {"A": 0, "B": 20, "C": 0, "D": 0}
+    assert found["letters"]["named"] == {"A": 0, "B": 20, "C": 0, "D": 0}
 
 
 def test_a_judge_that_knows_people_has_its_say_and_its_conditions_name_its_file(
@@ -223,13 +223,13 @@ def test_a_judge_that_knows_people_has_its_say_and_its_conditions_name_its_file(
     settings = JudgeSettings("endpoint:m", shots=3, base_url="http://localhost/v1")
     (judged_task,) = judged_tasks(run)
     sets = judged_task.questionnaires(settings)
-    known = {render_question(judged_task.task, q): q.right for q in sets["people"].questions}
+    known = {render_question(judged_task.task, q): q.right for q in sets["human"].questions}
     wrong = {"A": "B", "B": "C", "C": "D", "D": "A"}
     for n, q in enumerate(sets["system"].questions):
         known[render_question(judged_task.task, q)] = wrong[q.right] if n < 5 else q.right
     with chat_server(lambda body, n: said(known.get(body["messages"][0]["content"], "A"))) as server:
         (found,) = judge(run, endpoint(server, shots=3), quiet=True)
-    assert found["licensed"]
+    assert found["valid"]
     assert (found["ceiling"], found["accuracy"], found["n"]) == (1.0, 0.75, 20)
     assert found["low"] < 0.75 < found["high"]
     # five of twenty are wrong and all twenty are in the table
@@ -249,7 +249,7 @@ def test_a_registered_method_judges_by_its_reply(
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["judge"], row["n"], row["unreadable"]) == ("letters:", 20, 0)
     report = json.loads((run / "demo" / "judge" / "letters.json").read_text())
-    assert report["letters"]["said"] == {"A": 0, "B": 20, "C": 0, "D": 0}
+    assert report["letters"]["named"] == {"A": 0, "B": 20, "C": 0, "D": 0}
     assert "by=reply" in report["signature"]
     assert hlvbench("judge", run, "--judge", "letters:", "--by", "letters") == 2
     assert "--by letters: letters: is asked by reply" in capsys.readouterr().err
@@ -311,7 +311,7 @@ def test_several_judges_stand_in_one_table_with_their_agreement(run: Path, capsy
     found = json.loads((run / "demo" / "judges.json").read_text())
     assert found["judges"] == ["endpoint-m", "stylometric"]
     assert found["pairs"][0]["alpha"] == found["alpha"]["system"]
-    assert -1 <= found["alpha"]["people"] <= 1
+    assert -1 <= found["alpha"]["human"] <= 1
 
 
 def test_the_report_of_a_scored_run_lists_its_judges(run: Path) -> None:
@@ -332,7 +332,7 @@ def test_a_ragged_table_of_many_annotators_is_judged(tmp_path: Path) -> None:
         Settings("reference:human", task=("ragged",), samples=2), out=tmp_path / "r", tasks_dir=tasks, quiet=True
     )
     (found,) = judge(out, JudgeSettings(orders="all"), tasks_dir=tasks, quiet=True)
-    assert found["people"]["value"] == found["accuracy"] if found["licensed"] else found["note"]
+    assert found["human"]["value"] == found["accuracy"] if found["valid"] else found["note"]
     assert len(found["annotators"]) == 7
     assert "samples:2" in found["signature"]
 

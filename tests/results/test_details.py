@@ -50,8 +50,8 @@ def test_confusion_counts_answers_by_the_persons_label_and_the_missing_ones_last
 def test_histograms_hold_every_question_once_and_people_equal_themselves():
     task = toy_task(items=(30, 20, 12))
     for feature in histograms(people(task)):
-        assert feature.people == feature.system
-        for counts in feature.people.values():
+        assert feature.human == feature.system
+        for counts in feature.human.values():
             assert len(counts) == len(feature.cuts) + 1
             assert sum(counts) == 12
 
@@ -66,7 +66,7 @@ def test_swap_rows_sum_to_one_for_single_answers_and_groups_of_ten():
     found = swap_tables(people(toy_task(items=(40, 30, 15))))
     assert [(t.view, t.m) for t in found] == [("raw", 1), ("raw", 10), ("norm", 1), ("norm", 10)]
     for table in found:
-        assert table.system == table.people
+        assert table.system == table.human
         assert np.array(table.system).sum(axis=1) == pytest.approx([1] * 4, abs=3e-4)
 
 
@@ -115,7 +115,7 @@ def test_what_cannot_be_compared_has_a_note_and_no_matrix(task, annotator, said)
     given = {p: task.by_pair[p][0] for p in task.questions("test") if annotator in (None, p[1])}
     for table in swap_tables(panel(task, given)):
         assert table.system is None
-        assert table.people is None
+        assert table.human is None
         assert table.note
         assert said in table.note
 
@@ -124,6 +124,6 @@ def test_details_are_json_of_names_and_numbers_without_a_text():
     task = toy_task("ordinal", annotators=3, items=(30, 20, 12))
     found = details(people(task)).model_dump()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    known = {"annotators", "swap", "confusion", "features", "view", "m", "system", "people", "note", "labels", "counts"}
+    known = {"annotators", "swap", "confusion", "features", "view", "m", "system", "human", "note", "labels", "counts"}
     known |= {"name", "cuts", "raw", "norm", "", *task.annotators, *map(str, task.labels)}
     assert strings(found) - known == {feature["name"] for feature in found["features"]}

@@ -44,16 +44,16 @@ def document(names=NAMES, system="toy", value=0.5, note=""):
     count = len(names)
     even = [[round(1 / count, 4)] * count for _ in names]
     own = [[0.8 if i == j else 0.2 / max(1, count - 1) for j in range(count)] for i in range(count)]
-    matrices = {"system": even, "people": own, "note": ""}
+    matrices = {"system": even, "human": own, "note": ""}
     details = {
         "annotators": list(names),
         "swap": [{"view": v, "m": m, **matrices} for v in ("raw", "norm") for m in (1, 10)],
         "confusion": {"labels": ["neutral", "entailment"], "counts": {a: [[3, 1, 0], [0, 2, 1]] for a in names}},
-        "features": [{"name": "words", "cuts": [4.0, 9.5], "people": {a: [1, 2, 4] for a in names},
+        "features": [{"name": "words", "cuts": [4.0, 9.5], "human": {a: [1, 2, 4] for a in names},
                       "system": {a: [7, 0, 0] for a in names}}],
     }  # fmt: skip
     if value is None:
-        details["swap"] = [{"view": v, "m": 1, "system": None, "people": None, "note": note} for v in ("raw", "norm")]
+        details["swap"] = [{"view": v, "m": 1, "system": None, "human": None, "note": note} for v in ("raw", "norm")]
     return {
         "task": "toy@1", "split": "test", "system": system, "questions": 12, "samples": 1, "missing": 1,
         "missing_reasons": {"no label": 1}, "without_explanation": 0, "thought": 0, "skipped": {"idk": 3},

@@ -323,7 +323,7 @@ def test_a_judges_numbers_are_made_again_from_its_replies(judged):
         (lambda j: edit(j / "stylometric.json", lambda d: d.update(accuracy=0.99)), "accuracy is 0.99, from the"),
         (lambda j: edit(j / "stylometric.json", lambda d: d.update(n=1)), "n is 1, from the replies"),
         (lambda j: edit(j / "stylometric.json", lambda d: d.update(task="r2@1")), "the result of a judge on 'r2@1'"),
-        (lambda j: (j / "stylometric.people.jsonl").unlink(), "its replies are not here"),
+        (lambda j: (j / "stylometric.human.jsonl").unlink(), "its replies are not here"),
         (lambda j: shutil.copy(j / "stylometric.json", j / "gpt-9.json"), "gpt-9.json: its replies are not here"),
         (
             lambda j: edit(j / "stylometric.json", lambda d: d.update(judge="gpt-9")),
