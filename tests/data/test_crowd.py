@@ -265,7 +265,7 @@ def test_clusters_that_the_task_names_wrongly_are_told(tmp_path: Path) -> None:
     tasks = debates(tmp_path / "b", clusters='"group"')
     path = tasks / "debates" / "items.jsonl"
     path.write_text(path.read_text().replace('"group": "g1"', '"group": 1', 1))
-    with pytest.raises(TaskError, match=r"items\.jsonl:2: group: a string is needed, got 1"):
+    with pytest.raises(TaskError, match=r"items\.jsonl:2: group: Input should be a valid string, got 1"):
         load_task("debates", tasks_dir=tasks)
     # what belongs together lies in one split
     with pytest.raises(TaskError, match=r"share an input text are in several splits"):

@@ -102,7 +102,7 @@ WORDS = {"kind": "nominal", "labels": ["yes", "no"], "fields": {"text": "Text"},
         ("split", float("nan"), r"row 4: split: nan is no value"),
         # what the table reader finds: the row is the line
         ("label", "perhaps", r"annotations\.jsonl:4: label: unknown label 'perhaps'"),
-        ("label", None, r"annotations\.jsonl:4: label: a string is needed"),
+        ("label", None, r"annotations\.jsonl:4: label: unknown label None"),
         ("split", "validation", r"unknown key 'validation'"),
     ],
 )
