@@ -133,7 +133,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The document; a DataError where it is not TOML."""
     try:
         return tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    # a whole number of thousands of digits is a plain ValueError
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid TOML: {error}") from None
 
 

@@ -18,7 +18,7 @@ from ..results.score_report import Score as ReportScore
 from ..submissions import Findings, Submission, read_submission
 from ..submissions.answers import to_generations
 from ..submissions.card import role
-from ..submissions.safe_reading import GENERATIONS
+from ..submissions.safe_reading import GENERATIONS, read_untrusted
 from ..text import legible
 from .board_types import Against, Board, Example, Interval, Overall, Row, Score, Step, System, Table, TaskRow
 from .task_card import task_card
@@ -31,8 +31,6 @@ REPORTED = json.loads((_HERE / "reported.json").read_text("utf-8"))
 """What the paper reports and nobody could check here (arXiv 2605.28802): shown apart, never ranked.
 
 name: the task; ours_by: the metric of ours under each column, null where there is none alike."""
-MOST_ANNOTATORS = 5_000
-"""The leaderboard reads without data; `check`, which knows the tasks, has applied the limits of their annotators."""
 BASELINES = ("nearest", "label-guess")
 """The reference systems that every system is compared with."""
 MOST_BESIDE, LONGEST_ANSWER = 12, 400
@@ -66,7 +64,7 @@ def read_all(root: Path) -> list[Submission]:
                 problems.append(f"{folder}: not the folder of a submission")
             continue
         findings = Findings()
-        submission = read_submission(folder, findings, MOST_ANNOTATORS)
+        submission = read_submission(folder, findings)
         problems += [f"{folder.name}: {finding}" for finding in findings.errors()]
         found += [submission] if submission else []
     if problems:
@@ -197,7 +195,7 @@ def _answers(submission: Submission, task: str, examples: Sequence[Example]) -> 
     if not examples or not path.is_file():
         return []
     try:
-        rows = to_generations(submission.reader.rows(path))
+        rows = to_generations(read_untrusted(path))
     except DataError as error:
         raise RunError(f"{path}: {error}") from None
     texts = {(row.item, row.annotator): row.text for row in rows if row.sample == 0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,25 +19,19 @@ from .score_report import INDEX, Score, ScoreReport
 
 EQUAL = 0.002
 """Two scores that differ by no more are the same score (another machine's last digits)."""
-MOST_SCORES = 20_000
-LONGEST_NOTE = 10_000
+LONGEST_NOTE = 500_000
 """Characters; a note may name every annotator of a large task."""
 _ROUNDING = 2e-6
 _OPTIONAL = {"clusters", "licence", "label_only", "details"}
 
 
-def check_submitted(document: Any, task: str, scale: float = 1.0) -> list[str]:
+def check_submitted(document: Any, task: str) -> list[str]:
     """All that is wrong with the submitted scores.json of a task, each problem with its place.
 
     Args:
         document: What the file holds, parsed; nothing is believed of it.
         task: The name of the task's folder.
-        scale: How much larger than written here the limits on sizes are.
     """
-    if isinstance(document, Mapping):
-        rows = document.get("scores")
-        if isinstance(rows, list) and len(rows) > MOST_SCORES * scale:
-            return [f"scores: at most {int(MOST_SCORES * scale):,} are read, got {len(rows):,}"]
     try:
         report = ScoreReport.model_validate(document)
     except ValidationError as error:
@@ -54,20 +48,19 @@ def check_submitted(document: Any, task: str, scale: float = 1.0) -> list[str]:
         problems.append(f"system: not a plain short name: {report.system!r:.60}")
     if hidden(report.licence or ""):
         problems.append(f"licence: not a plain text: {report.licence!r:.60}")
-    longest = int(LONGEST_NOTE * scale)
-    problems += [f"scores[{k}]: {why}" for k, s in enumerate(report.scores) if (why := _score_problem(s, longest))]
+    problems += [f"scores[{k}]: {why}" for k, s in enumerate(report.scores) if (why := _score_problem(s))]
     if problems:
         return problems
-    return [*_conditions(report), *_doubled(report), *_replicates(report), *_index(report), *_details(report, longest)]
+    return [*_conditions(report), *_doubled(report), *_replicates(report), *_index(report), *_details(report)]
 
 
-def _score_problem(score: Score, longest: int) -> str:
-    """What is wrong with one score by itself; longest: characters of a note."""
+def _score_problem(score: Score) -> str:
+    """What is wrong with one score by itself."""
     if lacking := Score.model_fields.keys() - score.model_fields_set:
         return f"{', '.join(sorted(lacking))} is missing"
     who = score.annotator
     texts = (score.metric, score.signature, score.note, who or "")
-    if any(map(hidden, texts)) or len(score.note) > longest or (who is not None and not 0 < len(who) <= MOST_ID):
+    if any(map(hidden, texts)) or len(score.note) > LONGEST_NOTE or (who is not None and not 0 < len(who) <= MOST_ID):
         return "metric, signature, note or annotator is not a plain short text"
     try:
         metric = parse_signature(score.signature).metric
@@ -150,12 +143,12 @@ def _by_default_encoder(score: Score) -> bool:
     return dict(score.bound.arguments).get("embed", EMBED) == EMBED
 
 
-def _details(report: ScoreReport, longest: int) -> list[str]:
+def _details(report: ScoreReport) -> list[str]:
     if report.details is None:
         return []
     problems = []
     if sorted(report.details.annotators) != sorted({annotator for _, annotator in report.by_annotator}):
         problems.append("details.annotators: not those of the scores")
-    if any(len(table.note) > longest or hidden(table.note) for table in report.details.swap):
+    if any(len(table.note) > LONGEST_NOTE or hidden(table.note) for table in report.details.swap):
         problems.append("details.swap: a note is not a plain short text")
     return problems

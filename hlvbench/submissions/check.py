@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from .card import Verified, card_digest, in_future, to_toml
 from .copies import STRETCH, Originals
 from .folder import Findings, Submission, read_submission
 from .rescore import check_judges, compare_reports, regenerate
-from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, SafeReader, strings
+from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, read_untrusted, strings
 
 
 class CheckContext:
@@ -48,10 +48,6 @@ class CheckContext:
                 self._tasks[name] = str(error)
         return self._tasks[name]
 
-    def most_annotators(self, tasks: Iterable[str]) -> int:
-        """The number of annotators of the largest of these tasks; 0 if none is at hand."""
-        return max((len(t.annotators) for name in tasks if isinstance(t := self.task(name), Task)), default=0)
-
     def originals(self, task: Task) -> Originals:
         if task.name not in self._originals:
             self._originals[task.name] = Originals(task)
@@ -68,7 +64,7 @@ class CheckContext:
         """Whether any string of a file is dataset text; DataError if the file cannot be read."""
         if self.synthetic(task):
             return False
-        texts = (text for _, text in strings(SafeReader(len(task.annotators)).read(path)))
+        texts = (text for _, text in strings(read_untrusted(path)))
         # the names of the data files are no dataset text, even where one repeats a field
         return self.originals(task).quoted(t for t in texts if t.removeprefix("data ") not in task.data_sha256)
 
@@ -106,8 +102,7 @@ def check(
     if not (folder / CARD).exists() and (folder / SETTINGS).exists():
         raise UsageError(f"{folder} is a run, not a submission; make one of it: hlvbench submit {folder} --name NAME")
     findings, context = Findings(), context or CheckContext()
-    most_annotators = context.most_annotators(p.name for p in folder.iterdir() if p.is_dir())
-    if submission := read_submission(folder, findings, most_annotators):
+    if submission := read_submission(folder, findings):
         _Check(submission, context, findings, from_submitter).run(rescore, write)
     return findings
 
@@ -173,7 +168,7 @@ class _Check:
         if recipe:
             return []
         try:
-            rows = to_generations(self.submission.reader.rows(self.folder / where))
+            rows = to_generations(read_untrusted(self.folder / where))
         except DataError as error:
             findings.error(where, str(error))
             return []

@@ -12,14 +12,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..data.download import PinnedSpec
 from ..data.task import load_spec, task_names
 from ..errors import DataError, validation_problems
-from ..io import sha256_bytes
+from ..io import read_text, sha256_bytes
 from ..models.adapters import trained_by
 from ..results.score_check import EQUAL, check_submitted
 from ..results.score_report import ScoreReport
 from ..settings import asked_by
 from ..text import legible
 from .card import Card, Line, TaskName, base_of, card_digest, is_baseline, publishes_dataset_text
-from .safe_reading import CARD, GENERATIONS, MANIFEST, README, SCORES, SETTINGS, SafeReader, strings, unsafe
+from .safe_reading import (
+    CARD,
+    GENERATIONS,
+    MANIFEST,
+    README,
+    SCORES,
+    SETTINGS,
+    files_of,
+    read_untrusted,
+    strings,
+    unsafe,
+)
 
 _LONGEST = 400
 
@@ -117,21 +128,19 @@ class Submission:
     settings: Mapping[str, Any]
     reports: Mapping[str, ScoreReport]
     judges: Mapping[str, list[JudgeResult]]
-    reader: SafeReader
 
 
-def read_submission(folder: Path, findings: Findings, annotators: int = 0) -> Submission | None:
+def read_submission(folder: Path, findings: Findings) -> Submission | None:
     """Read a submission and check that its files agree.
 
     Args:
         folder: The submission.
         findings: Receives everything that is wrong.
-        annotators: Of the largest of its tasks; limits on sizes grow with this number.
 
     Returns:
         The submission, or None if an error was found.
     """
-    return _FolderReader(folder, findings, SafeReader(annotators)).submission()
+    return _FolderReader(folder, findings).submission()
 
 
 class _FolderReader:
@@ -141,10 +150,10 @@ class _FolderReader:
     settings: RunSettings
     manifest: Manifest
 
-    def __init__(self, folder: Path, findings: Findings, reader: SafeReader) -> None:
-        self.folder, self.findings, self.reader = folder, findings, reader
+    def __init__(self, folder: Path, findings: Findings) -> None:
+        self.folder, self.findings = folder, findings
         self.before = len(findings.errors())
-        self.files, refused = reader.files(folder)
+        self.files, refused = files_of(folder)
         for name, why in refused:
             findings.error(name, why)
         for name in (CARD, README, SETTINGS, MANIFEST):
@@ -166,7 +175,7 @@ class _FolderReader:
         self._check_method()
         for task in self.settings.task:
             name = f"{task}/{SCORES}"
-            found = check_submitted(self.parsed[name], task, self.reader.scale) if name in self.files else ["missing"]
+            found = check_submitted(self.parsed[name], task) if name in self.files else ["missing"]
             self.findings.error(name, *found)
             self._check_recipe(task)
             self._check_manifest(task)
@@ -179,14 +188,14 @@ class _FolderReader:
             self.card = self.card.model_copy(update={"verified": None})
         shown = ", ".join(report.task for report in reports.values())
         self.findings.ok(".", f"{len(self.files)} files match their hashes; {shown}")
-        return Submission(self.folder, self.card, self.parsed[SETTINGS], reports, judges, self.reader)
+        return Submission(self.folder, self.card, self.parsed[SETTINGS], reports, judges)
 
     def _broken(self) -> bool:
         return len(self.findings.errors()) > self.before
 
     def _read(self, name: str) -> Any:
         try:
-            return self.reader.read(self.files[name])
+            return read_untrusted(self.files[name])
         except DataError as error:
             self.findings.error(name, str(error))
             return None
@@ -292,7 +301,7 @@ class _FolderReader:
     def _not_verified(self, reports: Mapping[str, ScoreReport]) -> str:
         """Why the record of a verification does not hold for this submission; else empty."""
         verified, versions = self.card.verified, {report.version for report in reports.values()}
-        if verified is None or verified.card_sha256 != card_digest(self.reader.text(self.files[CARD])):
+        if verified is None or verified.card_sha256 != card_digest(read_text(self.files[CARD])):
             return f"{CARD} or a file was changed after it"
         if versions != {verified.hlvbench}:
             return f"it was done by hlvbench {verified.hlvbench}, the scores are of {', '.join(sorted(versions))}"

@@ -22,6 +22,7 @@ from ..results.score_report import ScoreReport
 from ..results.scorecard import answers_of
 from ..types import Generation, Task
 from .folder import Findings, Submission, is_judge_result
+from .safe_reading import read_untrusted
 
 _COMPARED = set("task questions samples missing missing_reasons without_explanation thought skipped".split())
 _COMPARED |= {"unscored_annotators", "majority", "details"}
@@ -111,7 +112,7 @@ def check_judges(submission: Submission, task: Task, rows: Sequence[Generation],
             if name in submission.card.files and path.read_bytes() != (submission.folder / name).read_bytes():
                 findings.error(name, "is not what the stylometric judge replies")
     for name in names:
-        submitted, again = submission.reader.json(submission.folder / name), results.get(Path(name).name)
+        submitted, again = read_untrusted(submission.folder / name), results.get(Path(name).name)
         if again is None:
             replies = "NAME.jsonl and NAME.plan.json, the same for NAME.human and NAME.blind"
             findings.error(name, f"its replies are not here, or do not fit: {replies}")

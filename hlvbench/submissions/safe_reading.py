@@ -7,154 +7,111 @@ through before anything uses them. Nothing is followed, unpacked or run.
 from __future__ import annotations
 
 import math
-import os
 import re
-import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..data.task_config import is_name
 from ..errors import DataError
-from ..io import strict_json
+from ..io import read_json, read_jsonl, read_text, read_toml
 from ..text import hidden, local_path
 
-KIB, MIB = 1 << 10, 1 << 20
 CARD, README, SETTINGS, MANIFEST = "submission.toml", "README.md", "settings.json", "manifest.json"
 GENERATIONS, SCORES, PROFILES = "generations.jsonl", "scores.json", "profiles.json"
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}"
-_ALLOWED = {
-    rf"{CARD}|{README}|{SETTINGS}": 64 * KIB,
-    MANIFEST: MIB,
-    rf"(?P<task>[^/]+)/{GENERATIONS}": 32 * MIB,
-    rf"(?P<task>[^/]+)/{SCORES}": 8 * MIB,
-    rf"(?P<task>[^/]+)/{PROFILES}": 256 * KIB,
-    rf"(?P<task>[^/]+)/judge/{_WORD}\.json": MIB,
-    rf"(?P<task>[^/]+)/judge/{_WORD}\.jsonl": 32 * MIB,
-    rf"train/({_WORD}/)?{_WORD}\.(toml|json)": 64 * KIB,
-}
-"""Pattern of a path in a submission -> the largest size in bytes for a task of AMPLE annotators."""
-AMPLE = 100
-"""Annotators up to which the limits are those written here; with more annotators they grow."""
-MOST_FILES, MOST_ROWS, MOST_LEVELS, LONGEST_TEXT = 400, 100_000, 24, 20_000
+_ALLOWED = re.compile(
+    rf"{CARD}|{README}|{SETTINGS}|{MANIFEST}|train/({_WORD}/)?{_WORD}\.(toml|json)"
+    rf"|(?P<task>[^/]+)/({GENERATIONS}|{SCORES}|{PROFILES}|judge/{_WORD}\.jsonl?)"
+)
+"""The path of a file in a submission."""
+MOST_ENTRIES, MOST_BYTES, MOST_ROWS = 20_000, 100 << 20, 500_000
+"""Files and folders of a submission, bytes of a file and rows of a JSONL file: enough for 5,000 annotators."""
+MOST_LEVELS, LONGEST_TEXT = 24, 1_000_000
 _LARGEST = 2.0**53
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLACE = re.compile(r"""(?<![^\s,=:"'(])(?:(?:~[\w-]*|\.{1,2})?/(?!/)|[A-Za-z]:[\\/]|\\\\)[^\s,"')]+""")
 
 
-@dataclass(frozen=True)
-class SafeReader:
-    """Reads the files of one submission.
+def files_of(folder: Path) -> tuple[dict[str, Path], list[tuple[str, str]]]:
+    """The files of a submission by their path in it, and (path, problem) of every entry that is refused."""
+    if folder.is_symlink() or not folder.is_dir():
+        return {}, [(".", "a submission is a folder")]
+    try:
+        # links are listed, not followed
+        entries = sorted(islice(folder.rglob("*"), MOST_ENTRIES + 1))
+    except RecursionError:
+        return {}, [(".", "folders are nested too deeply")]
+    if len(entries) > MOST_ENTRIES:
+        return {}, [(".", f"more than {MOST_ENTRIES:,} files and folders")]
+    found, problems = dict[str, Path](), list[tuple[str, str]]()
+    for path in entries:
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if why := _refused(name, path):
+            problems.append((ascii(name)[1:-1][:200], why))
+        else:
+            found[name] = path
+    return found, problems
 
-    Args:
-        annotators: Of the largest task that the submission answers; limits on sizes grow with this number.
-    """
 
-    annotators: int = 0
-
-    @property
-    def scale(self) -> float:
-        """How much larger the limits are than for AMPLE annotators."""
-        return max(1.0, self.annotators / AMPLE)
-
-    def files(self, folder: Path) -> tuple[dict[str, Path], list[tuple[str, str]]]:
-        """The files of a submission by their path in it, and (path, problem) of every entry that is refused."""
-        if folder.is_symlink() or not folder.is_dir():
-            return {}, [(".", "a submission is a folder")]
-        found, problems, count = dict[str, Path](), list[tuple[str, str]](), 0
-        for place, folders, names in os.walk(folder):
-            folders.sort()
-            for path in (Path(place, name) for name in sorted([*names, *folders])):
-                if path.is_dir() and not path.is_symlink():
-                    continue
-                count += 1
-                if count > MOST_FILES * self.scale:
-                    return found, [*problems, (".", f"more than {int(MOST_FILES * self.scale)} files")]
-                name = path.relative_to(folder).as_posix()
-                if why := self._refused(name, path):
-                    problems.append((ascii(name)[1:-1][:200], why))
-                else:
-                    found[name] = path
-        return found, problems
-
-    def _refused(self, name: str, path: Path) -> str:
-        if path.is_symlink():
-            return "a symbolic link; put the file itself here"
-        if not path.is_file():
-            return "not a regular file"
-        for pattern, most in _ALLOWED.items():
-            match = re.fullmatch(pattern, name)
-            if match and is_name(match.groupdict().get("task") or "task"):
-                # the swap matrices of a scores.json grow with the square of the number of annotators
-                most, size = int(most * self.scale + 64 * (AMPLE * (self.scale - 1)) ** 2), path.stat().st_size
-                return "" if size <= most else f"{size:,} bytes; at most {most:,} are read"
+def _refused(name: str, path: Path) -> str:
+    if path.is_symlink():
+        return "a symbolic link; put the file itself here"
+    if not path.is_file():
+        return "not a regular file"
+    match = _ALLOWED.fullmatch(name)
+    if not match or not is_name(match["task"] or "task"):
         return "not a file of a submission; remove it (CONTRIBUTING.md lists what a submission holds)"
+    size = path.stat().st_size
+    return "" if size <= MOST_BYTES else f"{size:,} bytes; at most {MOST_BYTES:,} are read"
 
-    def text(self, path: Path) -> str:
-        try:
-            return path.read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(f"not UTF-8 (byte {error.start})") from None
 
-    def read(self, path: Path) -> Any:
-        """The parsed content of a JSON, JSONL or TOML file, or the text of any other; DataError if it is not safe."""
-        readers = {".json": self.json, ".jsonl": self.rows, ".toml": self.toml}
-        return readers.get(path.suffix, self.text)(path)
+def read_untrusted(path: Path) -> Any:
+    """The parsed content of a JSON, JSONL or TOML file, or the text of any other.
 
-    def json(self, path: Path) -> Any:
-        """JSON without repeated keys, infinities, deep nesting, lone surrogates or huge strings and numbers."""
-        return self._parsed(self.text(path), strict_json, "JSON")
+    Raises:
+        DataError: It is not valid, nested deeply, or holds huge texts or numbers or lone surrogates.
+    """
+    try:
+        if path.suffix == ".jsonl":
+            if path.read_bytes().count(b"\n") > MOST_ROWS:
+                raise DataError(f"more than {MOST_ROWS:,} rows")
+            rows = dict(read_jsonl(path))
+            problems = [f"line {number}: {problem}" for number, row in rows.items() if (problem := _harm(row))]
+            value: Any = list(rows.values())
+        else:
+            value = {".json": read_json, ".toml": read_toml}.get(path.suffix, read_text)(path)
+            problems = [problem] if (problem := _harm(value)) else []
+    except DataError as error:
+        problems = str(error).removeprefix(f"{path}: ").split("\n")
+    if problems:
+        raise DataError("; ".join(map(str.strip, problems[:6])))
+    return value
 
-    def toml(self, path: Path) -> dict[str, Any]:
-        return dict(self._parsed(self.text(path), tomllib.loads, "TOML"))
 
-    def rows(self, path: Path) -> list[dict[str, Any]]:
-        """The objects of a JSONL file; a DataError names the first broken lines."""
-        text = self.text(path)
-        if text.count("\n") > MOST_ROWS * self.scale:
-            raise DataError(f"more than {int(MOST_ROWS * self.scale):,} rows")
-        rows, problems = [], []
-        for number, line in enumerate(text.split("\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                row = self._parsed(line, strict_json, "JSON")
-                if not isinstance(row, dict):
-                    raise DataError(f"an object was expected, got {type(row).__name__}")
-                rows.append(row)
-            except DataError as error:
-                problems.append(f"line {number}: {error}")
-        if problems:
-            raise DataError(f"{len(problems)} broken lines; {'; '.join(problems[:5])}")
-        return rows
-
-    def _parsed(self, text: str, parse: Callable[[str], Any], kind: str) -> Any:
-        """The value; DataError for what is not valid, deep nesting, huge strings or numbers, and lone surrogates."""
-        try:
-            value = parse(text)
-        except RecursionError:
-            raise DataError(f"not valid {kind}: too deeply nested") from None
-        except ValueError as error:
-            raise DataError(f"not valid {kind}: {error}") from None
-        waiting, longest = [(value, 0)], int(LONGEST_TEXT * self.scale)
-        while waiting:
-            part, depth = waiting.pop()
-            if depth > MOST_LEVELS:
-                raise DataError(f"nested deeper than {MOST_LEVELS} levels")
-            if isinstance(part, str) and len(part) > longest:
-                raise DataError(f"a text of {len(part):,} characters; at most {longest:,}")
-            if isinstance(part, str) and _SURROGATE.search(part):
-                raise DataError("half of a character (a lone surrogate)")
-            if isinstance(part, float) and not math.isfinite(part):
-                raise DataError("a number that is infinite or not a number")
-            if isinstance(part, int) and abs(part) > _LARGEST:
-                raise DataError("a whole number beyond 2^53")
-            if isinstance(part, dict):
-                waiting += [(inner, depth + 1) for pair in part.items() for inner in pair]
-            elif isinstance(part, list):
-                waiting += [(inner, depth + 1) for inner in part]
-        return value
+def _harm(value: Any) -> str:
+    """What no honest file holds, found anywhere in a parsed value; else empty."""
+    waiting = [(value, 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        if depth > MOST_LEVELS:
+            return f"nested deeper than {MOST_LEVELS} levels"
+        if isinstance(part, str) and len(part) > LONGEST_TEXT:
+            return f"a text of {len(part):,} characters; at most {LONGEST_TEXT:,}"
+        if isinstance(part, str) and _SURROGATE.search(part):
+            return "half of a character (a lone surrogate)"
+        if isinstance(part, float) and not math.isfinite(part):
+            return "a number that is infinite or not a number"
+        if isinstance(part, int) and abs(part) > _LARGEST:
+            return "a whole number beyond 2^53"
+        if isinstance(part, dict):
+            waiting += [(inner, depth + 1) for pair in part.items() for inner in pair]
+        elif isinstance(part, list):
+            waiting += [(inner, depth + 1) for inner in part]
+    return ""
 
 
 def strings(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -114,7 +114,7 @@ def submit(
     with tempfile.TemporaryDirectory(dir=root, prefix=".submit-") as scratch:
         for path, content in contents.items():
             write_atomic(Path(scratch) / target.name / path, content)
-        read_submission(Path(scratch) / target.name, findings, context.most_annotators(finished.reports))
+        read_submission(Path(scratch) / target.name, findings)
         if findings.errors():
             raise RunError(all_problems(f"{run} cannot be submitted:", map(str, findings.errors())))
         (Path(scratch) / target.name).rename(target)

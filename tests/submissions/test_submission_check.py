@@ -367,7 +367,7 @@ def test_a_file_that_cannot_be_read_is_no_dataset_text(tmp_path):
     (folder / "toy" / "judge" / "gpt-9.jsonl").write_text("{")
     rehashed(folder)
     (error,) = check(folder, context=ToyContext(), rescore=False).errors()
-    assert str(error).startswith("ERROR toy/judge/gpt-9.jsonl: 1 broken lines; line 1: not valid JSON")
+    assert str(error).startswith("ERROR toy/judge/gpt-9.jsonl: 1 broken lines; line 1: Expecting property name")
 
 
 def test_the_name_of_a_data_file_is_no_dataset_text(tmp_path):
