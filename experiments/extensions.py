@@ -53,7 +53,6 @@ annotators = {count}
 per_item = {readers}
 sizes = {sizes}
 style_distance = 0.9
-content_distance = 0.9
 seed = 0
 
 [fields]

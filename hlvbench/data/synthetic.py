@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations, product
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ..bootstrap import seeded
 from ..errors import TaskError, all_problems
@@ -27,12 +26,10 @@ from .task_config import TaskSpec
 class Spec(TaskSpec):
     """A task of this source: the arguments of `synthetic_task`."""
 
-    annotators: int = 4
-    sizes: tuple[int, int, int] = Field(default=(300, 60, 100), strict=False)
-    style_distance: float = 1.0
-    content_distance: float | None = None
-    thresholds: list[Annotated[tuple[float, float], Field(strict=False)]] | None = None
-    per_item: int | None = None
+    annotators: int = Field(default=4, ge=2)
+    sizes: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(default=(300, 60, 100), strict=False)
+    style_distance: float = Field(default=1.0, ge=0, le=1)
+    per_item: PositiveInt | None = None
     seed: int = 0
 
 
@@ -132,13 +129,10 @@ class Scene:
         }
 
 
-def annotator_profiles(
-    count: int, thresholds: Sequence[tuple[float, float]] | None = None
-) -> tuple[AnnotatorProfile, ...]:
+def annotator_profiles(count: int) -> tuple[AnnotatorProfile, ...]:
     """The profiles of annotators 1 … count; annotator k is the same person however many there are.
 
-    The first 64 write differently from each other, and the first 3 differ in every threshold. `thresholds`
-    (low, high per annotator, repeated in turn where there are fewer pairs than annotators) replaces the defaults.
+    The first 64 write differently from each other, and the first 3 differ in every threshold.
     """
     orders = tuple(permutations(FACTS))
     # halves of sixths, so that no support lies on a threshold
@@ -146,10 +140,9 @@ def annotator_profiles(
     profiles = []
     for k in range(count):
         turn = k // len(OPENINGS)
-        low, high = thresholds[k % len(thresholds)] if thresholds else (lows[k % 3], highs[(k + k // 3) % 3])
         profiles.append(
             AnnotatorProfile(
-                low=low, high=high, facts=orders[(2 * k + k // 3) % len(orders)],
+                low=lows[k % 3], high=highs[(k + k // 3) % 3], facts=orders[(2 * k + k // 3) % len(orders)],
                 opening=OPENINGS[k % len(OPENINGS)],
                 length=(2, 2, 1, 3)[(k + turn) % 4],
                 quotes=(k + turn) % 4 in (1, 2),
@@ -246,8 +239,6 @@ def synthetic_task(
     annotators: int = 4,
     sizes: tuple[int, int, int] = (300, 60, 100),
     style_distance: float = 1.0,
-    content_distance: float | None = None,
-    thresholds: Sequence[tuple[float, float]] | None = None,
     per_item: int | None = None,
     kind: str = "nominal",
     seed: int = 0,
@@ -260,21 +251,17 @@ def synthetic_task(
         sizes: Numbers of items in train, dev and test.
         style_distance: d in [0, 1]. The style is the annotator's own with probability d, else that of an annotator
             drawn evenly (perhaps the same one). So, for a given label, the styles of two annotators lie d times as far
-            apart (total variation) as at d = 1.
-        content_distance: The same for the facts; None is `style_distance`. The two are drawn independently: whole texts
-            differ by more than d if both are d, and labels differ whatever d is.
-        thresholds: As in `annotator_profiles`.
+            apart (total variation) as at d = 1. The facts are drawn in the same way, independently of the style, so
+            that whole texts differ by more than d. Labels differ whatever d is.
         per_item: Annotators drawn for each item; None is all.
         kind: "nominal" or "ordinal".
         seed: Of everything that is drawn.
         name: The task's name.
 
     Raises:
-        TaskError: If an argument is out of range, or the grammar has too few texts for so many items.
+        TaskError: If the grammar has too few texts for so many items.
     """
-    content = style_distance if content_distance is None else content_distance
-    everyone = annotator_profiles(annotators, thresholds)
-    _check_options(everyone, sizes, style_distance, content, per_item, kind)
+    everyone = annotator_profiles(annotators)
     names = tuple(f"Ann{k + 1}" for k in range(len(everyone)))
     rng, used = seeded("synthetic items", seed, sizes), set[str]()
     scenes: dict[str, Scene] = {}
@@ -291,8 +278,7 @@ def synthetic_task(
             rng = seeded("record", seed, item, k)
             # each the annotator's own with the probability of its distance, else anybody's
             style, facts = (
-                everyone[k if rng.random() < distance else int(rng.integers(len(everyone)))]
-                for distance in (style_distance, content)
+                everyone[k if rng.random() < style_distance else int(rng.integers(len(everyone)))] for _ in range(2)
             )
             records.append(Annotation(item, names[k], label, explain(scene, label, style, facts.facts, rng)))
     labels: tuple[Label, ...] = LABELS if kind == "nominal" else SCORES
@@ -312,34 +298,12 @@ def load(spec: Spec, data_dir: Path | None) -> Source:
         problems.append(f"labels: a synthetic {spec.kind} task has {', '.join(map(str, expected))}")
     if set(spec.fields) != set(FIELDS):
         problems.append(f"fields: a synthetic task has {', '.join(FIELDS)}, got {', '.join(spec.fields)}")
+    if spec.per_item is not None and spec.per_item > spec.annotators:
+        problems.append(f"per_item: at most the {spec.annotators} annotators, got {spec.per_item}")
     if problems:
         raise TaskError(all_problems(f"{spec.folder / 'task.toml'}:", problems))
     task = synthetic_task(
-        spec.annotators, spec.sizes, spec.style_distance, spec.content_distance, spec.thresholds, spec.per_item,
-        spec.kind, spec.seed, name=spec.name,
+        spec.annotators, spec.sizes, spec.style_distance, spec.per_item, spec.kind, spec.seed, name=spec.name
     )  # fmt: skip
     rows = "".join(map(dump_line, [*map(asdict, task.items.values()), *map(asdict, task.records)]))
     return Source(tuple(task.items.values()), task.records, sha256={"made": sha256_text(rows)}, splits=task.splits)
-
-
-def _check_options(
-    profiles: Sequence[AnnotatorProfile],
-    sizes: Sequence[int],
-    style: float,
-    content: float,
-    per_item: int | None,
-    kind: str,
-) -> None:
-    """Raise one TaskError for all options out of range."""
-    count = len(profiles)
-    wrong = {
-        f"annotators = {count}: at least 2 are needed": count < 2,
-        f"sizes = {list(sizes)}: three sizes, none negative, are needed": len(sizes) != 3 or min(sizes) < 0,
-        f"style_distance = {style}: a number in [0, 1] is needed": not 0 <= style <= 1,
-        f"content_distance = {content}: a number in [0, 1] is needed": not 0 <= content <= 1,
-        f"per_item = {per_item}: 1 to {count} is needed": per_item is not None and not 1 <= per_item <= count,
-        f"kind = {kind!r}: nominal or ordinal is needed": kind not in ("nominal", "ordinal"),
-        "thresholds: pairs 0 ≤ low < high ≤ 1 are needed": not all(0 <= p.low < p.high <= 1 for p in profiles),
-    }
-    if problems := [text for text, is_wrong in wrong.items() if is_wrong]:
-        raise TaskError(all_problems("synthetic task: wrong options", problems))
