@@ -143,14 +143,17 @@ def test_attribution_is_the_judges_own_question(study, demo, runs, tmp_path):
     assert compared == 8 * 2 + 2
 
 
-def test_an_export_into_a_work_tree_that_would_publish_it_is_refused(runs, tmp_path):
+def test_git_tracks_nothing_of_a_study(runs, tmp_path):
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    with pytest.raises(UsageError, match="git work tree"):
-        export_study(runs, tmp_path / "deep" / "s", **SMALL)
-    assert not (tmp_path / "deep").exists()
-    (tmp_path / ".gitignore").write_text("/deep/\n")
     export_study(runs, tmp_path / "deep" / "s", **SMALL)
-    assert (tmp_path / "deep" / "s" / "key.json").exists()
+    (tmp_path / "other").write_text("")
+    subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
+    tracked = subprocess.run(["git", "ls-files"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert tracked.stdout == "other\n"
+    # the same command again completes the folder
+    (tmp_path / "deep" / "s" / ".gitignore").unlink()
+    export_study(runs, tmp_path / "deep" / "s", **SMALL)
+    assert (tmp_path / "deep" / "s" / ".gitignore").read_text() == "*\n"
 
 
 def test_what_cannot_be_studied_is_told_all_at_once(runs, tmp_path):
