@@ -105,6 +105,8 @@ class Settings:
         problems = invalid_options(self)
         if not self.task or len(set(self.task)) < len(self.task):
             problems.append(f"--task {','.join(self.task)}: each task once")
+        given = {"--model": self.model, "--adapter-dir": self.adapter_dir, "--annotator": self.annotator}
+        problems += [f"{o}: is empty; name something, or leave it out" for o, v in given.items() if v in ("", ())]
         if self.model.startswith(("reference:", "attack:")) and (self.adapter_dir or self.model_map):
             problems.append("a reference system takes neither --adapter-dir nor --model-map")
         if self.answers == "constrained" and self.model.startswith(("reference:", "attack:", "replay:", "lm-eval:")):

@@ -192,6 +192,8 @@ class _Features:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         nothing = Item("", {})
+        if not texts:
+            return np.zeros((0, len(self._columns)))
         found: np.ndarray = features(texts, [nothing] * len(texts), "raw")[:, self._columns]
         return found
 

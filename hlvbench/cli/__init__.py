@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -43,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a check failed, 2 wrong input, 130 interrupted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal that is not UTF-8 has no κ; in JSON the escape is the letter
+            stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parse(argv)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -81,4 +81,4 @@ def audit_command(arguments: argparse.Namespace) -> int:
 def demo_command(arguments: argparse.Namespace) -> None:
     from .demo import ITEMS, run_demo
 
-    print(run_demo(arguments.out, arguments.limit or ITEMS, quiet=arguments.quiet))
+    print(run_demo(arguments.out, ITEMS if arguments.limit is None else arguments.limit, quiet=arguments.quiet))

@@ -260,4 +260,6 @@ def tasks_of(arguments: argparse.Namespace) -> Sequence[Any]:
     """The tasks named in --task, loaded."""
     from ..data.task import load_tasks
 
+    if not arguments.task or len(set(arguments.task)) < len(arguments.task):
+        raise UsageError(f"--task {','.join(arguments.task)}: one task or more was expected, each once")
     return load_tasks(arguments.task, **task_folders(arguments))

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import UsageError
 from ..io import say
 from .options import add_common, add_settings, print_result, settings_from_options
 
@@ -71,6 +72,8 @@ def _each(places: Sequence[Path]) -> list[Path]:
 def check_command(arguments: argparse.Namespace) -> int:
     from ..submissions import CheckContext, check
 
+    if arguments.write and arguments.no_rescore:
+        raise UsageError("--write records what scoring again found; leave --no-rescore out")
     context, failed, results = CheckContext(arguments.data_dir, arguments.tasks_dir), False, []
     for place in _each(arguments.places):
         say(f"checking {place}", arguments.quiet)

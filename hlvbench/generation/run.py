@@ -242,6 +242,8 @@ def score(
         files, recorded = {task: run_or_file}, {"model": run_or_file.stem, "seed": seed}
         asked = {"split": split or "test", "limit": limit}
     target = out or (run_or_file if run_or_file.is_dir() else run_or_file.parent)
+    if out is not None and (out / SETTINGS).exists():
+        raise RunError(f"--out {out}: is a run folder, whose own scores would be overwritten; choose another folder")
     embedder, reports, named = load_embedder(), [], recorded.get("annotator")
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -213,3 +214,38 @@ def test_a_full_disk_is_one_message_with_the_file(
 def test_an_argument_that_is_no_utf_8_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--model", "reference:majority", "--out", "x\udcff"]) == 2
     assert "'x\\udcff': not valid UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--model", "m", "--task", "demo", "--adapter-dir", ""], "--adapter-dir: is empty"),
+        (["run", "--model", "", "--task", "demo"], "--model: is empty"),
+        (["run", "--model", "m", "--task", "demo", "--annotator", ","], "--annotator: is empty"),
+        (["audit", "--task", ""], "one task or more was expected"),
+        (["analyze", "--task", "demo,demo"], "--task demo,demo: one task or more was expected, each once"),
+        (["demo", "--limit", "0"], "--limit"),
+        (["check", "--write", "--no-rescore", "folder"], "leave --no-rescore out"),
+    ],
+)
+def test_what_would_do_nothing_or_all_is_refused(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_scores_of_a_file_do_not_replace_those_of_a_run(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json").write_text("{}")
+    (tmp_path / "answers.jsonl").write_text("")
+    words = ["score", str(tmp_path / "answers.jsonl"), "--task", "demo", "--out", str(tmp_path / "run")]
+    assert main(words) == 2
+    assert "is a run folder, whose own scores would be overwritten" in capsys.readouterr().err
+
+
+def test_a_terminal_that_is_not_utf8_gets_escapes_and_no_traceback(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stderr", stream)
+    assert main(["score", "κ"]) == 2
+    stream.seek(0)
+    assert "\\u03ba: no such run folder or file" in stream.read()

@@ -199,3 +199,12 @@ def test_an_analysis_leaves_out_the_style_of_who_explains_nothing() -> None:
     # "Clearly, the … … … is so for neutral.": nine words
     assert (values["Ann1"], values["Ann3"]) == (None, 9)
     assert [pair["n"] for pair in found["agreement"]["pairs"]] == [78] * 6
+
+
+def test_annotators_who_explain_nothing_are_analysed_by_their_labels():
+    task = toy_task()
+    task = dataclasses.replace(task, records=tuple(dataclasses.replace(r, explanation="") for r in task.records))
+    found = analyze(task, ToyEmbedder(), replicates=5)
+    assert len(found["agreement"]["pairs"]) == 6
+    assert {row["accuracy"] for row in found["detectability"]} == {None}
+    assert all(row["note"] for row in found["detectability"])
