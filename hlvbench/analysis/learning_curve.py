@@ -22,8 +22,7 @@ def curve(runs: Sequence[Path]) -> Curve:
     """The index and its factors of runs that differ in `--history`.
 
     Args:
-        runs: Run folders, of any methods; several of one method (model, prompt, trainer, answers) make a
-            line.
+        runs: Run folders, of any methods; those of one method (model, prompt, trainer, answers) make a line.
 
     Returns:
         {"tasks": {task@version: {method: [point]}}}; a point: history (None: all records), the run, and
@@ -77,8 +76,7 @@ def _method(settings: Mapping[str, Any]) -> str:
     adapted = ""
     if folder := settings.get("adapter_dir"):
         trainers = {trained_by(read_toml(path)) for path in Path(folder).rglob("train.toml")}
-        adapted = trainers.pop() if len(trainers) == 1 else ""
-        adapted = f"{adapted} adapters".lstrip()
+        adapted = f"{trainers.pop()} adapters".lstrip() if len(trainers) == 1 else "adapters"
     constrained = "constrained" if settings.get("answers") == "constrained" else ""
     return ", ".join(filter(None, [str(settings["model"]), str(settings["prompt"]), adapted, constrained]))
 

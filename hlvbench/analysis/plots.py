@@ -48,9 +48,8 @@ def agreement_png(result: Mapping[str, Any]) -> bytes:
             a, b = annotators.index(pair["a"]), annotators.index(pair["b"])
             for matrix, key in ((table, "kappa"), (low, "low"), (high, "high")):
                 matrix[a, b] = matrix[b, a] = pair[key]
-    texts = [
-        [_cell(table[a, b], low[a, b], high[a, b]) for b in range(len(annotators))] for a in range(len(annotators))
-    ]
+    every = range(len(annotators))
+    texts = [[_cell(table[a, b], low[a, b], high[a, b]) for b in every] for a in every]
     _heat_map(figure, axes[0, 0], table, texts, annotators, annotators, "κ")
     shown = ",\n95 % interval over items" if len(annotators) <= MOST_NUMBERS else ""
     axes[0, 0].set_title(f"{result['agreement']['measure']}{shown}", fontsize=10)
@@ -119,9 +118,8 @@ def style_png(result: Mapping[str, Any]) -> bytes:
         axis.set_axis_off()
     by = {(row["feature"], row["annotator"]): row for row in result["style"]["rows"]}
     for name, axis in zip(names, axes.flat, strict=False):
-        for place, (annotator, colour, marker) in enumerate(
-            zip(annotators, cycle(COLOURS), cycle(MARKERS), strict=False)
-        ):
+        styles = zip(annotators, cycle(COLOURS), cycle(MARKERS), strict=False)
+        for place, (annotator, colour, marker) in enumerate(styles):
             row = by[name, annotator]
             _point(axis, row["value"], place, row, colour, marker)
         axis.set_title(_title(name, result["style"]["fields"]), fontsize=9)

@@ -45,9 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a terminal that is not UTF-8 has no κ; in JSON the escape is the letter
+        # a terminal that is not UTF-8 has no κ; in JSON its escape is the letter
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parse(argv)

@@ -321,6 +321,11 @@ def _readme(card: Card, reports: Mapping[str, ScoreReport]) -> str:
     if card.recipe:
         why = f"`{card.recipe}` answers with dataset text, which is not published"
         lines += [f"A recipe: {why}; `hlvbench check` makes its answers again where the data are at hand.", ""]
+    for task, found in card.overlap.items():
+        count, copies, stretches = found["answers"], found["train_copies"], found["dataset_text"]
+        if copies or stretches:
+            said = f"of {count} answers, {copies} equal a train or dev annotation and {stretches} hold a long stretch"
+            lines += [f"Repeated text in {task}: {said} of dataset text.", ""]
     commands = [*card.reproduce.commands, f"hlvbench check submissions/{card.folder}"]
     table = side_by_side({card.system: list(reports.values())})
     return "\n".join([*lines, *(f"    {command}" for command in commands), "", table, ""])
