@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import DataError, RunError, all_problems
+from .errors import DataError, RunError, all_problems, validation_problems
 from .types import Generation
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def dump_line(value: Any) -> str:
 
 
 def strict_json(text: str) -> Any:
-    """Parse JSON; NaN, infinities and doubled keys raise ValueError."""
+    """Parse JSON; NaN, infinities, doubled keys and lone surrogates raise ValueError."""
 
     def no_constant(name: str) -> Any:
         raise ValueError(f"{name} is not JSON")
@@ -107,7 +107,14 @@ def strict_json(text: str) -> Any:
             raise ValueError("a key stands twice in one object")
         return found
 
-    return json.loads(text, parse_constant=no_constant, object_pairs_hook=no_double)
+    value = json.loads(text, parse_constant=no_constant, object_pairs_hook=no_double)
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            lone = ascii(error.object[error.start])
+            raise ValueError(f"{lone} is half a character; replace it") from None
+    return value
 
 
 def read_text(path: Path) -> str:
@@ -127,6 +134,27 @@ def read_json(path: Path) -> Any:
         return strict_json(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
+
+
+def read_document(path: Path, kind: Any) -> Any:
+    """A JSON file that hlvbench wrote, as it stands there.
+
+    Args:
+        path: The file.
+        kind: Its type, a TypedDict say; keys beside those of the type may stand there.
+
+    Raises:
+        DataError: The file is missing, no JSON or of another type; all problems at once.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    found = read_json(path)
+    try:
+        TypeAdapter(kind).validate_python(found)
+    except ValidationError as error:
+        heading = f"{path}: not as hlvbench wrote it; restore it, or remove it and repeat the command that made it:"
+        raise DataError(all_problems(heading, validation_problems(error))) from None
+    return found
 
 
 def read_toml(path: Path) -> dict[str, Any]:

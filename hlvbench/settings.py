@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from .errors import UsageError, all_problems, option_problems
-from .io import sha256_text
+from .errors import RunError, UsageError, all_problems, option_problems
+from .io import read_document, sha256_text
 
+SETTINGS = "settings.json"
 Prompt = Literal["base", "icl", "vp", "vp-icl"]
 PROMPTS = get_args(Prompt)
 Answers = Literal["free", "constrained"]
@@ -175,6 +177,27 @@ def invalid_options(settings: Any) -> list[str]:
     except ValidationError as error:
         return option_problems(error)
     return []
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings recorded in a run folder, with the defaults of those that its release did not have.
+
+    `answers` and `prompt_version` stay absent where they were not recorded: those releases asked otherwise.
+
+    Raises:
+        DataError: There is no settings.json, or it is not that of a run; all problems at once.
+    """
+    defaults = asdict(Settings(""))
+    del defaults["answers"], defaults["prompt_version"]
+    return {**defaults, **read_document(folder / SETTINGS, Settings)}
+
+
+def answered_tasks(folder: Path) -> list[str]:
+    """The tasks that a run answers; a RunError where it ranks judges, whose scores are of another kind."""
+    tasks: list[str] = list(read_settings(folder)["task"])
+    if any("/" in name for name in tasks):
+        raise RunError(f"{folder}: its scores rank judges, not systems; hlvbench score {folder} shows them")
+    return tasks
 
 
 def _no_base_url(url: str) -> str | None:

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # a module imports only from layers below its own; inside a package, from the others of it without a cycle
 LAYERS = (
     "__init__ types errors text",
-    "io provenance processes",
-    "bootstrap embeddings settings",
+    "io processes",
+    "bootstrap embeddings provenance settings",
     "data metrics",
     "prompting",
     "models",

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
-from ..generation.run import SETTINGS, read_scores
-from ..io import dump_json, read_json, read_toml, write_files
+from ..generation.run import read_scores
+from ..io import dump_json, read_toml, write_files
 from ..metrics.index import FACTORS
-from ..models.adapters import trained_by
+from ..provenance import trained_by
+from ..results.compare import comparable
 from ..results.score_report import INDEX
+from ..settings import read_settings
 from ..text import with_interval
 from .plots import curve_png
 
@@ -29,11 +31,15 @@ def curve(runs: Sequence[Path]) -> Curve:
         {index and factors: {value, low, high, note}}. Points of a method are ordered by history, all records last.
 
     Raises:
-        RunError: A folder holds no scores, or two runs of a method have the same history.
+        UsageError: A run is named twice.
+        RunError: A folder holds no scores, two runs of a method have the same history, or their numbers were not
+            computed alike.
     """
+    if len(runs) > 1:
+        comparable(runs)
     tasks: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for folder in runs:
-        settings = read_json(folder / SETTINGS)
+        settings = read_settings(folder)
         method = _method(settings)
         for report in read_scores(folder):
             found = {INDEX: report.index(), **report.factors()}

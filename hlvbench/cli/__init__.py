@@ -35,6 +35,8 @@ SUBCOMMANDS = {
     "card": ("integration_commands", "print model-card metadata of a scored run"),
 }
 """Name -> the module with NAME_options, which adds its options, and NAME_command, which runs it; and what it does."""
+RESUMED = ("run", "generate", "judge", "train")
+"""The subcommands that keep what is finished when they are interrupted."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     except KeyboardInterrupt:
-        print("hlvbench: interrupted; the same command continues", file=sys.stderr)
+        again = ", without --no-resume," if "--no-resume" in argv else ""
+        how = f"the same command{again} continues" if {*RESUMED} & {*argv} else "nothing is kept"
+        print(f"hlvbench: interrupted; {how}", file=sys.stderr)
         return 130
     if "--debug" in argv:
         traceback.print_exc()
@@ -77,8 +81,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     name = next((word for word in argv if word in SUBCOMMANDS), "")
     parser = build_parser([name])
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--config", type=Path)
-    path = early.parse_known_args(argv)[0].config
+    early.add_argument("--config", type=Path, action="append", default=[])
+    paths = early.parse_known_args(argv)[0].config
+    if len(paths) > 1:
+        raise UsageError(f"--config {' and '.join(map(str, paths))}: one file")
+    path = paths[0] if paths else None
     if name and path is not None:
         from .options import apply_config
 

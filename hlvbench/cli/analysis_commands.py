@@ -36,11 +36,12 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
 def compare_command(arguments: argparse.Namespace) -> None:
     from ..generation.run import read_scores
     from ..results import side_by_side
-    from ..results.compare import compare, compare_text
+    from ..results.compare import comparable, compare, compare_text
 
     if arguments.table:
         if arguments.json:
             raise UsageError("--table prints Markdown and --json everything; give one of them")
+        comparable(arguments.runs)
         print(side_by_side({str(run): read_scores(run) for run in arguments.runs}))
         return
     found = compare(arguments.runs)

@@ -8,8 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..judging.judge_settings import STYLOMETRIC, JudgeSettings, judge_settings
-from ..settings import Service
+from ..errors import UsageError
+from ..judging.judge_settings import OF_A_MODEL, STYLOMETRIC, JudgeSettings, judge_settings
 from .options import (
     Collect,
     add_common,
@@ -17,7 +17,7 @@ from .options import (
     add_settings,
     keep_paid_answers,
     print_result,
-    settings_from_options,
+    service_from_options,
     task_folders,
 )
 
@@ -43,8 +43,11 @@ def judge_command(arguments: argparse.Namespace) -> None:
     from ..judging.judge_table import json_rows, judged_text
     from ..results import refresh_report
 
-    places, service = task_folders(arguments), settings_from_options(Service, arguments)
+    places, service = task_folders(arguments), service_from_options(arguments)
     judges = _judges(arguments)
+    money = [f"--{name}" for name in ("budget", "prices") if getattr(arguments, name) is not None]
+    if money and not any(settings.judge.startswith("endpoint:") for settings in judges):
+        raise UsageError(f"{', '.join(money)}: only an endpoint's calls cost money; name it by --judge endpoint:MODEL")
     if arguments.estimate:
         found = [{"judge": s.judge, **row} for s in judges
                  for row in plan(arguments.run, s, **places, service=service, prices=arguments.prices)]  # fmt: skip
@@ -78,7 +81,8 @@ def _judges(arguments: argparse.Namespace) -> list[JudgeSettings]:
             # beside an endpoint, its address is not meant for the others
             own["base_url"] = None
         if len(names) > 1 and name == STYLOMETRIC:
-            own |= {"by": "auto", "show": (), "think": False}
+            # and what concerns a model not for the judge that has none
+            own = {key: value for key, value in own.items() if key not in ("by", *OF_A_MODEL)}
         judges.append(judge_settings(judge=name, **own))
         files = sorted(arguments.run.glob(f"*/judge/{judges[-1].stem()}*.jsonl"))
         keep_paid_answers(arguments, name, files)

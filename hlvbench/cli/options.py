@@ -191,7 +191,7 @@ def batch_size(text: str) -> int | str:
     """A positive number, or "auto"."""
     if text == "auto":
         return text
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"auto or a whole number from 1, not {text!r}")
     return int(text)
 
@@ -202,7 +202,10 @@ def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
     Raises:
         UsageError: All unknown options, or all values that do not fit their options.
     """
-    options = {key.replace("_", "-"): value for key, value in read_toml(path).items()}
+    written = read_toml(path)
+    options = {key.replace("_", "-"): value for key, value in written.items()}
+    if len(options) < len(written):
+        raise UsageError(f"{path}: an option stands there twice, once with - and once with _")
     actions = {
         name.lstrip("-"): action
         for action in parser._actions
@@ -246,13 +249,24 @@ def settings_from_options(settings: type, arguments: argparse.Namespace) -> Any:
     return settings(**{f.name: getattr(arguments, f.name) for f in fields(settings) if f.name in vars(arguments)})
 
 
+def service_from_options(arguments: argparse.Namespace) -> Service:
+    """How endpoints are called, checked even where none is."""
+    service: Service = settings_from_options(Service, arguments)
+    service.check()
+    return service
+
+
 def print_result(arguments: argparse.Namespace, result: Any, text: object) -> None:
     """Print a result, as JSON where --json asks for it."""
     print(json.dumps(result, ensure_ascii=False) if arguments.json else text)
 
 
 def task_folders(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Where tasks and data are."""
+    """Where tasks and data are; a UsageError for a named folder that is not there."""
+    for name in ("data_dir", "tasks_dir"):
+        folder = getattr(arguments, name)
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"--{name.replace('_', '-')} {folder}: no such folder")
     return {"data_dir": arguments.data_dir, "tasks_dir": arguments.tasks_dir}
 
 

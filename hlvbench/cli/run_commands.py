@@ -11,13 +11,14 @@ from typing import Any
 from ..errors import UsageError
 from ..io import say
 from ..processes import process_rank
-from ..settings import Service, Settings
+from ..settings import Settings
 from .options import (
     add_common,
     add_model_job,
     add_settings,
     keep_paid_answers,
     print_result,
+    service_from_options,
     settings_from_options,
     task_folders,
 )
@@ -78,7 +79,7 @@ def tasks_command(arguments: argparse.Namespace) -> None:
     if arguments.lm_eval_path:
         print(builtin_tasks_dir() / "lm_eval")
         return
-    rows = describe_tasks(arguments.data_dir, arguments.tasks_dir)
+    rows = describe_tasks(**task_folders(arguments))
     source, folder = smollm2.SOURCE, smollm2.embedded_folder()
     where = f"here: {folder}" if folder.is_dir() else f"not here (hlvbench fetch {smollm2.NAME})"
     model = f"\nmodel {smollm2.NAME}  {source['name']} ({source['licence']})  {where}"
@@ -117,7 +118,7 @@ def _job(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         **task_folders(arguments), "out": arguments.out, "batch_size": arguments.batch_size,
         "resume": not arguments.no_resume, "quiet": arguments.quiet, "command": arguments.command,
-        "service": settings_from_options(Service, arguments),
+        "service": service_from_options(arguments),
     }  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def generate_command(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         found = dry_run(
             _settings(arguments), **task_folders(arguments), batch_size=arguments.batch_size,
-            service=settings_from_options(Service, arguments),
+            service=service_from_options(arguments),
         )  # fmt: skip
         print_result(arguments, found, _plain(found))
     else:
@@ -170,6 +171,10 @@ def score_command(arguments: argparse.Namespace) -> None:
     if arguments.seed is not None and arguments.place.is_dir():
         raise UsageError(f"--seed {arguments.seed}: {arguments.place} is a run folder, which has its own seed")
     if is_ranking(arguments.place):
+        unused = [f"--{n.replace('_', '-')}" for n in ("task", "split", "limit", "out", "only_answered")
+                  if getattr(arguments, n)]  # fmt: skip
+        if unused:
+            raise UsageError(f"{', '.join(unused)}: {arguments.place} ranks judges, and is scored as it was asked")
         _show_ranking(score_ranking(arguments.place, **task_folders(arguments)), arguments)
         return
     folder = score(

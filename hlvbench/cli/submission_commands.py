@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..io import say
-from .options import add_common, add_settings, print_result, settings_from_options
+from .options import add_common, add_settings, print_result, settings_from_options, task_folders
 
 
 def check_options(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +38,18 @@ def submit_options(parser: argparse.ArgumentParser) -> None:
     add_settings(
         parser, SubmissionInfo, "authors system method description links trained_on annotators lewidi contaminated "
         "training_note hardware hours usd date", links={"metavar": "KIND=URL"}, trained_on={"metavar": "SPLIT,..."},
-        date={"type": datetime.date.fromisoformat, "metavar": "YYYY-MM-DD"},
+        date={"type": _date, "metavar": "YYYY-MM-DD"},
     )  # fmt: skip
     text = "others cannot get the model"
     parser.add_argument("--not-distributed", dest="distributed", action="store_const", const=False, help=text)
     add_common(parser, "data-dir tasks-dir out json quiet", "submissions")
+
+
+def _date(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a date as YYYY-MM-DD was expected, got {text!r}") from None
 
 
 def submit_command(arguments: argparse.Namespace) -> None:
@@ -53,7 +60,7 @@ def submit_command(arguments: argparse.Namespace) -> None:
         name=arguments.name,
         info=settings_from_options(SubmissionInfo, arguments),
         root=arguments.out,
-        context=CheckContext(arguments.data_dir, arguments.tasks_dir),
+        context=CheckContext(**task_folders(arguments)),
     )
     for finding in findings:
         say(finding, arguments.quiet or finding.level == "OK")
@@ -74,7 +81,7 @@ def check_command(arguments: argparse.Namespace) -> int:
 
     if arguments.write and arguments.no_rescore:
         raise UsageError("--write records what scoring again found; leave --no-rescore out")
-    context, failed, results = CheckContext(arguments.data_dir, arguments.tasks_dir), False, []
+    context, failed, results = CheckContext(**task_folders(arguments)), False, []
     for place in _each(arguments.places):
         say(f"checking {place}", arguments.quiet)
         findings = check(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, RunError
-from ..io import dump_json, generation_lines, locked, progress_bar, read_json, sha256_file, sha256_text, write_atomic
+from ..io import dump_json, generation_lines, locked, progress_bar, sha256_file, sha256_text, write_atomic
 from ..models import Model, Query, Refused
 from ..processes import ALONE, ProcessRank
 from ..types import Generation, Task
@@ -126,7 +126,8 @@ def answer_queries(
             done = _done(files, batches)
             journal.repair()
         own = range(process.rank, len(batches), process.world)
-        _answer(model, {n: batches[n] for n in own}, done, journal, quiet, watch)
+        again = "the same command" if resume else "the same command without --no-resume"
+        _answer(model, {n: batches[n] for n in own}, done, journal, quiet, watch, again)
         with locked(files.lock("plan"), wait=True):
             return _finish(files, plan, questions, batches)
 
@@ -163,9 +164,16 @@ def _open_plan(files: AnswerFiles, plan: dict[str, Any], resume: bool) -> dict[s
         for path in (*old, files.plan, files.finished):
             path.unlink(missing_ok=True)
     elif files.plan.exists():
-        before = dict(read_json(files.plan))
-        _check_same(files, before, plan)
+        before = files.read_plan()
+        try:
+            _check_same(files, before, plan)
+        except RunError:
+            # nothing was answered under a plan that failed; another may take its place
+            if old or files.finished.exists():
+                raise
+            before = plan
         if "finished" not in before:
+            write_atomic(files.plan, dump_json(before))
             return before
         if files.finished.exists():
             if sha256_file(files.finished) != before["finished"]["generations_sha256"]:
@@ -224,8 +232,9 @@ def _answer(
     journal: Journal,
     quiet: bool,
     watch: Watch | None,
+    again: str,
 ) -> None:
-    """Ask the batches that are not done, and keep their answers as they come."""
+    """Ask the batches that are not done, and keep their answers as they come. again: what continues after an error."""
     # a size once found too large stays too large for this process, also after a kill
     largest = min(
         (done[n]["at_most"] for n in batches if n in done), default=max(map(len, batches.values()), default=1)
@@ -276,7 +285,7 @@ def _answer(
         keep(refused)
     except ModelError as error:
         raise type(error)(
-            f"{error}\n{kept} of {total} answers are kept, {total - kept} remain; the same command continues"
+            f"{error}\n{kept} of {total} answers are kept, {total - kept} remain; {again} continues"
         ) from error
     finally:
         progress.close()
@@ -311,8 +320,8 @@ def _finish(
 
 def finished_facts(out: Path) -> dict[str, Any] | None:
     """What `generate` returned, or would return, for a folder whose answers are all there; else None."""
-    path = AnswerFiles(out).plan
-    plan = read_json(path) if path.exists() else {}
+    files = AnswerFiles(out)
+    plan = files.read_plan() if files.plan.exists() else {}
     return {**plan["finished"], "finished": True} if "finished" in plan else None
 
 

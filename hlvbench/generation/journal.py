@@ -7,12 +7,30 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from ..errors import RunError, all_problems
-from ..io import dump_line, naming, sha256_text, strict_json, write_atomic
+from ..io import dump_line, naming, read_document, sha256_text, strict_json, write_atomic
 
 STEM = "generations"
+
+
+class Finished(TypedDict):
+    """What is read again of the facts of finished answers."""
+
+    generations_sha256: str
+
+
+class Plan(TypedDict):
+    """What is read again of a plan: what the answers were begun with."""
+
+    batch_size: int
+    settings: dict[str, Any]
+    model: dict[str, Any]
+    answers: NotRequired[str]
+    finished: NotRequired[Finished]
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,10 @@ class AnswerFiles:
     @property
     def plan(self) -> Path:
         return self.out / f"{self.stem}.plan.json"
+
+    def read_plan(self) -> dict[str, Any]:
+        """The plan; a DataError where it is missing or none."""
+        return dict(read_document(self.plan, Plan))
 
     def journal(self, rank: int) -> Journal:
         return Journal(self.out / f"{self.stem}.partial.{rank}.jsonl")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..embeddings import load_embedder
-from ..errors import RunError, all_problems
-from ..io import dump_json, locked, read_json, sha256_text, write_atomic
+from ..errors import DataError, RunError, all_problems
+from ..io import dump_json, locked, read_document, sha256_text, write_atomic
 from ..models import Model, Query
 from ..prompting.prompt import Prompter
 from ..prompting.value_profile import counted_profile, profile_request
@@ -116,7 +116,10 @@ def _profiles(task: Task, model: Model, settings: Settings, folder: Path) -> dic
     # of several processes one writes the profiles, and the others read the same
     with locked(folder / ".lock.profiles", wait=True):
         if path.exists():
-            return dict(read_json(path))
+            known: dict[str, str] = read_document(path, dict[str, str])
+            if lacking := [a for a in task.asked(settings.annotator) if a not in known]:
+                raise DataError(f"{path}: no profile of {', '.join(lacking)}; remove the file, and it is made again")
+            return known
         found = {
             a: counted_profile(task, a) if settings.profile == "counted" else _written_profile(task, a, model, settings)
             for a in task.asked(settings.annotator)

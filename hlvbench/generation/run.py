@@ -13,23 +13,21 @@ from typing import Any
 from ..bootstrap import REPLICATES
 from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
-from ..errors import RunError, UsageError
+from ..errors import RunError, UsageError, all_problems
 from ..io import dump_json, dump_line, locked, read_generations, read_json, say, sha256_text, write_atomic
 from ..models import Model
 from ..processes import ALONE, ProcessRank
-from ..provenance import provenance
+from ..provenance import MANIFEST, provenance, read_manifest
 from ..results import write_report
 from ..results.score_report import ScoreReport
 from ..results.scorecard import score_task
-from ..settings import Service, Settings, asked_by
+from ..settings import SETTINGS, Service, Settings, answered_tasks, asked_by, read_settings
 from ..types import Task
 from .generate import finished_facts, plan_summary
 from .generate import generate as generate_task
 from .journal import refuse_other_settings
 from .open_model import open_models
 from .prompted_questions import make_prompter
-
-SETTINGS = "settings.json"
 
 
 def generate(
@@ -49,7 +47,7 @@ def generate(
 
     Args:
         out: The run folder; by default below runs/, named by the settings.
-        resume: False starts anew.
+        resume: False deletes the answers that are there, and their scores, and starts anew.
         command: For the manifest.
         service: How an endpoint is asked.
         process: Of several processes with the same arguments each takes its part of the batches; the files are those
@@ -64,6 +62,8 @@ def generate(
     claim(folder, settings)
     models = open_models(settings, tasks, service)
     write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
+    if not resume:
+        _remove_scores(folder, settings.task)
     facts: dict[str, Any] = {}
     for task in tasks:
         model = models[task.name]
@@ -111,13 +111,13 @@ def _warn_of_format(task: Task, model: Model, settings: Settings) -> None:
 
 def complete(folder: Path) -> bool:
     """Whether every answer of a run is there; of several processes, the last one to end makes it so."""
-    return all(finished_facts(folder / name) for name in read_json(folder / SETTINGS)["task"])
+    return all(finished_facts(folder / name) for name in read_settings(folder)["task"])
 
 
 def _recorded(folder: Path, facts: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether the manifest is that of these answers: several processes may see the last one come."""
-    path, key = folder / "manifest.json", "generations_sha256"
-    there = read_json(path)["tasks"] if path.exists() else {}
+    manifest, key = read_manifest(folder), "generations_sha256"
+    there: Mapping[str, Any] = manifest["tasks"] if manifest else {}
     return {name: known.get(key) for name, known in there.items()} == {n: known[key] for n, known in facts.items()}
 
 
@@ -132,10 +132,24 @@ def _of_answers(folder: Path) -> dict[str, Any]:
     }
 
 
+def _remove_scores(folder: Path, tasks: Sequence[str]) -> None:
+    """Remove what was computed from answers that are about to be deleted."""
+    own = [folder / task / name for task in tasks for name in ("scores.json", "answers.jsonl", "annotators.csv")]
+    for path in (*own, folder / "report.md", folder / "report.html"):
+        path.unlink(missing_ok=True)
+
+
 def claim(folder: Path, settings: Settings) -> None:
-    """Refuse a folder that holds anything but a run with these settings, naming every difference."""
+    """Refuse a folder that holds anything but a run with these settings, naming every difference.
+
+    A run that ended before its first answer gives way to one with other settings; its profiles go.
+    """
     path = folder / SETTINGS
     if path.exists():
+        if not any(folder.glob("**/generations*.jsonl")) and read_json(path) != json.loads(dump_json(asdict(settings))):
+            for profiles in folder.glob("*/profiles.json"):
+                profiles.unlink()
+            return
         heading = f"{folder} holds a run with other settings; choose another --out, or remove it:"
         refuse_other_settings(read_json(path), json.loads(json.dumps(asdict(settings))), heading)
     elif folder.exists() and any(not p.name.startswith(f".{SETTINGS}") for p in folder.iterdir()):
@@ -221,7 +235,7 @@ def score(
     if run_or_file.is_dir():
         if not (run_or_file / SETTINGS).exists():
             raise RunError(f"{run_or_file} is no run folder: it has no {SETTINGS}; a bare file needs --task")
-        recorded = read_json(run_or_file / SETTINGS)
+        recorded = read_settings(run_or_file)
         held = {"split": recorded["split"], "limit": recorded["limit"]}
         asked: dict[str, Any] = {"split": split or held["split"], "limit": limit or held["limit"]}
         if out is None and (only_answered or asked != held):
@@ -230,6 +244,8 @@ def score(
                 f"{run_or_file} holds scores of split {held['split']}, limit {held['limit']}, which others would "
                 f"overwrite ({others}); give --out DIR"
             )
+        if task is not None and task not in recorded["task"]:
+            raise UsageError(f"--task {task}: {run_or_file} has no such task; it has {', '.join(recorded['task'])}")
         files = {name: run_or_file / name / "generations.jsonl" for name in ([task] if task else recorded["task"])}
         unfinished = [name for name, path in files.items() if not path.exists()]
         if unfinished:
@@ -244,6 +260,7 @@ def score(
     target = out or (run_or_file if run_or_file.is_dir() else run_or_file.parent)
     if out is not None and (out / SETTINGS).exists():
         raise RunError(f"--out {out}: is a run folder, whose own scores would be overwritten; choose another folder")
+    _refuse_others(target, files, recorded["model"])
     embedder, reports, named = load_embedder(), [], recorded.get("annotator")
     loaded = load_tasks(list(files), data_dir, tasks_dir)
     for (name, path), one in zip(files.items(), loaded, strict=True):
@@ -272,6 +289,14 @@ def score(
     # of a run the report shows every task, one that was not scored this time, too
     write_report(target, read_scores(target) if target == run_or_file else reports)
     return target
+
+
+def _refuse_others(target: Path, files: Mapping[str, Path], system: str) -> None:
+    """Refuse to overwrite another system's scores, such as those of another file in one folder."""
+    paths = [path for task in files if (path := target / task / "scores.json").exists()]
+    others = {path: str(document.get("system")) for path in paths if isinstance(document := read_json(path), dict)}
+    if differing := [f"{path}: {other}, now {system}" for path, other in others.items() if other != system]:
+        raise RunError(all_problems("scores of another system are there already; give another --out DIR:", differing))
 
 
 def run(
@@ -308,9 +333,7 @@ def run_process(settings: Settings, process: ProcessRank, **options: Any) -> Pat
 
 def _scored(folder: Path) -> bool:
     """Whether every task's scores are younger than its answers."""
-    pairs = [
-        (folder / t / "scores.json", folder / t / "generations.jsonl") for t in read_json(folder / SETTINGS)["task"]
-    ]
+    pairs = [(folder / t / "scores.json", folder / t / "generations.jsonl") for t in read_settings(folder)["task"]]
     return all(s.exists() and s.stat().st_mtime_ns > g.stat().st_mtime_ns for s, g in pairs)
 
 
@@ -322,7 +345,7 @@ def read_scores(folder: Path) -> list[ScoreReport]:
     """
     names = [path.parent.name for path in sorted(folder.glob("*/scores.json"))]
     if (folder / SETTINGS).exists():
-        names = [name for name in read_json(folder / SETTINGS)["task"] if name in names]
+        names = [name for name in answered_tasks(folder) if name in names]
     if not names:
         raise RunError(f"{folder}: no scored run here; score it first: hlvbench score {folder}")
     return [ScoreReport.read(folder / name / "scores.json") for name in names]
@@ -332,8 +355,8 @@ def write_manifest(
     folder: Path, settings: Settings, facts: Mapping[str, Any], command: Sequence[str], seconds: float
 ) -> None:
     """The run's history: a resumed run adds its wall time to what was there."""
-    path = folder / "manifest.json"
-    before = read_json(path)["wall_seconds"] if path.exists() else 0.0
+    earlier = read_manifest(folder)
+    before = earlier["wall_seconds"] if earlier else 0.0
     manifest = {
         "command": list(command),
         "settings": asdict(settings),
@@ -341,4 +364,4 @@ def write_manifest(
         "wall_seconds": round(before + seconds, 1),
         "tasks": dict(facts),
     }
-    write_atomic(path, dump_json(manifest))
+    write_atomic(folder / MANIFEST, dump_json(manifest))

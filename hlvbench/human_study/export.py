@@ -12,11 +12,11 @@ from typing import Any
 from .. import __version__
 from ..bootstrap import clusters
 from ..errors import HlvbenchError, RunError, UsageError, all_problems
-from ..generation.run import SETTINGS
-from ..io import dump_json, read_json, sha256_text, write_atomic
+from ..io import dump_json, sha256_text, write_atomic
 from ..judging.judge_run import JudgedTask, judged_tasks
 from ..judging.questions import MAX_ANSWER_CHARS, SHOTS, AttributionQuestion, attribution_questions
 from ..results.compare import Run, distinct_names
+from ..settings import read_settings
 from .rating_sheet import Material, make_sheet, sheet_csv, sheet_page
 from .study_design import Cell, Sample, choose, sheet_units
 from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, StudyKey, SystemKey, read_key
@@ -152,7 +152,7 @@ def _read_runs(
 
 def _title(folder: Path) -> str:
     """A system's name in tables: the model's short name, its prompt and adapters."""
-    settings = read_json(folder / SETTINGS)
+    settings = read_settings(folder)
     model = str(settings["model"])
     parts = [model if ":" in model else Path(model).name]
     parts += [str(settings["prompt"])] if settings.get("prompt", "base") != "base" else []

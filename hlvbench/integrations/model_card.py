@@ -5,24 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
-from ..generation.run import SETTINGS, read_scores
-from ..io import read_json
+from ..errors import DataError, UsageError, first_lines
+from ..generation.run import read_scores
+from ..io import write_atomic
 from ..results.score_report import ScoreReport
+from ..settings import read_settings
 
 TASK_TYPE = "text-generation"
 
 
 def card(folder: Path, *, annotator: str | None = None, into: Path | None = None) -> str:
-    """The YAML of the metadata; `into` a model card (README.md): put there, the card's text and other keys untouched.
+    """The run's metadata as YAML; every result carries its signature.
 
-    annotator: the rows of this annotator, for an adapter of one annotator; None for those over all. Every result
-    carries its signature. A RunError where nothing is scored, a UsageError for an annotator the run has not.
+    Args:
+        folder: A scored run folder.
+        annotator: The scores of this annotator, for an adapter of one; None for those over all annotators.
+        into: A model card, README.md say, which takes up the results in place of its earlier ones of the same tasks.
+            Its text and its other metadata stay as they are.
+
+    Raises:
+        RunError: Nothing is scored there.
+        UsageError: The run does not ask this annotator.
+        DataError: The model card is not UTF-8, or its metadata cannot be read.
     """
     from huggingface_hub import ModelCardData
-    from huggingface_hub.repocard import metadata_save
 
-    reports, settings = read_scores(folder), read_json(folder / SETTINGS)
+    reports, settings = read_scores(folder), read_settings(folder)
     results = [result for report in reports for result in _results(report, annotator)]
     if not results:
         known = sorted({name for report in reports for _, name in report.by_annotator})
@@ -36,8 +44,30 @@ def card(folder: Path, *, annotator: str | None = None, into: Path | None = None
         eval_results=results,
     )
     if into is not None:
-        metadata_save(into, data.to_dict())
+        write_atomic(into, _taken_up(data, into))
     return data.to_yaml()
+
+
+def _taken_up(data: Any, path: Path) -> str:
+    """The text of the model card at `path`, with the metadata that it lacks and these results."""
+    from huggingface_hub import ModelCard
+    from huggingface_hub.utils import logging
+    from yaml import YAMLError
+
+    # a card without metadata is no reason to warn
+    logging.set_verbosity_error()
+    try:
+        old = ModelCard(path.read_bytes().decode("utf-8-sig") if path.exists() else "")
+    except (ValueError, YAMLError) as error:
+        raise DataError(f"{path}: no model card that can be read ({first_lines(error)}); mend its metadata") from None
+    its: Any = old.data
+    kept = [r for r in its.eval_results or () if r.dataset_type not in {n.dataset_type for n in data.eval_results}]
+    for key, value in vars(data).items():
+        if value is not None and its.get(key) is None:
+            its[key] = value
+    its.eval_results = [*kept, *data.eval_results]
+    its.tags = list(dict.fromkeys([*(its.tags or ()), *data.tags]))
+    return str(old)
 
 
 def _public(model: str) -> str | None:

@@ -17,11 +17,11 @@ from ..data.task import load_tasks
 from ..errors import ModelError, RunError
 from ..generation.generate import answer_queries
 from ..generation.journal import AnswerFiles
-from ..generation.run import SETTINGS
-from ..io import dump_json, locked, read_generations, read_json, write_atomic
+from ..io import dump_json, locked, read_generations, write_atomic
 from ..metrics import Metric, bind, blind_answers
+from ..provenance import read_manifest
 from ..results.scorecard import answers_of
-from ..settings import Service
+from ..settings import SETTINGS, Service, read_settings
 from ..types import Annotation, Pair, Task
 from .judge_models import Judge
 from .judge_prompt import queries
@@ -99,9 +99,7 @@ def judged_tasks(
     """
     if not (run / SETTINGS).exists():
         raise RunError(f"{run} is no run folder: it has no {SETTINGS}")
-    recorded = read_json(run / SETTINGS)
-    if not isinstance(recorded, dict) or not {"task", "split", "limit", "model"} <= recorded.keys():
-        raise RunError(f"{run / SETTINGS}: not the settings of a run")
+    recorded = read_settings(run)
     has, split, limit = list(recorded["task"]), recorded["split"], recorded["limit"]
     files = {name: run / name / "generations.jsonl" for name in names or has}
     problems = [f"{run} has no task {name}; it has {', '.join(has)}" for name in files if name not in has]
@@ -124,9 +122,8 @@ def judged_tasks(
 
 def _check_data(run: Path, task: Task) -> None:
     """Answers to other data would be judged beside texts that the system never saw."""
-    path = run / "manifest.json"
-    facts = read_json(path).get("tasks", {}).get(task.name, {}) if path.exists() else {}
-    recorded = facts.get("data_sha256", {})
+    manifest = read_manifest(run)
+    recorded = manifest["tasks"].get(task.name, {}).get("data_sha256", {}) if manifest else {}
     if other := sorted(k for k, digest in recorded.items() if task.data_sha256.get(k, digest) != digest):
         raise RunError(f"{run}: {task.name} was answered on other data ({', '.join(other)} differ)")
 
@@ -254,7 +251,7 @@ def recomputed(one: JudgedTask, settings: JudgeSettings) -> dict[str, Any]:
 def judges_of(folder: Path) -> Iterator[JudgeSettings]:
     """The judges whose replies to all questions are in RUN/<task>/judge/."""
     for path in sorted(folder.glob("*.plan.json")):
-        recorded = read_json(path)
+        recorded = AnswerFiles(folder, path.name.removesuffix(".plan.json")).read_plan()
         if recorded.get("answers") == "system":
             settings = judge_settings(**recorded["settings"])
             stems = (settings.stem(), *(f"{settings.stem()}.{name}" for name in SETS[1:]))
@@ -263,7 +260,7 @@ def judges_of(folder: Path) -> Iterator[JudgeSettings]:
 
 
 def _report(one: JudgedTask, settings: JudgeSettings, replicates: int) -> dict[str, Any]:
-    described = read_json(one.replies(settings, "system").plan)["model"]
+    described = one.replies(settings, "system").read_plan()["model"]
     metric = metric_of(one.task, one.split, settings, described)
     version = f"{one.task.name}@{one.task.version}"
     head = {"task": version, "split": one.split, "system": one.system, "judge": settings.title}

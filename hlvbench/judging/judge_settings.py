@@ -18,6 +18,8 @@ from ..settings import Dtype, Settings, slug
 from .questions import SHOTS, SHOWN
 
 STYLOMETRIC = "stylometric"
+OF_A_MODEL = ("show", "base_url", "revision", "dtype", "device", "think", "trust_remote_code", "model_arg")
+"""The settings that the stylometric judge, which reads the text alone and has no model, does not take."""
 
 
 @dataclass(frozen=True, config=ConfigDict(validate_default=True, extra="forbid"))
@@ -25,8 +27,7 @@ class JudgeSettings:
     """A judge and the conditions it is asked under (docs/metrics.md section 8).
 
     Every "auto" is resolved on construction, so equal conditions are equal settings. `base_url`, `revision`, `dtype`,
-    `device`, `think`, `trust_remote_code` and `model_arg` are those of the judge's model, as in `Settings`; the
-    stylometric judge has no model and ignores or refuses them.
+    `device`, `think`, `trust_remote_code` and `model_arg` are those of the judge's model, as in `Settings`.
 
     Args:
         judge: "stylometric", a path or hub id, "endpoint:MODEL", or KIND:REST of any other backend.
@@ -99,11 +100,11 @@ class JudgeSettings:
             raise ValueError("a reply has at least 1 token")
         return {"style": 0, "letters": 1}.get(info.data.get("by", ""), tokens)
 
-    @field_validator("show", "base_url", "think")
+    @field_validator(*OF_A_MODEL)
     @classmethod
     def _not_stylometric(cls, value: Any, info: ValidationInfo) -> Any:
-        if value and info.data.get("judge") == STYLOMETRIC:
-            raise ValueError("the stylometric judge reads the text alone; it takes no --show, --base-url or --think")
+        if value and value != "auto" and info.data.get("judge") == STYLOMETRIC:
+            raise ValueError("the stylometric judge reads the text alone and has no model; leave it out")
         return value
 
     @model_validator(mode="after")

@@ -12,14 +12,17 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from ..bootstrap import REPLICATES
 from ..data.task import load_tasks
 from ..errors import RunError, UsageError, all_problems
 from ..generation.generate import answer_queries
 from ..generation.journal import AnswerFiles
-from ..generation.run import SETTINGS, claim, write_manifest
-from ..io import dump_json, dump_line, read_generations, read_json, write_atomic
-from ..settings import Service, Settings, slug
+from ..generation.run import claim, write_manifest
+from ..io import dump_json, dump_line, read_document, read_generations, write_atomic
+from ..results.score_report import Score
+from ..settings import SETTINGS, Service, Settings, read_settings, slug
 from ..types import Task
 from .judge_models import Judge
 from .judge_prompt import queries
@@ -30,6 +33,23 @@ from .verdict import Judged, accuracies, read_replies
 
 SUFFIX = "/attribution"
 _NAMES = {f.name for f in fields(Settings)}
+
+
+class Letters(TypedDict):
+    """How often each letter was named, and was the right one."""
+
+    named: dict[str, int]
+    right: dict[str, int]
+
+
+class Ranking(TypedDict):
+    """What is read again of the scores.json of a task that ranks judges."""
+
+    task: str
+    system: str
+    missing: int
+    scores: list[Score]
+    letters: Letters
 
 
 def ranks_judges(names: Sequence[str]) -> bool:
@@ -44,7 +64,7 @@ def ranks_judges(names: Sequence[str]) -> bool:
 
 def is_ranking(folder: Path) -> bool:
     """Whether a folder holds a run that ranks a judge."""
-    return (folder / SETTINGS).is_file() and ranks_judges(read_json(folder / SETTINGS).get("task") or ())
+    return (folder / SETTINGS).is_file() and ranks_judges(read_settings(folder)["task"])
 
 
 def rank_judge(
@@ -89,7 +109,7 @@ def score_ranking(
     folder: Path, *, data_dir: Path | None = None, tasks_dir: Path | None = None, replicates: int = REPLICATES
 ) -> Path:
     """(Re-)score the replies of a run that ranks a judge; no model is needed."""
-    settings = Settings(**{k: v for k, v in read_json(folder / SETTINGS).items() if k in _NAMES})
+    settings = Settings(**{k: v for k, v in read_settings(folder).items() if k in _NAMES})
     judge = _judge_settings(settings)
     for task in _tasks(settings.task, data_dir, tasks_dir):
         place = _place(folder, task)
@@ -108,14 +128,14 @@ def score_ranking(
             for q in questions.questions
         ]
         write_atomic(place.out / "answers.jsonl", "".join(map(dump_line, rows)))
-        described = read_json(place.plan)["model"]
+        described = place.read_plan()["model"]
         write_atomic(place.out / "scores.json", dump_json(_scores(judged, settings, judge, described, replicates)))
     return folder
 
 
-def read_rankings(folder: Path) -> list[dict[str, Any]]:
+def read_rankings(folder: Path) -> list[Ranking]:
     """The scores.json documents of a run that ranks a judge, in the order of its tasks."""
-    return [read_json(folder / name / "scores.json") for name in read_json(folder / SETTINGS)["task"]]
+    return [read_document(folder / name / "scores.json", Ranking) for name in read_settings(folder)["task"]]
 
 
 def _place(folder: Path, task: Task) -> AnswerFiles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import RunError
 from ..io import dump_json, write_files
 from .board import make_board, read_all
 from .board_page import page, readme
@@ -24,7 +25,13 @@ def render(submissions: Path) -> dict[str, str]:
 
 
 def build(submissions: Path = Path("submissions"), out: Path = Path("leaderboard")) -> list[Path]:
-    """Write the leaderboard; returns its files. RunError for a broken submission."""
+    """Write the leaderboard; returns its files.
+
+    Raises:
+        RunError: A submission is broken, or `out` holds other files than a leaderboard.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / "leaderboard.json").exists():
+        raise RunError(f"--out {out}: holds files and no leaderboard, whose README.md would take another's place")
     return write_files(out, render(submissions))
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from ..errors import AdapterError, DataError, ModelError, UsageError, all_problems, first_lines
-from ..io import dump_json, read_json, sha256_file, sha256_text, write_atomic
+from ..io import dump_json, read_document, read_json, sha256_file, sha256_text, write_atomic
 from ..types import Pair, Task
 from .smollm2 import NAME as EMBEDDED
 from .smollm2 import fetch_embedded
@@ -43,6 +45,14 @@ _OWN_LORA_KEYS = (
 _UNLESS = ", or say --base-matches if it is that very model under another name"
 # keys of a config.json that do not change what the model computes
 _VOLATILE = {"transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache"}
+
+
+class AdapterRecord(TypedDict, total=False):
+    """What is read again of the hlvbench.json beside an adapter."""
+
+    task: str | None
+    annotator: str | None
+    base: dict[str, str | None] | None
 
 
 @dataclass(frozen=True)
@@ -247,10 +257,10 @@ def _file_problems(
     except DataError as error:
         yield str(error)
         config = {}
-    record: dict[str, Any] = {}
+    record: Mapping[str, Any] = {}
     if (folder / RECORD).exists():
         try:
-            record = read_json(folder / RECORD)
+            record = read_document(folder / RECORD, AdapterRecord)
         except DataError as error:
             yield str(error)
     if not base_matches:
@@ -353,7 +363,7 @@ def seat(folder: Path) -> str:
 
 def config_sha256(path: Path) -> str:
     """The hash of a model's config.json without the keys that do not change what it computes."""
-    config = {k: v for k, v in read_json(path).items() if k not in _VOLATILE}
+    config = {k: v for k, v in read_document(path, dict[str, Any]).items() if k not in _VOLATILE}
     return sha256_text(json.dumps(config, sort_keys=True))
 
 
@@ -372,13 +382,6 @@ def _blob_sha256(path: Path) -> str:
 def write_record(folder: Path, task: str, annotator: str | None, base: Base) -> None:
     """Record beside a trained adapter whom it answers for and on which base; adapter validation holds runs to it."""
     write_atomic(folder / RECORD, dump_json({"task": task, "annotator": annotator, "base": vars(base)}))
-
-
-def trained_by(configuration: Any) -> str:
-    """ "sft" or "capo": which of our trainers wrote a training configuration; "" for another program's."""
-    if not isinstance(configuration, dict):
-        return ""
-    return "capo" if "beta" in configuration else "sft" if "rank" in configuration else ""
 
 
 def tokenizer_sha256(folder: Path) -> str:

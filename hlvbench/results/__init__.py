@@ -7,7 +7,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..io import read_json, write_atomic
+from ..io import write_atomic
+from ..settings import SETTINGS, read_settings
 from ..text import as_cell
 from .answer_items import item_scores, judge_results
 from .markdown import markdown, side_by_side, summary
@@ -29,8 +30,7 @@ def write_report(folder: Path, reports: Sequence[ScoreReport]) -> None:
         reports: One per task. Of a task with more than `MOST_LISTED` annotators the report lists the ends and the
             spread; the scores of all are written to `folder/<task>/annotators.csv`.
     """
-    settings_file = folder / "settings.json"
-    settings = read_json(settings_file) if settings_file.exists() else {}
+    settings = read_settings(folder) if (folder / SETTINGS).exists() else {}
     results = []
     for report in reports:
         place = folder / report.task_name
@@ -54,7 +54,6 @@ def annotators_csv(report: ScoreReport) -> str:
 
 def refresh_report(folder: Path) -> None:
     """Write the report of a scored run anew, for what came to it after its scores; nothing where it has none."""
-    names = [str(name).rsplit("@", 1)[0] for name in read_json(folder / "settings.json")["task"]]
-    paths = [folder / name / "scores.json" for name in names]
+    paths = [folder / name / "scores.json" for name in read_settings(folder)["task"]]
     if all(path.exists() for path in paths):
         write_report(folder, [ScoreReport.read(path) for path in paths])

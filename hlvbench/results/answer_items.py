@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..io import read_json, read_jsonl
+from typing_extensions import TypedDict
+
+from ..io import read_document, read_jsonl
 
 MOST_ITEMS = 10
 _SCORES = ("correct", "embedding_cosine_raw", "reciprocal_rank_raw")
@@ -50,9 +52,25 @@ def extremes(items: Sequence[ItemScore]) -> dict[str, Sequence[ItemScore]]:
     return {title: chosen for title, chosen in found.items() if chosen}
 
 
-def judge_results(folder: Path) -> list[Mapping[str, Any]]:
+class JudgeResult(TypedDict):
+    """What a report shows of a `<judge>.json`."""
+
+    judge: str
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    ceiling: float | None
+    floor: float | None
+    chance: float | None
+    unreadable: int
+    n: int
+    note: str
+
+
+def judge_results(folder: Path) -> list[JudgeResult]:
     """The results of the judges of one task, `folder`/<judge>.json, by name; [] where nobody judged."""
-    return [read_json(path) for path in sorted(folder.glob("*.json")) if not path.name.endswith(".plan.json")]
+    paths = [path for path in sorted(folder.glob("*.json")) if not path.name.endswith(".plan.json")]
+    return [read_document(path, JudgeResult) for path in paths]
 
 
 def mean(values: Sequence[Any]) -> float | None:

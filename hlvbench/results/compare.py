@@ -17,9 +17,9 @@ import numpy as np
 
 from ..bootstrap import FEWEST_CLUSTERS, difference_p, holm, interval
 from ..errors import HlvbenchError, RunError, UsageError, all_problems
-from ..io import read_json
 from ..metrics import REGISTRY
-from ..settings import DEFAULT_TASKS
+from ..provenance import read_manifest
+from ..settings import DEFAULT_TASKS, SETTINGS, answered_tasks
 from ..text import aligned, with_interval
 from .score_report import INDEX, ScoreReport
 
@@ -68,16 +68,10 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
 
     {"systems": [{"name", "run", "system"}], "tasks": {task: comparison}, "overall": comparison or None, "notes"};
     a comparison is that of `compare_values`, a task's with its conditions. Overall is the mean over varierr and r2
-    of the systems that have both. RunError for runs whose numbers were not computed alike: all differences at once.
+    of the systems that have both. Errors are those of `comparable`.
     """
-    _check_choice(runs)
-    problems: list[str] = []
-    read = [run for run in (read_run(folder, problems) for folder in runs) if run is not None]
-    names = distinct_names(read)
-    problems += differences(dict(zip(names, read, strict=True)))
-    if problems:
-        raise RunError(all_problems("these runs cannot be compared:", problems))
-    systems = dict(zip(names, read, strict=True))
+    systems = comparable(runs)
+    names, read = list(systems), list(systems.values())
     tasks = {t: {n: r.parts[t] for n, r in systems.items() if t in r.parts} for r in read for t in r.parts}
     shared = {task: parts for task, parts in tasks.items() if len(parts) > 1}
     notes = [f"{task}: only {next(iter(parts))} has it" for task, parts in tasks.items() if len(parts) == 1]
@@ -90,6 +84,23 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
         "overall": _overall(tasks, names, notes),
         "notes": notes,
     }
+
+
+def comparable(runs: Sequence[Path]) -> dict[str, Run]:
+    """Name -> run of two or more scored run folders.
+
+    Raises:
+        UsageError: Fewer than two runs, or one of them twice.
+        RunError: They cannot be read, or their numbers were not computed alike: all differences at once.
+    """
+    _check_choice(runs)
+    problems: list[str] = []
+    read = [run for run in (read_run(folder, problems) for folder in runs) if run is not None]
+    systems = dict(zip(distinct_names(read), read, strict=True))
+    problems += differences(systems)
+    if problems:
+        raise RunError(all_problems("these runs cannot be compared:", problems))
+    return systems
 
 
 def _check_choice(runs: Sequence[Path]) -> None:
@@ -106,15 +117,12 @@ def read_run(folder: Path, problems: list[str]) -> Run | None:
     before = len(problems)
     files = sorted(folder.glob("*/scores.json"))
     try:
-        if (folder / "settings.json").exists():
-            files = [folder / str(task) / "scores.json" for task in read_json(folder / "settings.json")["task"]]
-        manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
-        facts = {name: task["data_sha256"] for name, task in manifest.get("tasks", {}).items()}
+        if (folder / SETTINGS).exists():
+            files = [folder / name / "scores.json" for name in answered_tasks(folder)]
+        manifest = read_manifest(folder)
+        facts = {name: task.get("data_sha256") for name, task in manifest["tasks"].items()} if manifest else {}
     except HlvbenchError as error:
         problems.append(str(error))
-        return None
-    except (KeyError, TypeError, AttributeError) as error:
-        problems.append(f"{folder}: settings.json or manifest.json is not a run's: {error!r}")
         return None
     if not files:
         problems.append(f"{folder}: no scored run here (no settings.json, no */scores.json)")

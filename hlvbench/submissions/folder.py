@@ -13,7 +13,7 @@ from ..data.download import PinnedSpec
 from ..data.task import load_spec, task_names
 from ..errors import DataError, validation_problems
 from ..io import read_text, sha256_bytes
-from ..models.adapters import trained_by
+from ..provenance import trained_by
 from ..results.score_check import EQUAL, check_submitted
 from ..results.score_report import ScoreReport
 from ..settings import asked_by

@@ -15,12 +15,21 @@ import tomli_w
 from pydantic import ValidationError
 
 from ..errors import DataError, RunError, UsageError, all_problems, validation_problems
-from ..io import dump_json, read_generations, read_json, read_toml, sha256_bytes, sha256_file, write_atomic
-from ..models.adapters import trained_by
+from ..io import (
+    dump_json,
+    read_document,
+    read_generations,
+    read_json,
+    read_toml,
+    sha256_bytes,
+    sha256_file,
+    write_atomic,
+)
+from ..provenance import Manifest, TrainingManifest, trained_by
 from ..results import side_by_side
 from ..results.markdown import plain
 from ..results.score_report import ScoreReport
-from ..settings import asked_by
+from ..settings import asked_by, read_settings
 from ..types import Task
 from .answers import to_generations
 from .card import Card, base_of, in_future, is_baseline, publishes_dataset_text, to_toml
@@ -136,14 +145,14 @@ class _Run:
         absent = [n for n in (SETTINGS, MANIFEST) if not (folder / n).is_file()]
         if absent:
             raise RunError(f"{folder} is no finished run: {' and '.join(absent)} missing")
-        settings = read_json(folder / SETTINGS)
+        settings = read_settings(folder)
         files = [f"{task}/{name}" for task in settings["task"] for name in (GENERATIONS, SCORES)]
         if missing := [name for name in files if not (folder / name).is_file()]:
             heading = f"{folder} is not finished; the same command continues it, `hlvbench score` scores it:"
             raise RunError(all_problems(heading, missing))
         reports = {task: ScoreReport.read(folder / task / SCORES) for task in settings["task"]}
         adapters = Path(settings["adapter_dir"]).expanduser() if settings.get("adapter_dir") else None
-        return cls(folder, settings, read_json(folder / MANIFEST), reports, adapters)
+        return cls(folder, settings, read_document(folder / MANIFEST, Manifest), reports, adapters)
 
     def adapter_files(self, name: str) -> dict[str, Path]:
         """TASK/ANNOTATOR, ANNOTATOR or "shared" -> the file of this name in the folder of that adapter."""
@@ -170,7 +179,7 @@ class _Run:
 
     def commands(self) -> list[str]:
         """How the adapters and those they start from were trained, from the manifests, and how the run was made."""
-        manifests = [read_json(path) for path in self.adapter_files(MANIFEST).values()]
+        manifests = [read_document(path, TrainingManifest) for path in self.adapter_files(MANIFEST).values()]
         trained = [m.get(key) for key in ("start_command", "command") for m in manifests]
         commands = dict.fromkeys(shlex.join(without_paths(words)) for words in trained if words)
         return [*commands, shlex.join(_command(self.manifest["command"])) or "hlvbench run"]

@@ -22,13 +22,13 @@ from ..data.task import cut_history, load_tasks
 from ..embeddings import load_embedder
 from ..errors import RunError, UsageError
 from ..generation.journal import refuse_other_settings
-from ..io import dump_json, locked, read_json, read_toml, say, sha256_file, write_atomic
+from ..io import dump_json, locked, read_document, read_json, read_toml, say, sha256_file, write_atomic
 from ..metrics.predictions import Embedder
 from ..models.adapters import CONFIG as ADAPTER_CONFIG
 from ..models.adapters import RECORD, WEIGHTS, AdapterPlan, local_folder
 from ..prompting.prompt import render_answer
-from ..provenance import provenance
-from ..settings import PROMPT_VERSION
+from ..provenance import TrainingManifest, provenance
+from ..settings import PROMPT_VERSION, SETTINGS
 from ..types import Task
 from .checkpoint_choice import Selector, check_selecting, dev_predictions, only
 from .trainable_model import AdaptedModel, TrainableModel
@@ -71,6 +71,8 @@ def train(
     config.check()
     if micro is not None and micro < 1:
         raise UsageError(f"--micro-batch {micro}: 1 or more")
+    if (out / SETTINGS).exists():
+        raise UsageError(f"--out {out}: is the folder of a run; choose another for the adapters")
     tasks = _tasks(config, data_dir, tasks_dir)
     needs_embedder = config.method == "capo" and (config.select != LAST or config.rejected == "nearest")
     embedder = load_embedder() if needs_embedder else None
@@ -143,8 +145,13 @@ def _tasks(config: Config, data_dir: Path | None, tasks_dir: Path | None) -> lis
 
 def _command_of(adapter: Path | None) -> list[str]:
     """The command that trained an adapter, from the manifest beside it; none where there is no such file."""
-    manifest = adapter / MANIFEST if adapter else None
-    return list(read_json(manifest).get("command", ())) if manifest and manifest.exists() else []
+    path = adapter / MANIFEST if adapter else None
+    return list(_manifest(path).get("command", ())) if path and path.exists() else []
+
+
+def _manifest(path: Path) -> TrainingManifest:
+    found: TrainingManifest = read_document(path, TrainingManifest)
+    return found
 
 
 def _identity(job: Job, plan: Plan) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def _is_done(job: Job, config: Config, identity: Mapping[str, Any], quiet: bool)
     """
     for folder in (job.work, job.folder):
         if (folder / TOML).exists() and (folder / MANIFEST).exists():
-            there = {**deciding(read_toml(folder / TOML)), **read_json(folder / MANIFEST).get("trained_on", {})}
+            there = {**deciding(read_toml(folder / TOML)), **_manifest(folder / MANIFEST).get("trained_on", {})}
             now = {**deciding(tomllib.loads(to_toml(config))), **identity}
             heading = f"{folder} holds a training with other settings; choose another --out, or remove it:"
             refuse_other_settings(there, now, heading)

@@ -131,6 +131,7 @@ class Config:
             f"--targets {self.targets}: lm_head cannot be adapted, it shares weights": "lm_head" in self.targets,
             "--shared makes one adapter of one task; name it by --task": self.shared and not one_task,
             "--leave-out needs --shared; see --annotator": bool(self.leave_out) and not self.shared,
+            f"--shots {self.shots}: goes with --prompt icl or vp-icl": self.shots and "icl" not in (self.prompt or ""),
             "--shared trains for all annotators; leave --annotator out": self.shared and bool(self.annotator),
         }
         problems += [why for why, wrong in broken.items() if wrong]

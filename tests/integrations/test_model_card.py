@@ -48,6 +48,36 @@ def test_an_annotators_numbers_go_into_a_card_whose_text_stays(folder, tmp_path,
     assert {m["args"]["n"] for r in results(head) for m in r["metrics"] if m["type"] == "label_accuracy"} == {6}
 
 
+def test_a_cards_own_metadata_stay_and_its_old_numbers_of_the_task_are_replaced(folder, tmp_path, capsys):
+    readme = tmp_path / "README.md"
+    own = {"license": "mit", "base_model": "org/base", "library_name": "other", "tags": ["mine"]}
+    glue = {"task": {"type": "text-classification"}, "dataset": {"name": "GLUE", "type": "glue"},
+            "metrics": [{"type": "accuracy", "value": 0.5}]}  # fmt: skip
+    old = {**own, "model-index": [{"name": "ours", "results": [glue]}]}
+    readme.write_bytes(f"---\n{yaml.safe_dump(old)}---\n# Mine\n".replace("\n", "\r\n").encode())
+    for _ in range(2):
+        assert main(["card", str(folder), "--into", str(readme)]) == 0
+    text = readme.read_bytes().decode()
+    assert text.endswith("---\r\n# Mine\r\n")
+    assert "\n" not in text.replace("\r\n", "")
+    new = yaml.safe_load(text.split("---")[1])
+    assert {key: new[key] for key in own} == {**own, "tags": ["mine", "hlvbench", "human-label-variation"]}
+    (index,) = new["model-index"]
+    assert index["name"] == "ours"
+    shown = results(capsys.readouterr().out.split("\n\n")[0])
+    assert [r["dataset"]["type"] for r in index["results"]].count("hlvbench/mine") == len(shown)
+    assert index["results"][0]["dataset"]["type"] == "glue"
+
+
+def test_a_card_that_cannot_be_read_is_left_as_it_is(folder, tmp_path, capsys):
+    for content in (b"# caf\xe9\n", b"---\na: [\n---\n", b"---\n- a\n---\n"):
+        readme = tmp_path / "README.md"
+        readme.write_bytes(content)
+        assert main(["card", str(folder), "--into", str(readme)]) == 2
+        assert f"{readme}: no model card that can be read" in capsys.readouterr().err
+        assert readme.read_bytes() == content
+
+
 def test_an_annotator_that_the_run_has_not_is_told_with_the_known_ones(folder, capsys):
     assert main(["card", str(folder), "--annotator", "w9"]) == 2
     assert "there are w1, w2, w3" in capsys.readouterr().err

@@ -344,7 +344,7 @@ def test_a_ragged_table_of_many_annotators_is_judged(tmp_path: Path) -> None:
         (["--judge", "endpoint:m"], "needs --base-url"),
         (["--by", "letters"], "--by letters: stylometric is asked by style"),
         (["--show", "name"], "--show name: choose among label and input, each at most once"),
-        (["--show", "label"], "takes no --show"),
+        (["--show", "label"], "reads the text alone and has no model"),
         (["--shots", "0"], "--shots 0"),
         (["--judge", "some:", "--by", "reply", "--max-new-tokens", "-5"], "-tokens -5: a reply has at least 1 token"),
         (["--judge", "/no/such/place"], "/no/such/place"),

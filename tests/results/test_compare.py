@@ -50,10 +50,11 @@ def write(folder: Path, *parts: dict, data: str | None = "aa") -> Path:
     for name, document in zip(names, parts, strict=True):
         (folder / name).mkdir(parents=True)
         (folder / name / "scores.json").write_text(json.dumps(document))
-    (folder / "settings.json").write_text(json.dumps({"task": names}))
+    (folder / "settings.json").write_text(json.dumps({"model": "m", "task": names}))
     if data is not None:
-        facts = {"tasks": {name: {"data_sha256": {"items": data}} for name in names}}
-        (folder / "manifest.json").write_text(json.dumps(facts))
+        facts = {name: {"data_sha256": {"items": data}} for name in names}
+        manifest = {"command": [], "settings": {}, "wall_seconds": 1.0, "tasks": facts}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
