@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     except KeyboardInterrupt:
         again = ", without --no-resume," if "--no-resume" in argv else ""
-        how = f"the same command{again} continues" if {*RESUMED} & {*argv} else "nothing is kept"
+        how = f"the same command{again} continues" if argv[0] in RESUMED else "nothing is kept"
         print(f"hlvbench: interrupted; {how}", file=sys.stderr)
         return 130
     if "--debug" in argv:

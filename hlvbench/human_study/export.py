@@ -22,6 +22,9 @@ from .study_design import Cell, Sample, choose, sheet_units
 from .study_key import FOR_RATERS, KEY, KEY_FORMAT, RATINGS, StudyKey, SystemKey, read_key
 from .study_questions import PARTS, instructions, readme
 
+MOST = 1000
+"""The largest number that an option of a study takes."""
+
 
 def export_study(
     runs: Sequence[Path],
@@ -111,8 +114,8 @@ def export_study(
 
 
 def _check(runs: Sequence[Path], samples: int, raters: int, repeats: int, shots: int) -> None:
-    options = (("samples", samples, 1), ("raters", raters, 1), ("repeats", repeats, 0), ("shots", shots, 1))
-    problems = [f"--{name} {value}: {least} or more" for name, value, least in options if value < least]
+    least = {"samples": (samples, 1), "raters": (raters, 1), "repeats": (repeats, 0), "shots": (shots, 1)}
+    problems = [f"--{name} {n}: {low} to {MOST}" for name, (n, low) in least.items() if not low <= n <= MOST]
     if not runs:
         problems.append("no run named: hlvbench human-study export RUN [RUN ...]")
     resolved = [folder.resolve() for folder in runs]

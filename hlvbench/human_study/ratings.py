@@ -125,6 +125,8 @@ def _from_json(text: str) -> SheetRatings:
 def _from_csv(text: str) -> SheetRatings:
     """A filled-in table; each row's sha256 is computed from the texts as they are in the row."""
     body = text.removeprefix(BYTE_ORDER_MARK)
+    if not body.strip():
+        raise ValueError("it is empty")
     delimiter = max(",;\t", key=body.partition("\n")[0].count)
     try:
         head, *rows = csv.reader(io.StringIO(body), delimiter=delimiter, strict=True)

@@ -219,7 +219,7 @@ def trainer_arguments(trainable: TrainableModel, job: Job, steps: int, micro: in
         made = Arguments(**own, **{key: json_or_text(word) for key, word in config.trainer_arg.items()})
         for tracker in get_reporting_integration_callbacks(made.report_to):
             tracker()
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         given = f"--trainer-arg {dict(config.trainer_arg)}, --report-to {report_to}"
         raise UsageError(f"{given}: {first_lines(error)}") from error
     return made

@@ -65,7 +65,7 @@ class Config:
         (), "with --shared: learn nothing from this annotator; may be given several times", "sft"
     )
     revision: str | None = _option(None, "revision of the model on the hub")
-    rank: int = _option(16, "rank of the LoRA adapter", "sft", ge=1)
+    rank: int = _option(16, "rank of the LoRA adapter", "sft", ge=1, le=4096)
     alpha: int = _option(32, "alpha of the LoRA adapter", "sft", ge=1)
     dropout: float | None = _option(None, "dropout of the adapter (default: sft 0.05, capo 0)", ge=0, lt=1)
     targets: str = _option("all-linear", "all-linear, or the names of layers with commas between them", "sft")

@@ -157,6 +157,8 @@ def test_git_tracks_nothing_of_a_study(runs, tmp_path):
 
 
 def test_what_cannot_be_studied_is_told_all_at_once(runs, tmp_path):
+    with pytest.raises(UsageError, match=r"--raters 1000000: 1 to 1000"):
+        export_study(runs, tmp_path / "s", raters=10**6)
     with pytest.raises(UsageError, match=r"(?s)--samples 0.*--raters 0.*--repeats -1"):
         export_study(runs, tmp_path / "s", samples=0, raters=0, repeats=-1)
     with pytest.raises(RunError, match=r"(?s)nowhere is no run folder.*neither is no run folder"):
@@ -358,6 +360,7 @@ def test_judges_of_the_runs_stand_in_the_same_table(study, demo, tmp_path):
     run = write_run(tmp_path / "run", demo, "m", lambda r: r.explanation)
     (run / "demo" / "judge").mkdir()
     document = {"judge": "stylometric", "accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 80, "chance": 0.25, "note": ""}
+    document |= {"ceiling": 0.6, "floor": 0.25, "unreadable": 0}
     (run / "demo" / "judge" / "stylometric.json").write_text(json.dumps(document))
     (run / "demo" / "judge" / "stylometric.plan.json").write_text("{}")
     key = study([run], tmp_path / "s", samples=2, repeats=0)
