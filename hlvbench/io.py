@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 import tomllib
@@ -20,6 +21,8 @@ from .types import Generation
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+HALF = "half of a character (a lone surrogate)"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 LOG_EVERY = 10.0
 """Seconds between two lines of progress where stderr is not a terminal."""
 
@@ -52,12 +55,16 @@ def cache_dir() -> Path:
 
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write beside `path`, sync, rename: a reader sees the old file or the new one, never a part."""
+    try:
+        content = data.encode() if isinstance(data, str) else data
+    except UnicodeEncodeError:
+        raise DataError(f"{path}: cannot be written: its text has {HALF}") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     with naming(path):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(data.encode() if isinstance(data, str) else data)
+                stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.chmod(temporary, 0o644)
@@ -169,8 +176,6 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = strict_json(line)
             if not isinstance(row, dict):
                 raise ValueError(f"an object was expected, got {type(row).__name__}")
-            if "\\ud" in line.lower() and any("\ud800" <= c <= "\udfff" for c in dump_line(row)):
-                raise ValueError("half of a character (a lone surrogate)")
             rows.append((number, row))
         except (ValueError, RecursionError) as error:
             problems.append(f"line {number}: {error}")
@@ -191,6 +196,8 @@ def read_generations(path: Path) -> list[Generation]:
         bad = [k for k, kind in _GENERATION.items() if type(row.get(k)) is not kind]
         if bad:
             problems.append(f"line {number}: {', '.join(bad)} missing or of the wrong type")
+        elif _SURROGATE.search(row["item"] + row["annotator"] + row["text"]):
+            problems.append(f"line {number}: {HALF}")
         else:
             rows.append(Generation(**row))
     if problems:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..data.task_config import is_name
 from ..errors import DataError
-from ..io import read_json, read_jsonl, read_text, read_toml
+from ..io import HALF, read_json, read_jsonl, read_text, read_toml
 from ..text import hidden, local_path
 
 CARD, README, SETTINGS, MANIFEST = "submission.toml", "README.md", "settings.json", "manifest.json"
@@ -102,7 +102,7 @@ def _harm(value: Any) -> str:
         if isinstance(part, str) and len(part) > LONGEST_TEXT:
             return f"a text of {len(part):,} characters; at most {LONGEST_TEXT:,}"
         if isinstance(part, str) and _SURROGATE.search(part):
-            return "half of a character (a lone surrogate)"
+            return HALF
         if isinstance(part, float) and not math.isfinite(part):
             return "a number that is infinite or not a number"
         if isinstance(part, int) and abs(part) > _LARGEST:
