@@ -73,6 +73,8 @@ def audit_command(arguments: argparse.Namespace) -> int:
     from ..embeddings import load_embedder
 
     tasks = [task.asking() for task in tasks_of(arguments)]
+    # a place that cannot be written is told of before half an hour of work
+    arguments.out.mkdir(parents=True, exist_ok=True)
     found = audit(tasks, load_embedder(), seed=arguments.seed, quiet=arguments.quiet)
     write_audit(found, arguments.out)
     print_result(arguments, found, audit_text(found))

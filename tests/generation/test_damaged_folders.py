@@ -140,6 +140,7 @@ def test_runs_scored_unlike_each_other_stand_in_no_table_or_curve(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["audit", "--task", "demo", "--out", "thesis/README.md"], "thesis/README.md: File exists"),
         (["leaderboard", "--submissions", "empty", "--out", "thesis"], "holds files and no leaderboard"),
         (["train", "sft", "--model", "m", "--task", "demo", "--out", "run"], "is the folder of a run"),
         (["run", "--task", "demo", "--model", "reference:human", "--data-dir", "nope"], "--data-dir nope: no such"),
