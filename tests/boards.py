@@ -57,6 +57,11 @@ def sha(text):
     return hashlib.sha256(text if isinstance(text, bytes) else text.encode()).hexdigest()
 
 
+def manifest(settings, facts):
+    """The manifest of a run with these settings. facts: what it says of each task."""
+    return dump_json({"command": ["hlvbench", "run"], "settings": settings, "tasks": facts, "wall_seconds": 1.0})
+
+
 def submission(root, name="one", model="nearest", task="toy", date=DAY, document=None, files=None, **card):
     """Write a sound submission with the answers of a reference as if they were a system's own; returns its folder.
 
@@ -79,7 +84,7 @@ def submission(root, name="one", model="nearest", task="toy", date=DAY, document
     made = {
         "README.md": f"# {name}\n",
         "settings.json": dump_json(settings),
-        "manifest.json": dump_json({"settings": settings, "tasks": {task: facts}}),
+        "manifest.json": manifest(settings, {task: facts}),
         f"{task}/generations.jsonl": rows,
         f"{task}/scores.json": text,
         **(files or {}),
@@ -107,7 +112,7 @@ def reference(root, name, **card):
     facts = {"data_sha256": {}, "generations_sha256": digest, "model": {"kind": "reference"}}
     files = {
         "settings.json": dump_json(settings),
-        "manifest.json": dump_json({"settings": settings, "tasks": {"toy": facts}}),
+        "manifest.json": manifest(settings, {"toy": facts}),
         "toy/generations.jsonl": None,
     }
     about = {"method": "reference", "recipe": model, "seed": 0, "generations": {"toy": digest}}
@@ -130,7 +135,7 @@ def builtin(root, name, tasks, answers=None, **card):
         digests[task] = sha(rows)
         pinned = {Path(f.path).name: f.sha256 for f in load_spec(task).upstream.files}
         facts[task] = {"data_sha256": pinned, "generations_sha256": digests[task], "model": {}}
-    files |= {"settings.json": dump_json(settings), "manifest.json": dump_json({"settings": settings, "tasks": facts})}
+    files |= {"settings.json": dump_json(settings), "manifest.json": manifest(settings, facts)}
     about = {} if answers else {"method": "reference", "recipe": model, "seed": 0}
     return submission(root, name, files=files, generations=digests, **about, **card)
 

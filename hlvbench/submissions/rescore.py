@@ -131,7 +131,8 @@ def _judged_again(judged: JudgedTask, findings: Findings) -> dict[str, Mapping[s
         for settings in list(judges_of(judged.folder)):
             results[f"{settings.stem()}.json"] = recomputed(judged, settings)
     except HlvbenchError as error:
-        findings.error(f"{judged.task.name}/{FOLDER}", str(error))
+        # the names of its files, not of their copies
+        findings.error(f"{judged.task.name}/{FOLDER}", str(error).replace(f"{judged.folder}/", ""))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         findings.error(f"{judged.task.name}/{FOLDER}", f"a plan that no judge wrote: {type(error).__name__}")
     return results

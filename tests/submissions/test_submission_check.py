@@ -325,13 +325,14 @@ def test_a_judges_numbers_are_made_again_from_its_replies(judged):
         (lambda j: edit(j / "stylometric.json", lambda d: d.update(task="r2@1")), "the result of a judge on 'r2@1'"),
         (lambda j: (j / "stylometric.human.jsonl").unlink(), "its replies are not here"),
         (lambda j: shutil.copy(j / "stylometric.json", j / "gpt-9.json"), "gpt-9.json: its replies are not here"),
-        (
-            lambda j: edit(j / "stylometric.json", lambda d: d.update(judge="gpt-9")),
-            "judge is 'gpt-9', from the",
-        ),
+        (lambda j: edit(j / "stylometric.json", lambda d: d.update(judge="gpt-9")), "judge is 'gpt-9', from the"),
         (lambda j: (j / "stylometric.json").write_text("[{}]"), "Input should be a valid dictionary"),
         (lambda j: (j / "stylometric.jsonl").write_text('{"a": 1}\n'), "is not what the stylometric judge replies"),
-        (lambda j: edit(j / "stylometric.plan.json", lambda d: d.update(settings=3)), "a plan that no judge wrote"),
+        (lambda j: edit(j / "stylometric.plan.json", lambda d: d.update(settings=3)), "stylometric.plan.json: not as"),
+        (
+            lambda j: edit(j / "stylometric.plan.json", lambda d: d.update(settings={"letters": 2})),
+            "--letters 2: Unexp",
+        ),
     ],
 )
 def test_a_judges_forged_numbers_are_errors(judged, harm, said):
