@@ -9,15 +9,17 @@ import json
 import re
 import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 import tomli_w
 
 from hlvbench import __version__
 from hlvbench.cli import main
+from hlvbench.data.task import load_task
 from hlvbench.errors import UsageError
 from hlvbench.generation.run import run
-from hlvbench.io import dump_json, generation_lines, sha256_file, write_atomic
+from hlvbench.io import dump_json, generation_lines, read_generations, sha256_file, write_atomic
 from hlvbench.results import side_by_side
 from hlvbench.results.score_report import ScoreReport
 from hlvbench.results.scorecard import score_task
@@ -25,7 +27,7 @@ from hlvbench.settings import Settings
 from hlvbench.submissions import Findings, SubmissionInfo, check, read_submission
 from hlvbench.submissions.check import check_copies
 from hlvbench.submissions.copies import Originals, Overlap
-from hlvbench.submissions.rescore import compare_reports
+from hlvbench.submissions.rescore import check_judges, compare_reports
 from hlvbench.submissions.submit import _card, _Run
 from tests.boards import (
     DAY,
@@ -285,20 +287,19 @@ def test_disclosing_contamination_marks_and_does_not_refuse(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def judged_run(tmp_path_factory):
-    """A run of the synthetic task that the stylometric judge has judged."""
-    place = tmp_path_factory.mktemp("judged") / "run"
-    run(Settings(model="reference:majority", task=("demo",)), out=place, quiet=True, command=["hlvbench", "run"])
-    assert main(["judge", str(place), "-q"]) == 0
-    return place
+def judged_submission(tmp_path_factory):
+    """The submission of a run of the synthetic task that the stylometric judge has judged."""
+    place = tmp_path_factory.mktemp("judged")
+    run(Settings("reference:majority", task=("demo",)), out=place / "run", quiet=True, command=["hlvbench", "run"])
+    assert main(["judge", str(place / "run"), "-q"]) == 0
+    assert main(["submit", str(place / "run"), "--name", "judged", "--date", "2026-05-27", "--out", str(place)]) == 0
+    return place / "20260527_judged"
 
 
 @pytest.fixture
-def judged(judged_run, tmp_path, capsys):
-    """Its submission."""
-    words = ["submit", str(judged_run), "--name", "judged", "--date", "2026-05-27", "--out", str(tmp_path)]
-    assert main(words) == 0
-    return tmp_path / "20260527_judged"
+def judged(judged_submission, tmp_path):
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(judged_submission, tmp_path / judged_submission.name))
 
 
 def rehashed(folder):
@@ -329,16 +330,16 @@ def test_a_judges_numbers_are_made_again_from_its_replies(judged):
         (lambda j: (j / "stylometric.json").write_text("[{}]"), "Input should be a valid dictionary"),
         (lambda j: (j / "stylometric.jsonl").write_text('{"a": 1}\n'), "is not what the stylometric judge replies"),
         (lambda j: edit(j / "stylometric.plan.json", lambda d: d.update(settings=3)), "stylometric.plan.json: not as"),
-        (
-            lambda j: edit(j / "stylometric.plan.json", lambda d: d.update(settings={"letters": 2})),
-            "--letters 2: Unexp",
-        ),
+        (lambda j: edit(j / "stylometric.plan.json", lambda d: d.update(settings={"letters": 2})), "--letters 2"),
     ],
 )
 def test_a_judges_forged_numbers_are_errors(judged, harm, said):
     harm(judged / "demo" / "judge")
     rehashed(judged)
-    assert said in "\n".join(str(f) for f in check(judged).errors())
+    findings, rows = Findings(), read_generations(judged / "demo" / "generations.jsonl")
+    if found := read_submission(judged, findings):
+        check_judges(found, load_task("demo"), rows, findings)
+    assert said in "\n".join(str(f) for f in findings.errors())
 
 
 @pytest.mark.parametrize(
