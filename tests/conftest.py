@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from hlvbench.models.smollm2 import embedded_folder
@@ -81,6 +82,20 @@ def smollm2() -> Path:
     if not embedded_folder().is_dir():
         absent("model", "the embedded model is not there: hlvbench fetch smollm2")
     return embedded_folder()
+
+
+@pytest.fixture(scope="session")
+def majority_run() -> Path:
+    """A finished run of the built-in synthetic task, made once for all workers; who changes it copies it first."""
+    from hlvbench.generation.run import run
+    from hlvbench.settings import Settings
+
+    out = Path(os.environ["HLVBENCH_CACHE"]) / "majority-run"
+    command = ["hlvbench", "run", "--model", "reference:majority", "--out", str(out)]
+    with FileLock(f"{out}.lock"):
+        if not (out / "report.html").exists():
+            run(Settings("reference:majority", task=("demo",)), out=out, quiet=True, command=command)
+    return out
 
 
 @pytest.fixture(scope="session")

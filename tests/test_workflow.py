@@ -15,9 +15,7 @@ import tomli_w
 import yaml
 
 from hlvbench.cli import main
-from hlvbench.generation.run import run
 from hlvbench.io import dump_json, read_json, sha256_file
-from hlvbench.settings import Settings
 
 WORKFLOWS = Path(__file__).parents[1] / ".github" / "workflows"
 pytestmark = [
@@ -66,29 +64,22 @@ def perform(repository, workflow, **environment):
     return ran, ""
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A finished run of the built-in synthetic task."""
-    place = tmp_path_factory.mktemp("run") / "run"
-    return run(Settings(model="reference:majority", task=("demo",)), out=place, quiet=True, command=["hlvbench", "run"])
-
-
 def submitted(run_folder, name):
     assert main(["submit", str(run_folder), "--name", name, "--date", "2026-05-27"]) == 0
     return Path("submissions") / f"20260527_{name}"
 
 
 @pytest.fixture
-def pull_request(made, tmp_path, monkeypatch):
+def pull_request(majority_run, tmp_path, monkeypatch):
     """(repository, its base commit, the folder of a new submission): a sound pull request, not yet committed."""
     repository = tmp_path / "work" / "repository"
     repository.mkdir(parents=True)
     monkeypatch.chdir(repository)
     git(repository, "init", "-q", "-b", "main")
-    submitted(made, "first")
+    submitted(majority_run, "first")
     assert main(["leaderboard"]) == 0
     base = commit(repository)
-    folder = submitted(made, "second")
+    folder = submitted(majority_run, "second")
     assert main(["leaderboard"]) == 0
     return repository, base, folder
 

@@ -6,17 +6,17 @@ import copy
 import dataclasses
 import datetime
 import json
+import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 import tomli_w
 
 from hlvbench.cli import main
 from hlvbench.errors import RunError, UsageError
-from hlvbench.generation.run import run
 from hlvbench.io import dump_json, dump_line, read_json
 from hlvbench.results.score_check import check_submitted
-from hlvbench.settings import Settings
 from hlvbench.submissions import CheckContext, Findings, SubmissionInfo, submit
 from hlvbench.submissions.answers import answer_problems
 from hlvbench.submissions.card import Card, card_digest, role, to_toml
@@ -288,18 +288,16 @@ def test_a_card_survives_its_own_toml(tmp_path):
     assert tomllib.loads(to_toml(Card.model_validate(card))) == card
 
 
-@pytest.fixture(scope="module")
-def demo_run(tmp_path_factory):
-    """A finished run of the built-in synthetic task."""
-    place = tmp_path_factory.mktemp("demo")
-    return run(Settings(model="reference:majority", task=("demo",)), out=place / "run", quiet=True,
-               command=["hlvbench", "run", "--model", "reference:majority", "--out", str(place)])  # fmt: skip
+@pytest.fixture
+def demo_run(majority_run, tmp_path_factory):
+    """A copy of that run, to be changed."""
+    return Path(shutil.copytree(majority_run, tmp_path_factory.mktemp("demo") / "run"))
 
 
 @pytest.mark.slow
-def test_a_run_is_submitted_checked_and_ranked_by_three_commands(demo_run, tmp_path, monkeypatch, capsys):
+def test_a_run_is_submitted_checked_and_ranked_by_three_commands(majority_run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["submit", str(demo_run), "--name", "majority", "--date", "2026-05-27"]) == 0
+    assert main(["submit", str(majority_run), "--name", "majority", "--date", "2026-05-27"]) == 0
     assert capsys.readouterr().out.strip() == "submissions/20260527_majority"
     folder = tmp_path / "submissions" / "20260527_majority"
     assert {p.name for p in folder.iterdir()} == {
@@ -309,7 +307,7 @@ def test_a_run_is_submitted_checked_and_ranked_by_three_commands(demo_run, tmp_p
         "manifest.json",
         "demo",
     }
-    assert str(tmp_path) not in "".join(p.read_text() for p in folder.rglob("*") if p.is_file())
+    assert str(majority_run) not in "".join(p.read_text() for p in folder.rglob("*") if p.is_file())
     assert main(["check", "--write", str(folder)]) == 0
     out = capsys.readouterr().out
     assert "OK    demo/scores.json: re-scored: all" in out
@@ -335,22 +333,19 @@ def test_a_run_is_submitted_checked_and_ranked_by_three_commands(demo_run, tmp_p
 @pytest.mark.slow
 def test_what_a_person_must_say_is_asked_for_at_once(demo_run, tmp_path):
     edit(demo_run / "settings.json", lambda s: s.update(model="org/m", adapter_dir="adapters"))
-    try:
-        with pytest.raises(UsageError) as told:
-            submit(
-                demo_run,
-                name="Not A Slug",
-                info=SubmissionInfo(
-                    method="magic",
-                    links={"foo": "https://a.org/"},
-                    trained_on=["weekends"],
-                    usd=float("nan"),
-                    date=datetime.date(2098, 1, 1),
-                ),
-                root=tmp_path,
-            )
-    finally:
-        edit(demo_run / "settings.json", lambda s: s.update(model="reference:majority", adapter_dir=None))
+    with pytest.raises(UsageError) as told:
+        submit(
+            demo_run,
+            name="Not A Slug",
+            info=SubmissionInfo(
+                method="magic",
+                links={"foo": "https://a.org/"},
+                trained_on=["weekends"],
+                usd=float("nan"),
+                date=datetime.date(2098, 1, 1),
+            ),
+            root=tmp_path,
+        )
     words = ("--name", "--authors", "--method", "--trained-on", "--link.foo", "--usd", "--date 2098-01-01")
     assert all(word in str(told.value) for word in words)
 
@@ -363,10 +358,7 @@ def test_the_manifests_of_the_adapters_trainings_are_published(demo_run, tmp_pat
     sft, capo = "hlvbench train sft --out /data/sft", "hlvbench train capo --from /data/sft"
     (adapter / "manifest.json").write_text(json.dumps({"start_command": sft.split(), "command": capo.split()}))
     edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=str(tmp_path / "adapters")))
-    try:
-        folder, _ = submit(demo_run, name="trained", info=SubmissionInfo(trained_on=["train"]), root=tmp_path / "out")
-    finally:
-        edit(demo_run / "settings.json", lambda s: s.update(adapter_dir=None))
+    folder, _ = submit(demo_run, name="trained", info=SubmissionInfo(trained_on=["train"]), root=tmp_path / "out")
     assert read_json(folder / "train" / "demo" / "Ann1.json")["command"] == capo.replace("/data/", "").split()
     assert "hlvbench train sft --out sft\n    hlvbench train capo --from sft\n" in (folder / "README.md").read_text()
 
@@ -385,16 +377,12 @@ def test_a_run_with_the_texts_of_test_records_is_refused(demo_run, tmp_path):
     task = load_task("demo")
     gold = {pair: records[0] for pair, records in task.by_pair.items()}
     path = demo_run / "demo" / "generations.jsonl"
-    kept = path.read_text()
-    rows = [json.loads(line) for line in kept.splitlines()]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
     for row in rows:
         row["text"] = f"Label: {gold[row['item'], row['annotator']].label}\nExplanation: " + (
             gold[row["item"], row["annotator"]].explanation
         )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    try:
-        with pytest.raises(RunError, match="copies of test annotations"):
-            submit(demo_run, name="thief", info=SubmissionInfo(), root=tmp_path, context=PeoplesContext())
-    finally:
-        path.write_text(kept)
+    with pytest.raises(RunError, match="copies of test annotations"):
+        submit(demo_run, name="thief", info=SubmissionInfo(), root=tmp_path, context=PeoplesContext())
     assert list(tmp_path.iterdir()) == []

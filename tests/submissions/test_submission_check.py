@@ -287,10 +287,10 @@ def test_disclosing_contamination_marks_and_does_not_refuse(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def judged_submission(tmp_path_factory):
+def judged_submission(majority_run, tmp_path_factory):
     """The submission of a run of the synthetic task that the stylometric judge has judged."""
     place = tmp_path_factory.mktemp("judged")
-    run(Settings("reference:majority", task=("demo",)), out=place / "run", quiet=True, command=["hlvbench", "run"])
+    shutil.copytree(majority_run, place / "run")
     assert main(["judge", str(place / "run"), "-q"]) == 0
     assert main(["submit", str(place / "run"), "--name", "judged", "--date", "2026-05-27", "--out", str(place)]) == 0
     return place / "20260527_judged"
