@@ -18,7 +18,7 @@ from ..bootstrap import Draws, every_item_once, mean_over_annotators
 from ..errors import MetricError
 from ..types import Task
 from .predictions import Answers
-from .probe import ProbeScores, groups_by_length, member_logits, own_lists, probe_scores
+from .probe import ProbeScores, groups_by_length, member_logits, own_lists, probe_scores, sums_of_groups
 from .projections import EMBED, Reduce, View, check_embedder, usable
 from .registry import Estimate, Metric, Value, metric
 
@@ -166,7 +166,7 @@ def _of_member(
             each = np.repeat([len(own) for own in groups], times)
             sizes = np.repeat(np.repeat([own.shape[1] for own in groups], times), each)
             firsts = np.cumsum(each) - each
-            means = _means(positions[np.concatenate(chosen)], sizes, table)
+            means = np.ascontiguousarray(sums_of_groups(positions[np.concatenate(chosen)], sizes, table).T) / sizes
             for out, own in zip(found, np.split(means, len(logits)), strict=True):
                 out[f][:, part] = np.add.reduceat(_probabilities(own, writer, every), firsts, axis=1) / each
     mean = found.mean(axis=1)
@@ -180,15 +180,6 @@ def _cut(positions: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.nda
     before = np.concatenate([[0], kept.cumsum()])
     ends = lengths.cumsum()
     return positions[kept], before[ends] - before[ends - lengths]
-
-
-def _means(chosen: np.ndarray, sizes: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """The answers of each group, end to end, (G) how many it has, and (n, C) logits -> (C, G) their means."""
-    from scipy.sparse import csr_array
-
-    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    member = csr_array((np.ones(len(chosen)), chosen, ends), shape=(len(sizes), len(logits)))
-    return np.ascontiguousarray((member @ logits).T) / sizes
 
 
 def _probabilities(logits: np.ndarray, writer: int, every: bool) -> np.ndarray:

@@ -57,6 +57,15 @@ def _first(m: int, column: int, size: int, most: int, groups: int) -> np.ndarray
     return np.take_along_axis(first, order, axis=1).astype(np.int32)
 
 
+def sums_of_groups(members: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The members of each group, end to end, (G) how many it has, and an (n, d) table -> (G, d) sums of its rows."""
+    from scipy.sparse import csr_array
+
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    found: np.ndarray = csr_array((np.ones(len(members)), members, ends), shape=(len(sizes), len(table))) @ table
+    return found
+
+
 @dataclass(frozen=True)
 class ProbeScores:
     """The annotators scored in groups of m, and the probes that give each of their predictions its logits.
@@ -245,7 +254,9 @@ def _fitted(
         means = []
         for k in members:
             own = vectors()(source.own[k][kept[source.own[k]]])
-            means.append(own[groups_of(len(own), m, k)].mean(axis=1))
+            groups = groups_of(len(own), m, k)
+            count, size = groups.shape
+            means.append(sums_of_groups(groups.ravel(), np.full(count, size), own) / size)
         writers = np.repeat(np.arange(len(members)), [len(x) for x in means])
         return _logistic(np.concatenate(means), writers)
 
