@@ -53,7 +53,8 @@ def choose(eligible: Mapping[Cell, Sequence[Sample]], count: int, seed: int) -> 
     """
     available = sum(map(len, eligible.values()))
     if count > available:
-        raise UsageError(f"--samples {count}: only {available} questions were answered by all runs; ask for fewer")
+        found = f"only {available} questions; ask for fewer" if available else "no question; name other runs"
+        raise UsageError(f"--samples {count}: all runs answered, with an explanation, {found}")
     cells = sorted(eligible)
     order = [cells[i] for i in seeded("study cells", seed).permutation(len(cells))]
     queues = {

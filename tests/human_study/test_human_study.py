@@ -165,6 +165,9 @@ def test_what_cannot_be_studied_is_told_all_at_once(runs, tmp_path):
         export_study([tmp_path / "nowhere", tmp_path / "neither"], tmp_path / "s")
     with pytest.raises(UsageError, match="more than once"):
         export_study([runs[0], runs[0]], tmp_path / "s")
+    with pytest.raises(UsageError, match=r"--samples 900: all runs answered, with an explanation, only \d+ questions"):
+        export_study(runs, tmp_path / "s", samples=900)
+    assert not (tmp_path / "s").exists()
 
 
 def test_hostile_texts_are_texts_in_page_and_table(study, demo, tmp_path):
