@@ -150,9 +150,10 @@ def read_document(path: Path, kind: Any) -> Any:
 
     found = read_json(path)
     try:
-        TypeAdapter(kind).validate_python(found)
+        # what stands there is returned, so "8" is no number
+        TypeAdapter(kind).validate_json(read_text(path), strict=True)
     except ValidationError as error:
-        heading = f"{path}: not as hlvbench wrote it; restore it, or remove it and repeat the command that made it:"
+        heading = f"{path}: not as hlvbench wrote it; restore it, or start anew in another folder:"
         raise DataError(all_problems(heading, validation_problems(error))) from None
     return found
 

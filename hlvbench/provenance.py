@@ -23,6 +23,7 @@ class TaskFacts(TypedDict, total=False):
 
     data_sha256: dict[str, str]
     generations_sha256: str
+    model: dict[str, Any]
 
 
 class Manifest(TypedDict):

@@ -35,8 +35,7 @@ def curve(runs: Sequence[Path]) -> Curve:
         RunError: A folder holds no scores, two runs of a method have the same history, or their numbers were not
             computed alike.
     """
-    if len(runs) > 1:
-        comparable(runs)
+    comparable(runs, partial=True)
     tasks: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for folder in runs:
         settings = read_settings(folder)

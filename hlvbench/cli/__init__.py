@@ -35,7 +35,7 @@ SUBCOMMANDS = {
     "card": ("integration_commands", "print model-card metadata of a scored run"),
 }
 """Name -> the module with NAME_options, which adds its options, and NAME_command, which runs it; and what it does."""
-RESUMED = ("run", "generate", "judge", "train")
+RESUMED = ("run", "generate", "judge", "train", "demo")
 """The subcommands that keep what is finished when they are interrupted."""
 
 
@@ -66,8 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     except KeyboardInterrupt:
         again = ", without --no-resume," if "--no-resume" in argv else ""
-        how = f"the same command{again} continues" if argv[0] in RESUMED else "nothing is kept"
-        print(f"hlvbench: interrupted; {how}", file=sys.stderr)
+        keeps = argv[0] in RESUMED and not {"--dry-run", "--estimate"} & set(argv)
+        how = f"; the same command{again} continues" if keeps else ""
+        print(f"hlvbench: interrupted{how}", file=sys.stderr)
         return 130
     if "--debug" in argv:
         traceback.print_exc()

@@ -41,7 +41,7 @@ def compare_command(arguments: argparse.Namespace) -> None:
     if arguments.table:
         if arguments.json:
             raise UsageError("--table prints Markdown and --json everything; give one of them")
-        comparable(arguments.runs)
+        comparable(arguments.runs, partial=True)
         print(side_by_side({str(run): read_scores(run) for run in arguments.runs}))
         return
     found = compare(arguments.runs)

@@ -8,8 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
-from ..judging.judge_settings import OF_A_MODEL, STYLOMETRIC, JudgeSettings, judge_settings
+from ..errors import HlvbenchError, UsageError
+from ..judging.judge_settings import OF_A_MODEL, STYLOMETRIC, JudgeSettings, judge_settings, refuse_options_of_models
 from .options import (
     Collect,
     add_common,
@@ -39,6 +39,14 @@ def judge_options(parser: argparse.ArgumentParser) -> None:
 
 
 def judge_command(arguments: argparse.Namespace) -> None:
+    try:
+        _judge(arguments)
+    except HlvbenchError as error:
+        # the option that names the model here
+        raise type(error)(str(error).replace("--model ", "--judge ")) from error
+
+
+def _judge(arguments: argparse.Namespace) -> None:
     from ..judging.judge_run import judge, judged_tasks, plan, rescore, write_agreement
     from ..judging.judge_table import json_rows, judged_text
     from ..results import refresh_report
@@ -84,6 +92,7 @@ def _judges(arguments: argparse.Namespace) -> list[JudgeSettings]:
             # and what concerns a model not for the judge that has none
             own = {key: value for key, value in own.items() if key not in ("by", *OF_A_MODEL)}
         judges.append(judge_settings(judge=name, **own))
+        refuse_options_of_models(judges[-1])
         files = sorted(arguments.run.glob(f"*/judge/{judges[-1].stem()}*.jsonl"))
         keep_paid_answers(arguments, name, files)
     return judges

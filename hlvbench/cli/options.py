@@ -262,11 +262,12 @@ def print_result(arguments: argparse.Namespace, result: Any, text: object) -> No
 
 
 def task_folders(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Where tasks and data are; a UsageError for a named folder that is not there."""
-    for name in ("data_dir", "tasks_dir"):
-        folder = getattr(arguments, name)
-        if folder is not None and not folder.is_dir():
-            raise UsageError(f"--{name.replace('_', '-')} {folder}: no such folder")
+    """Where tasks and data are; an error for a named folder that is not there."""
+    from ..data.task import local_data
+
+    local_data(arguments.data_dir)
+    if arguments.tasks_dir is not None and not arguments.tasks_dir.is_dir():
+        raise UsageError(f"--tasks-dir {arguments.tasks_dir}: no such folder")
     return {"data_dir": arguments.data_dir, "tasks_dir": arguments.tasks_dir}
 
 

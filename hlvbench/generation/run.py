@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,29 +63,27 @@ def generate(
     tasks = _load(settings, data_dir, tasks_dir)
     claim(folder, settings)
     models = open_models(settings, tasks, service)
-    write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
-    if not resume:
-        _remove_scores(folder, settings.task)
     facts: dict[str, Any] = {}
-    for task in tasks:
-        model = models[task.name]
-        if not (quiet or process.rank):
-            _warn_of_format(task, model, settings)
-        prompter = make_prompter(task, model, settings, folder / task.name)
-        how: dict[str, Any] = {
-            "resume": resume,
-            "quiet": quiet or process.rank > 0,
-            "process": process,
-            "batch_size": batch_size,
-        }
-        questions = {**_questions(settings), "settings": asdict(settings)}
-        generate_task(task, model, folder / task.name, prompter.content, **questions, **how)
-        facts[task.name] = {
-            "version": task.version,
-            "data_sha256": dict(task.data_sha256),
-            "shots_fewest": min(prompter.shots_given, default=None),
-            "model": model.describe(),
-        }
+    with begun(folder, settings, resume, process.alone):
+        for task in tasks:
+            model = models[task.name]
+            if not (quiet or process.rank):
+                _warn_of_format(task, model, settings)
+            prompter = make_prompter(task, model, settings, folder / task.name)
+            how: dict[str, Any] = {
+                "resume": resume,
+                "quiet": quiet or process.rank > 0,
+                "process": process,
+                "batch_size": batch_size,
+            }
+            questions = {**_questions(settings), "settings": asdict(settings)}
+            generate_task(task, model, folder / task.name, prompter.content, **questions, **how)
+            facts[task.name] = {
+                "version": task.version,
+                "data_sha256": dict(task.data_sha256),
+                "shots_fewest": min(prompter.shots_given, default=None),
+                "model": model.describe(),
+            }
     with locked(folder / ".lock.last", wait=True):
         if complete(folder):
             facts = {name: known | _of_answers(folder / name) for name, known in facts.items()}
@@ -132,24 +132,40 @@ def _of_answers(folder: Path) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def begun(folder: Path, settings: Settings, resume: bool, alone: bool = True) -> Iterator[None]:
+    """Write the settings of a run that is about to ask, and delete what was computed from answers that it deletes.
+
+    A run that fails before its first answer leaves nothing, so that the corrected command may use its folder. Profiles
+    that a model wrote are kept: they may have cost money.
+    """
+    new = not (folder / SETTINGS).exists()
+    write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
+    if not resume:
+        _remove_scores(folder, settings.task)
+    try:
+        yield
+    except BaseException:
+        paid = settings.profile == "model" and any(folder.glob("*/profiles.json"))
+        if new and alone and not paid and not any(folder.glob("**/generations*.jsonl")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def _remove_scores(folder: Path, tasks: Sequence[str]) -> None:
-    """Remove what was computed from answers that are about to be deleted."""
-    own = [folder / task / name for task in tasks for name in ("scores.json", "answers.jsonl", "annotators.csv")]
+    """Remove the scores, reports and judges' results; the judges' replies, which may have cost money, stay."""
+    names = ("scores.json", "answers.jsonl", "annotators.csv", "judges.json")
+    own = [folder / task / name for task in tasks for name in names]
+    judged = [path for task in tasks for path in (folder / task / "judge").glob("*.json")]
+    own += [path for path in judged if not path.name.endswith(".plan.json")]
     for path in (*own, folder / "report.md", folder / "report.html"):
         path.unlink(missing_ok=True)
 
 
 def claim(folder: Path, settings: Settings) -> None:
-    """Refuse a folder that holds anything but a run with these settings, naming every difference.
-
-    A run that ended before its first answer gives way to one with other settings; its profiles go.
-    """
+    """Refuse a folder that holds anything but a run with these settings, naming every difference."""
     path = folder / SETTINGS
     if path.exists():
-        if not any(folder.glob("**/generations*.jsonl")) and read_json(path) != json.loads(dump_json(asdict(settings))):
-            for profiles in folder.glob("*/profiles.json"):
-                profiles.unlink()
-            return
         heading = f"{folder} holds a run with other settings; choose another --out, or remove it:"
         refuse_other_settings(read_json(path), json.loads(json.dumps(asdict(settings))), heading)
     elif folder.exists() and any(not p.name.startswith(f".{SETTINGS}") for p in folder.iterdir()):

@@ -51,6 +51,7 @@ def card(folder: Path, *, annotator: str | None = None, into: Path | None = None
 def _taken_up(data: Any, path: Path) -> str:
     """The text of the model card at `path`, with the metadata that it lacks and these results."""
     from huggingface_hub import ModelCard
+    from huggingface_hub.repocard import metadata_load
     from huggingface_hub.utils import logging
     from yaml import YAMLError
 
@@ -58,8 +59,11 @@ def _taken_up(data: Any, path: Path) -> str:
     logging.set_verbosity_error()
     try:
         old = ModelCard(path.read_bytes().decode("utf-8-sig") if path.exists() else "")
+        entries = ((metadata_load(path) if path.exists() else None) or {}).get("model-index") or ()
     except (ValueError, YAMLError) as error:
         raise DataError(f"{path}: no model card that can be read ({first_lines(error)}); mend its metadata") from None
+    if len(entries) > 1:  # ModelCard would give the results of all to one
+        raise DataError(f"{path}: its model-index holds {len(entries)} models; keep the one of this card")
     its: Any = old.data
     kept = [r for r in its.eval_results or () if r.dataset_type not in {n.dataset_type for n in data.eval_results}]
     for key, value in vars(data).items():

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError
 from ..generation.open_model import open_models
 from ..io import sha256_text
 from ..models import Completion, Model, Query
@@ -70,11 +69,7 @@ class Judge:
         self.settings = settings
         self._models: Mapping[str, Model] = {}
         if settings.judge != STYLOMETRIC:
-            try:
-                self._models = open_models(settings.model(tuple(t.name for t in tasks)), tasks, service)
-            except ModelError as error:
-                # the option that named the model here
-                raise type(error)(str(error).replace("--model ", "--judge ")) from error
+            self._models = open_models(settings.model(tuple(t.name for t in tasks)), tasks, service)
 
     def model(self, task: Task, split: str, questions: Sequence[AttributionQuestion]) -> Any:
         """The model that answers `queries(task, questions)`."""

@@ -21,7 +21,7 @@ from ..io import dump_json, locked, read_generations, write_atomic
 from ..metrics import Metric, bind, blind_answers
 from ..provenance import read_manifest
 from ..results.scorecard import answers_of
-from ..settings import SETTINGS, Service, read_settings
+from ..settings import SETTINGS, Service, answered_tasks, read_settings
 from ..types import Annotation, Pair, Task
 from .judge_models import Judge
 from .judge_prompt import queries
@@ -100,7 +100,7 @@ def judged_tasks(
     if not (run / SETTINGS).exists():
         raise RunError(f"{run} is no run folder: it has no {SETTINGS}")
     recorded = read_settings(run)
-    has, split, limit = list(recorded["task"]), recorded["split"], recorded["limit"]
+    has, split, limit = answered_tasks(run), recorded["split"], recorded["limit"]
     files = {name: run / name / "generations.jsonl" for name in names or has}
     problems = [f"{run} has no task {name}; it has {', '.join(has)}" for name in files if name not in has]
     problems += [
@@ -123,7 +123,8 @@ def judged_tasks(
 def _check_data(run: Path, task: Task) -> None:
     """Answers to other data would be judged beside texts that the system never saw."""
     manifest = read_manifest(run)
-    recorded = manifest["tasks"].get(task.name, {}).get("data_sha256", {}) if manifest else {}
+    facts = manifest["tasks"].get(task.name) if manifest else None
+    recorded = facts.get("data_sha256", {}) if facts else {}
     if other := sorted(k for k, digest in recorded.items() if task.data_sha256.get(k, digest) != digest):
         raise RunError(f"{run}: {task.name} was answered on other data ({', '.join(other)} differ)")
 

@@ -100,13 +100,6 @@ class JudgeSettings:
             raise ValueError("a reply has at least 1 token")
         return {"style": 0, "letters": 1}.get(info.data.get("by", ""), tokens)
 
-    @field_validator(*OF_A_MODEL)
-    @classmethod
-    def _not_stylometric(cls, value: Any, info: ValidationInfo) -> Any:
-        if value and value != "auto" and info.data.get("judge") == STYLOMETRIC:
-            raise ValueError("the stylometric judge reads the text alone and has no model; leave it out")
-        return value
-
     @model_validator(mode="after")
     def _check_model(self) -> JudgeSettings:
         if self.judge != STYLOMETRIC:
@@ -162,3 +155,11 @@ def judge_settings(**options: Any) -> JudgeSettings:
         return JudgeSettings(**options)
     except ValidationError as error:
         raise UsageError(all_problems("these options do not make sense:", option_problems(error))) from None
+
+
+def refuse_options_of_models(settings: JudgeSettings) -> None:
+    """A UsageError for options that the stylometric judge does not take, which settings of older releases hold."""
+    given = [name for name in OF_A_MODEL if getattr(settings, name) not in ((), {}, None, False, "auto")]
+    if settings.judge == STYLOMETRIC and given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{named}: the stylometric judge reads the text alone and has no model; leave it out")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..data.task import load_tasks
 from ..errors import RunError, UsageError, all_problems
 from ..generation.generate import answer_queries
 from ..generation.journal import AnswerFiles
-from ..generation.run import claim, write_manifest
+from ..generation.run import begun, claim, write_manifest
 from ..io import dump_json, dump_line, read_document, read_generations, write_atomic
 from ..results.score_report import Score
 from ..settings import SETTINGS, Service, Settings, read_settings, slug
@@ -27,7 +27,7 @@ from ..types import Task
 from .judge_models import Judge
 from .judge_prompt import queries
 from .judge_run import human_answers, metric_of
-from .judge_settings import OF_A_RUN, STYLOMETRIC, JudgeSettings, judge_settings
+from .judge_settings import OF_A_RUN, STYLOMETRIC, JudgeSettings, judge_settings, refuse_options_of_models
 from .questions import Questionnaire, attribution_questions
 from .verdict import Judged, accuracies, read_replies
 
@@ -87,20 +87,21 @@ def rank_judge(
     """
     settings.check()
     judge = _judge_settings(settings)
+    refuse_options_of_models(judge)
     folder = out or Path("runs") / f"{slug(judge.shown_name)}-attribution-{settings.folder().rsplit('-', 1)[1]}"
     started = time.time()
     tasks = _tasks(settings.task, data_dir, tasks_dir)
     claim(folder, settings)
     model = Judge(judge, tasks, service)
-    write_atomic(folder / SETTINGS, dump_json(asdict(settings)))
     facts = {}
-    for task in tasks:
-        questions = _questions(task, settings, judge).questions
-        about = {"task": task.name + SUFFIX, "version": task.version, "split": settings.split, "limit": settings.limit}
-        own, place = model.model(task, settings.split, questions), _place(folder, task)
-        how: dict[str, Any] = {"batch_size": batch_size, "settings": judge.recorded(), "resume": resume, "quiet": quiet}
-        result = answer_queries(own, queries(task, questions), place.out, about, **how)
-        facts[task.name + SUFFIX] = {"data_sha256": dict(task.data_sha256), "model": own.describe(), **result}
+    how: dict[str, Any] = {"batch_size": batch_size, "settings": judge.recorded(), "resume": resume, "quiet": quiet}
+    with begun(folder, settings, resume):
+        for task in tasks:
+            questions, name = _questions(task, settings, judge).questions, task.name + SUFFIX
+            about = {"task": name, "version": task.version, "split": settings.split, "limit": settings.limit}
+            own = model.model(task, settings.split, questions)
+            result = answer_queries(own, queries(task, questions), _place(folder, task).out, about, **how)
+            facts[name] = {"data_sha256": dict(task.data_sha256), "model": own.describe(), **result}
     write_manifest(folder, settings, facts, command, time.time() - started)
     return score_ranking(folder, data_dir=data_dir, tasks_dir=tasks_dir, replicates=replicates)
 

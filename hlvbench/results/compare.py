@@ -86,16 +86,20 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def comparable(runs: Sequence[Path]) -> dict[str, Run]:
-    """Name -> run of two or more scored run folders.
+def comparable(runs: Sequence[Path], partial: bool = False) -> dict[str, Run]:
+    """Name -> run of scored run folders.
+
+    Args:
+        runs: Two or more run folders; with `partial` one is enough.
+        partial: Leave out the tasks of a run that have no scores.
 
     Raises:
         UsageError: Fewer than two runs, or one of them twice.
         RunError: They cannot be read, or their numbers were not computed alike: all differences at once.
     """
-    _check_choice(runs)
+    _check_choice(runs, 1 if partial else 2)
     problems: list[str] = []
-    read = [run for run in (read_run(folder, problems) for folder in runs) if run is not None]
+    read = [run for run in (read_run(folder, problems, partial) for folder in runs) if run is not None]
     systems = dict(zip(distinct_names(read), read, strict=True))
     problems += differences(systems)
     if problems:
@@ -103,8 +107,8 @@ def comparable(runs: Sequence[Path]) -> dict[str, Run]:
     return systems
 
 
-def _check_choice(runs: Sequence[Path]) -> None:
-    if len(runs) < 2:
+def _check_choice(runs: Sequence[Path], least: int) -> None:
+    if len(runs) < least:
         raise UsageError(f"a comparison needs two runs or more, got {len(runs)}: hlvbench compare RUN RUN [RUN ...]")
     places = [folder.resolve() for folder in runs]
     twice = sorted({str(folder) for folder, place in zip(runs, places, strict=True) if places.count(place) > 1})
@@ -112,13 +116,17 @@ def _check_choice(runs: Sequence[Path]) -> None:
         raise UsageError(f"the same run is named more than once: {', '.join(twice)}")
 
 
-def read_run(folder: Path, problems: list[str]) -> Run | None:
-    """A scored run; what is wrong with its files is added to `problems`, and it is None then."""
+def read_run(folder: Path, problems: list[str], partial: bool = False) -> Run | None:
+    """A scored run; what is wrong with its files is added to `problems`, and it is None then.
+
+    partial: a task without scores is left out instead.
+    """
     before = len(problems)
     files = sorted(folder.glob("*/scores.json"))
     try:
         if (folder / SETTINGS).exists():
             files = [folder / name / "scores.json" for name in answered_tasks(folder)]
+            files = [path for path in files if path.exists()] if partial else files
         manifest = read_manifest(folder)
         facts = {name: task.get("data_sha256") for name, task in manifest["tasks"].items()} if manifest else {}
     except HlvbenchError as error:

@@ -29,7 +29,7 @@ from ..provenance import Manifest, TrainingManifest, trained_by
 from ..results import side_by_side
 from ..results.markdown import plain
 from ..results.score_report import ScoreReport
-from ..settings import asked_by, read_settings
+from ..settings import answered_tasks, asked_by, read_settings
 from ..types import Task
 from .answers import to_generations
 from .card import Card, base_of, in_future, is_baseline, publishes_dataset_text, to_toml
@@ -145,14 +145,17 @@ class _Run:
         absent = [n for n in (SETTINGS, MANIFEST) if not (folder / n).is_file()]
         if absent:
             raise RunError(f"{folder} is no finished run: {' and '.join(absent)} missing")
-        settings = read_settings(folder)
-        files = [f"{task}/{name}" for task in settings["task"] for name in (GENERATIONS, SCORES)]
+        settings, tasks = read_settings(folder), answered_tasks(folder)
+        files = [f"{task}/{name}" for task in tasks for name in (GENERATIONS, SCORES)]
         if missing := [name for name in files if not (folder / name).is_file()]:
             heading = f"{folder} is not finished; the same command continues it, `hlvbench score` scores it:"
             raise RunError(all_problems(heading, missing))
-        reports = {task: ScoreReport.read(folder / task / SCORES) for task in settings["task"]}
+        reports = {task: ScoreReport.read(folder / task / SCORES) for task in tasks}
+        manifest = read_document(folder / MANIFEST, Manifest)
+        if unknown := [task for task in tasks if "model" not in manifest["tasks"].get(task, {})]:
+            raise RunError(f"{folder / MANIFEST}: names no model of {', '.join(unknown)}; restore it")
         adapters = Path(settings["adapter_dir"]).expanduser() if settings.get("adapter_dir") else None
-        return cls(folder, settings, read_document(folder / MANIFEST, Manifest), reports, adapters)
+        return cls(folder, settings, manifest, reports, adapters)
 
     def adapter_files(self, name: str) -> dict[str, Path]:
         """TASK/ANNOTATOR, ANNOTATOR or "shared" -> the file of this name in the folder of that adapter."""

@@ -125,13 +125,14 @@ class Config:
         foreign = [n for n in _only("sft" if capo else "capo") if getattr(self, n) != _DEFAULTS[n]]
         problems += [f"{flag(name)} is an option of {'sft' if capo else 'capo'}" for name in foreign]
         tasks, one_task = ",".join(self.task), len(self.task) == 1
+        examples = not capo and self.shots
         broken = {
             f"--task {tasks}: name each task once": not tasks or len({*self.task}) < len(self.task),
             "capo starts from SFT adapters: --from SFT_DIR": capo and not self.start,
             f"--targets {self.targets}: lm_head cannot be adapted, it shares weights": "lm_head" in self.targets,
             "--shared makes one adapter of one task; name it by --task": self.shared and not one_task,
             "--leave-out needs --shared; see --annotator": bool(self.leave_out) and not self.shared,
-            f"--shots {self.shots}: goes with --prompt icl or vp-icl": self.shots and "icl" not in (self.prompt or ""),
+            f"--shots {self.shots}: goes with --prompt icl or vp-icl": examples and "icl" not in (self.prompt or ""),
             "--shared trains for all annotators; leave --annotator out": self.shared and bool(self.annotator),
         }
         problems += [why for why, wrong in broken.items() if wrong]

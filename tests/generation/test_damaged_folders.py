@@ -14,6 +14,8 @@ from hlvbench.cli import main
 from hlvbench.errors import ModelError
 from hlvbench.generation.run import run
 from hlvbench.io import read_json
+from hlvbench.judging.judge_run import judge
+from hlvbench.judging.judge_settings import judge_settings
 from hlvbench.settings import Settings
 from tests.generation.test_run import tasks_dir  # noqa: F401
 
@@ -28,7 +30,7 @@ def damaged(value: Any) -> Iterator[Any]:
     yield from (None, [], {}, "x")
     for key in value:
         yield {k: v for k, v in value.items() if k != key}
-        for other in (None, [], {}, "x", -1):
+        for other in (None, [], {}, "x", "8", -1):
             yield {**value, key: other}
 
 
@@ -75,6 +77,10 @@ def test_a_try_that_answered_nothing_does_not_block_the_corrected_command(
     words = ["run", "--task", "mine", "--tasks-dir", str(tasks_dir), "--out", str(tmp_path / "r"), "-q", "--model"]
 
     def down(self: BaselineModel, batch: object) -> None:
+        # a run at work is not touched by a command with other settings
+        assert main([*words, "reference:human"]) == 2
+        assert "holds a run with other settings" in capsys.readouterr().err
+        assert read_json(tmp_path / "r" / "settings.json")["model"] == "reference:echo"
         raise ModelError("no answer")
 
     with monkeypatch.context() as patched:
@@ -95,13 +101,17 @@ def test_a_new_start_removes_the_scores_of_the_answers_it_deletes(folder, tasks_
     def stop(self: BaselineModel, batch: object) -> None:
         raise KeyboardInterrupt
 
+    assert main(["judge", str(folder), "--shots", "2", "--tasks-dir", str(tasks_dir), "-q"]) == 0
+    replies = {path.name for path in folder.glob("mine/judge/*.jsonl")}
     with monkeypatch.context() as patched:
         patched.setattr(BaselineModel, "answer", stop)
         assert main([*words, "--no-resume"]) == 130
         assert "the same command, without --no-resume, continues" in capsys.readouterr().err
         assert main(["audit", "--task", "mine", "--tasks-dir", str(tasks_dir)]) == 130
-        assert "interrupted; nothing is kept" in capsys.readouterr().err
+        assert "hlvbench: interrupted\n" in capsys.readouterr().err
     assert not [*folder.glob("*/scores.json"), *folder.glob("*/answers.jsonl"), *folder.glob("report.*")]
+    assert not [path for path in folder.glob("mine/judge/*.json") if "plan" not in path.name]
+    assert {path.name for path in folder.glob("mine/judge/*.jsonl")} == replies
     assert main(words) == 0
     assert (folder / "report.html").exists()
 
@@ -117,6 +127,23 @@ def test_scores_of_one_file_do_not_replace_those_of_another(folder, tasks_dir, t
     assert "mine/scores.json: a, now b" in capsys.readouterr().err
     assert (tmp_path / "files" / "mine" / "scores.json").read_bytes() == before
     assert main(["score", str(tmp_path / "files" / "a.jsonl"), *options]) == 0
+
+
+def test_what_older_releases_recorded_of_the_stylometric_judge_is_read(folder, tasks_dir, capsys):  # noqa: F811
+    judge(folder, judge_settings(shots=2, device="cpu"), tasks_dir=tasks_dir, quiet=True)
+    assert main(["judge", str(folder), "--rescore", "--tasks-dir", str(tasks_dir), "-q"]) == 0
+    assert "stylometric" in capsys.readouterr().out
+
+
+def test_one_run_makes_a_table(folder, capsys):
+    assert main(["compare", "--table", str(folder)]) == 0
+    assert "| label κ |" in capsys.readouterr().out
+
+
+def test_a_data_folder_below_home_is_found(tasks_dir, tmp_path, monkeypatch, capsys):  # noqa: F811
+    (tmp_path / "d").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["tasks", "--tasks-dir", str(tasks_dir), "--data-dir", "~/d"]) == 0
 
 
 @pytest.mark.parametrize("command", [["compare"], ["compare", "--table"], ["curve", "--out", "curve"]])
@@ -146,7 +173,7 @@ def test_runs_scored_unlike_each_other_stand_in_no_table_or_curve(
         (["run", "--task", "demo", "--model", "reference:human", "--data-dir", "nope"], "--data-dir nope: no such"),
         (["tasks", "--tasks-dir", "nope"], "--tasks-dir nope: no such folder"),
         (["check", "run", "--data-dir", "nope"], "--data-dir nope: no such folder"),
-        (["judge", "run", "--device", "cuda"], "--device cuda: the stylometric judge"),
+        (["judge", "run", "--device", "cuda"], "--device: the stylometric judge"),
         (["judge", "run", "--model-arg", "a=1"], "the stylometric judge"),
         (["judge", "run", "--budget", "1"], "--budget: only an endpoint's calls cost money"),
         (["judge", "run", "--concurrency", "0"], "--concurrency 0"),
