@@ -5,7 +5,8 @@ same command continues. Needs HLVBENCH_DATA, and the adapters for sft and capo:
 
     hlvbench train sft --config smollm2-sft --out ADAPTERS/sft
     hlvbench train capo --config smollm2-capo --from ADAPTERS/sft --out ADAPTERS/capo
-    hlvbench train sft --config smollm2-sft --task convarg --shared --out ADAPTERS/sft-shared
+    hlvbench train sft --config smollm2-sft --task convarg --shared --dtype bfloat16 --epochs 1 --train-items 738 \\
+      --out ADAPTERS/sft-shared
     python benchmarks/rows.py --adapters ADAPTERS
 """
 
