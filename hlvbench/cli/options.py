@@ -265,7 +265,8 @@ def task_folders(arguments: argparse.Namespace) -> dict[str, Any]:
     """Where tasks and data are; an error for a named folder that is not there."""
     from ..data.task import local_data
 
-    local_data(arguments.data_dir)
+    if arguments.data_dir is not None:  # HLVBENCH_DATA matters only where a task reads it
+        local_data(arguments.data_dir)
     if arguments.tasks_dir is not None and not arguments.tasks_dir.is_dir():
         raise UsageError(f"--tasks-dir {arguments.tasks_dir}: no such folder")
     return {"data_dir": arguments.data_dir, "tasks_dir": arguments.tasks_dir}

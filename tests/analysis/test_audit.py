@@ -185,9 +185,12 @@ def test_on_the_real_data_some_systems_have_the_published_values(data_dir):
 def test_on_the_board_one_attack_breaks_its_rule(data_dir):
     """The verified scores of every baseline on every task; where another breaks its rule, or this one no longer does,
     README.md and docs/attacks.md must say so."""
+    submissions = Path(__file__).resolve().parents[2] / "submissions"
+    if not submissions.is_dir():
+        pytest.skip("not a checkout: no submissions")
     names, seen, broken = ("varierr", "r2", "convarg"), Counter(), {}
     tasks = {name: load_task(name, data_dir=data_dir) for name in names}
-    for folder in (Path(__file__).resolve().parents[2] / "submissions").glob("[0-9]*"):
+    for folder in submissions.glob("[0-9]*"):
         kind, _, name = read_settings(folder)["model"].partition(":")
         for scores in folder.glob("*/scores.json") if kind in ("reference", "attack") else ():
             task = tasks[scores.parent.name]
